@@ -1,0 +1,48 @@
+# make demo | test | check | bench | clean
+# PYTHON chooses the interpreter (3.11 or newer), VENV the folder of the virtual environment.
+
+VENV ?= .venv
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$name" && break; done)
+PYTEST_ARGS ?= -n 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.run-installed
+	$(BIN)/python -m runtime.cli demo
+
+test: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/.run-installed
+	@mkdir -p out
+	$(BIN)/python -m runtime.cli bench tiny --hw demo --policies flexgen-ssd,instinfer,auto --batches 1,4,8 \
+		--plot out/bench.png
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The demo needs the run-time packages alone; tests and checks need the others too.
+$(VENV)/.run-installed: $(INPUTS) | $(BIN)/python
+	@echo "Installing the packages into $(VENV)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev-installed: $(INPUTS) | $(BIN)/python
+	@echo "Installing the packages and the development tools into $(VENV)"
+	@$(PIP) --editable ".[dev]"
+	@touch $@ $(VENV)/.run-installed
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)

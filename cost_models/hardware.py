@@ -1,0 +1,232 @@
+"""The hardware description: which devices a system has, what they can do and how they are wired.
+
+Devices are named ``gpu0``, ``gpu1``, ..., ``host``, ``csd0``, ``csd1``, ... Links form a tree whose root
+is host memory; ``ports`` gives, for each device, the links from the device up to the root.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cost_models.checks import reject, require_count, require_flag, require_name
+from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
+from cost_models.errors import HardwareError
+from cost_models.frozen_mapping import FrozenMapping
+
+__all__ = [
+    "ComputeSpec",
+    "DriveSpec",
+    "EngineSpec",
+    "FlashSpec",
+    "HardwareError",
+    "HardwareSpec",
+    "LinkSpec",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareSpec:
+    """A whole system, frozen and validated.
+
+    Attributes:
+        name: Name of the preset or description.
+        gpus: ``gpu0``, ``gpu1``, ... in order.
+        host: The host's processor and memory.
+        drives: ``csd0``, ``csd1``, ... in order.
+        links: Every link of the tree, names unique.
+        ports: Device name to the names of its links, from the device up to host memory.
+        p2p: True where a GPU and a drive exchange data without a stop in host memory.
+        sources: Dotted key, such as ``gpu.memory_bytes``, to the source of its value.
+        drives_per_switch: Drives that share one uplink; zero where every drive has its own way to the root.
+        remarks: What was done to the description after loading, such as a slow-down.
+        description: One line for people: what system this is.
+    """
+
+    name: str
+    gpus: tuple[ComputeSpec, ...]
+    host: ComputeSpec
+    drives: tuple[DriveSpec, ...]
+    links: tuple[LinkSpec, ...]
+    ports: Mapping[str, tuple[str, ...]]
+    p2p: bool
+    sources: Mapping[str, str] = field(default_factory=dict)
+    drives_per_switch: int = 0
+    remarks: tuple[str, ...] = ()
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        require_name("name", self.name)
+        require_flag("p2p", self.p2p)
+        require_count("drives_per_switch", self.drives_per_switch, minimum=0)
+        for field_name in ("gpus", "drives", "links", "remarks"):
+            object.__setattr__(self, field_name, tuple(getattr(self, field_name)))
+        ports = {device: tuple(path) for device, path in self.ports.items()}
+        object.__setattr__(self, "ports", FrozenMapping(ports))
+        object.__setattr__(self, "sources", FrozenMapping(self.sources))
+        for index, gpu in enumerate(self.gpus):
+            if gpu.kind != "gpu":
+                raise reject(f"gpu{index}.kind", gpu.kind, '"gpu"')
+        if self.host.kind != "host":
+            raise reject("host.kind", self.host.kind, '"host"')
+        self._check_wiring()
+
+    def _check_wiring(self) -> None:
+        """Requires unique link names and exactly one known path for every device."""
+        names = [link.name for link in self.links]
+        if len(set(names)) != len(names):
+            raise reject("links", names, "link names that are unique")
+        if set(self.ports) != set(self.device_names):
+            expected = f"one entry for each of {', '.join(self.device_names)}"
+            raise reject("ports", sorted(self.ports), expected)
+        if self.ports["host"]:
+            raise reject("ports.host", self.ports["host"], "no links: host memory is the root")
+        for device, path in self.ports.items():
+            if device != "host" and not path:
+                raise reject(f"ports.{device}", path, "at least one link")
+            for link in path:
+                if link not in names:
+                    raise reject(f"ports.{device}", link, f"one of the links {', '.join(names)}")
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """Names of all devices: GPUs, host, drives."""
+        gpus = tuple(f"gpu{index}" for index in range(len(self.gpus)))
+        drives = tuple(f"csd{index}" for index in range(len(self.drives)))
+        return (*gpus, "host", *drives)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks on how the description came about, and warnings from its self-check."""
+        from cost_models.self_check import geometry_warnings
+
+        return (*self.remarks, *geometry_warnings(self))
+
+    def compute(self, device: str) -> ComputeSpec:
+        """Returns the processor behind ``gpuN`` or ``host``.
+
+        Raises:
+            HardwareError: There is no such processor.
+        """
+        spec = self.device(device)
+        if not isinstance(spec, ComputeSpec):
+            raise HardwareError(f"{self.name}: {device} is a drive; expected a gpu or the host")
+        return spec
+
+    def drive(self, device: str) -> DriveSpec:
+        """Returns the drive behind ``csdN``.
+
+        Raises:
+            HardwareError: There is no such drive.
+        """
+        spec = self.device(device)
+        if not isinstance(spec, DriveSpec):
+            raise HardwareError(f"{self.name}: {device} is no drive; expected csd0, csd1, ...")
+        return spec
+
+    def device(self, device: str) -> ComputeSpec | DriveSpec:
+        """Returns the specification behind a device name.
+
+        Raises:
+            HardwareError: There is no such device.
+        """
+        if device in self.device_names:
+            index = self.device_names.index(device)
+            return (*self.gpus, self.host, *self.drives)[index]
+        raise HardwareError(f"{self.name} has no device {device!r}; it has {', '.join(self.device_names)}")
+
+    def link(self, name: str) -> LinkSpec:
+        """Returns a link by name.
+
+        Raises:
+            HardwareError: There is no such link.
+        """
+        for link in self.links:
+            if link.name == name:
+                return link
+        known = ", ".join(link.name for link in self.links)
+        raise HardwareError(f"{self.name} has no link {name!r}; it has {known}")
+
+    def memory_bytes(self, device: str) -> float:
+        """Returns the capacity of a device: its memory, or the raw flash of a drive."""
+        spec = self.device(device)
+        return spec.memory_bytes if isinstance(spec, ComputeSpec) else float(spec.flash.capacity_bytes)
+
+    def source_of(self, key: str) -> str:
+        """Returns where a value comes from, by dotted key (``gpu.memory_bytes``; ``gpu0.memory_bytes`` too).
+
+        Raises:
+            HardwareError: No source is known under this key.
+        """
+        from cost_models.whatif import source_of
+
+        return source_of(self, key)
+
+    def with_drives(self, num_drives: int) -> "HardwareSpec":
+        """Returns the system with this many drives, copies of the first with its link and switch."""
+        from cost_models.whatif import with_drives
+
+        return with_drives(self, num_drives)
+
+    def slowed(self, factor: float) -> "HardwareSpec":
+        """Returns the system with every rate divided and every latency multiplied by ``factor``."""
+        from cost_models.whatif import slowed
+
+        return slowed(self, factor)
+
+    def with_memory(self, device: str, num_bytes: float) -> "HardwareSpec":
+        """Returns the system with another memory capacity on one GPU or the host."""
+        from cost_models.whatif import with_memory
+
+        return with_memory(self, device, num_bytes)
+
+    def replace(self, dotted_key: str, value: float) -> "HardwareSpec":
+        """Returns the system with one value changed, such as ``"drive.flash.channels"``.
+
+        ``gpu`` and ``drive`` stand for all GPUs and drives, ``gpu0`` or ``csd1`` for a single one, and
+        ``link.drive``, ``link.gpu``, ``link.switch`` or ``link.csd0`` for links.
+        """
+        from cost_models.whatif import replace_value
+
+        return replace_value(self, dotted_key, value)
+
+    def describe(self) -> str:
+        """Returns a short text for people: devices, links and notes."""
+        from cost_models.describe import describe
+
+        return describe(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the description as JSON-able data, the inverse of `from_dict`."""
+        from cost_models.hardware_dict import to_dict
+
+        return to_dict(self)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "HardwareSpec":
+        """Builds a description from the data of `to_dict`.
+
+        Raises:
+            HardwareError: A field is missing, unknown or not accepted.
+        """
+        from cost_models.hardware_dict import from_dict
+
+        return from_dict(data)
+
+    @staticmethod
+    def load(name_or_path: str | Path) -> "HardwareSpec":
+        """Loads a preset by name, or a TOML file by path.
+
+        Raises:
+            HardwareError: No such preset or file, or a fault in the file.
+        """
+        from cost_models.hardware_file import load
+
+        return load(name_or_path)
+
+    @staticmethod
+    def preset_names() -> tuple[str, ...]:
+        """Returns the names of the shipped presets, sorted."""
+        from cost_models.hardware_file import preset_names
+
+        return preset_names()

@@ -1,0 +1,187 @@
+"""Hardware descriptions from TOML: the shipped presets and files of users.
+
+A file has ``name``, ``description`` and ``p2p``, the tables ``[gpu]`` and ``[host]``, optionally ``[drive]``
+with ``[drive.flash]`` and ``[drive.engine]`` (no engine: a plain SSD), and the links ``[link.gpu]``,
+``[link.drive]`` and optionally ``[link.switch]``, an uplink that ``drives`` drives share. ``count`` says how
+many of a device there are.
+Every number is written with its source: ``key = { value = 48e9, source = "..." }``.
+"""
+
+import tomllib
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
+from cost_models.errors import HardwareError
+from cost_models.hardware import HardwareSpec
+from cost_models.toml_table import TomlTable
+
+T = TypeVar("T")
+
+
+def preset_names() -> tuple[str, ...]:
+    """Returns the names of the shipped presets, sorted."""
+    folder = files("cost_models") / "presets"
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def load(name_or_path: str | Path) -> HardwareSpec:
+    """Loads a preset by name, or a TOML file by path.
+
+    Raises:
+        HardwareError: No such preset or file, or a fault in the file.
+    """
+    given = str(name_or_path)
+    if given in preset_names():
+        text = (files("cost_models") / "presets" / f"{given}.toml").read_text(encoding="utf-8")
+        return parse(text, f"preset {given}")
+    path = Path(name_or_path)
+    if not path.is_file():
+        known = ", ".join(preset_names())
+        raise HardwareError(f"no preset or file {given!r}; presets are {known}; or give a TOML file's path")
+    try:
+        return parse(path.read_text(encoding="utf-8"), given)
+    except (OSError, UnicodeDecodeError) as error:
+        raise HardwareError(f"{given}: cannot be read as a text file ({error}); expected TOML") from None
+
+
+def parse(text: str, file: str) -> HardwareSpec:
+    """Parses a hardware description; ``file`` names it in errors.
+
+    Raises:
+        HardwareError: A fault in the text, with the key that has it.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise HardwareError(f"{file}: not well-formed TOML: {error}") from None
+    sources: dict[str, str] = {}
+    root = TomlTable(data, file, "", sources)
+    name, description = root.text("name"), root.text("description")
+    p2p = root.flag("p2p")
+    gpus = _compute(root.table("gpu"), "gpu", file)
+    host = _compute(root.table("host"), "host", file)
+    drives = _drives(root.table("drive"), file) if root.has("drive") else ()
+    links, ports, per_switch = _wiring(root.table("link"), file, len(gpus), len(drives))
+    root.finish()
+    return _construct(
+        file,
+        "hardware",
+        lambda: HardwareSpec(
+            name=name,
+            description=description,
+            gpus=gpus,
+            host=host[0],
+            drives=drives,
+            links=links,
+            ports=ports,
+            p2p=p2p,
+            sources=sources,
+            drives_per_switch=per_switch,
+        ),
+    )
+
+
+def _construct(file: str, where: str, build: Callable[[], T]) -> T:
+    """Builds a specification and adds file and table to what its constructor rejects."""
+    try:
+        return build()
+    except HardwareError as error:
+        raise HardwareError(f"{file}: {where}.{error}") from None
+
+
+def _compute(table: TomlTable, kind: str, file: str) -> tuple[ComputeSpec, ...]:
+    """Reads ``[gpu]`` or ``[host]``: as many equal processors as ``count`` says."""
+    count = table.count("count", default=1) if kind == "gpu" else 1
+    peaks = table.table("peak_flops")
+    fields: dict[str, Any] = {
+        "name": table.text("name"),
+        "kind": kind,
+        "emulated": table.flag("emulated", default=False),
+        "peak_flops": peaks.numbers(),
+        "memory_bytes": table.number("memory_bytes"),
+        "memory_bytes_per_s": table.number("memory_bytes_per_s"),
+        "launch_s": table.number("launch_s"),
+        "memory_efficiency": table.number("memory_efficiency"),
+        "compute_efficiency": table.number("compute_efficiency"),
+    }
+    table.finish()
+    return (_construct(file, kind, lambda: ComputeSpec(**fields)),) * count
+
+
+def _drives(table: TomlTable, file: str) -> tuple[DriveSpec, ...]:
+    """Reads ``[drive]``: as many equal drives as ``count`` says."""
+    count = table.count("count", default=1)
+    flash = _flash(table.table("flash"), file)
+    engine = _engine(table.table("engine"), file) if table.has("engine") else None
+    fields: dict[str, Any] = {
+        "dram_bytes": table.number("dram_bytes"),
+        "dram_bytes_per_s": table.number("dram_bytes_per_s"),
+        "command_s": table.number("command_s"),
+    }
+    table.finish()
+    return (_construct(file, "drive", lambda: DriveSpec(flash=flash, engine=engine, **fields)),) * count
+
+
+def _flash(table: TomlTable, file: str) -> FlashSpec:
+    """Reads ``[drive.flash]``."""
+    wholes = (
+        "channels",
+        "dies_per_channel",
+        "planes_per_die",
+        "blocks_per_plane",
+        "pages_per_block",
+        "page_bytes",
+        "rated_pe_cycles",
+    )
+    fields: dict[str, Any] = {key: table.whole(key) for key in wholes}
+    for key in ("channel_bytes_per_s", "t_read_s", "t_program_s", "t_erase_s"):
+        fields[key] = table.number(key)
+    table.finish()
+    return _construct(file, "drive.flash", lambda: FlashSpec(**fields))
+
+
+def _engine(table: TomlTable, file: str) -> EngineSpec:
+    """Reads ``[drive.engine]``."""
+    fields = {key: table.number(key) for key in ("flops", "bytes_per_s", "setup_s")}
+    table.finish()
+    return _construct(file, "drive.engine", lambda: EngineSpec(**fields))
+
+
+def _link(table: TomlTable, kind: str, name: str, file: str) -> LinkSpec:
+    """Reads one link's rate and latency."""
+    rate, latency = table.number("bytes_per_s"), table.number("latency_s")
+    table.finish()
+    return _construct(file, f"link.{kind}", lambda: LinkSpec(name=name, bytes_per_s=rate, latency_s=latency))
+
+
+def _wiring(
+    table: TomlTable, file: str, num_gpus: int, num_drives: int
+) -> tuple[tuple[LinkSpec, ...], dict[str, tuple[str, ...]], int]:
+    """Reads ``[link]``: the links, the path of each device, and how many drives share a switch."""
+    links: list[LinkSpec] = []
+    ports: dict[str, tuple[str, ...]] = {"host": ()}
+    for index in range(num_gpus):
+        links.append(_link(table.table("gpu"), "gpu", f"gpu{index}", file))
+        ports[f"gpu{index}"] = (f"gpu{index}",)
+    per_switch = 0
+    if table.has("switch"):
+        switch = table.table("switch")
+        per_switch = switch.count("drives")
+        if per_switch == 0:
+            raise switch.error("drives", 0, "the number of drives below one switch, at least 1")
+    for index in range(num_drives):
+        links.append(_link(table.table("drive"), "drive", f"csd{index}", file))
+        ports[f"csd{index}"] = (f"csd{index}",)
+        if per_switch:
+            name = f"switch{index // per_switch}"
+            ports[f"csd{index}"] += (name,)
+            if name not in {link.name for link in links}:
+                below = table.table("switch")
+                below.count("drives")
+                links.append(_link(below, "switch", name, file))
+    table.has("drive")
+    table.finish()
+    return tuple(links), ports, per_switch

@@ -1,0 +1,45 @@
+"""The roofline of a processor: time is the larger of computing and moving data.
+
+References:
+    Williams, Waterman, Patterson: Roofline: an insightful visual performance model, CACM 52(4), 2009.
+"""
+
+from cost_models.components import ComputeSpec
+from cost_models.cost import Cost, slowest
+from cost_models.work import Work
+
+
+def compute_cost(work: Work, device: ComputeSpec, dtype: str) -> Cost:
+    """Returns the time a work takes on a processor, dispatch left aside.
+
+    Args:
+        work: FLOP and bytes to and from the device's own memory.
+        device: The processor.
+        dtype: Name of the dtype that is computed in, such as ``"float16"``.
+
+    Returns:
+        ``max(flops / effective peak, bytes / effective memory rate)``; work without bytes and FLOP is free.
+    """
+    compute = Cost(work.flops / effective_flops(device, dtype), "compute")
+    memory = Cost(work.num_bytes / effective_bytes_per_s(device), "memory")
+    return slowest((memory, compute))
+
+
+def launch_cost(device: ComputeSpec, num_dispatches: int = 1) -> Cost:
+    """Returns the overhead of dispatching segments to a processor."""
+    return Cost(device.launch_s * num_dispatches, "overhead")
+
+
+def ridge_point(device: ComputeSpec, dtype: str) -> float:
+    """Returns the arithmetic intensity, in FLOP per byte, above which a device is compute-bound."""
+    return effective_flops(device, dtype) / effective_bytes_per_s(device)
+
+
+def effective_flops(device: ComputeSpec, dtype: str) -> float:
+    """Returns the FLOP/s that large matrix products reach."""
+    return device.flops(dtype) * device.compute_efficiency
+
+
+def effective_bytes_per_s(device: ComputeSpec) -> float:
+    """Returns the memory rate that streaming code reaches."""
+    return device.memory_bytes_per_s * device.memory_efficiency

@@ -1,0 +1,19 @@
+"""Partitions Flax transformers over GPU, host and computational storage drives."""
+
+from partitioner.errors import ModelError, PartitionError, PassError, PlacementError, PlanError, WorkloadError
+from partitioner.partition import partition
+from partitioner.plan.plan import Plan
+from partitioner.workload import SparF, Workload
+
+__all__ = [
+    "ModelError",
+    "PartitionError",
+    "PassError",
+    "PlacementError",
+    "Plan",
+    "PlanError",
+    "SparF",
+    "Workload",
+    "WorkloadError",
+    "partition",
+]

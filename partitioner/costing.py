@@ -1,0 +1,170 @@
+"""What ops and moves cost on a hardware description: the one place where the partitioner asks the cost models."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from cost_models import (
+    ComputeSpec,
+    Cost,
+    Hop,
+    HardwareSpec,
+    attend_cost,
+    compute_cost,
+    flash_read_cost,
+    flash_write_cost,
+    path_kinds,
+    route,
+    tokens_per_page,
+)
+from partitioner.ir.op import Attention, Op
+from partitioner.plan.steps import PathKind
+from partitioner.shares import Share, even_shares
+from partitioner.workload import Workload
+
+TIERS = ("gpu", "host", "csd")
+Tier = str
+
+
+@dataclass(frozen=True)
+class Costing:
+    """Answers cost questions for one hardware description and workload.
+
+    A *tier* is all devices of a kind: GPUs of one host act as one (weights and heads split evenly among them), and drives share
+    every attention by KV heads.
+
+    Attributes:
+        hw: The hardware.
+        workload: The workload.
+        via_host: Send everything through host memory, as stacks without peer-to-peer transfers do.
+    """
+
+    hw: HardwareSpec
+    workload: Workload
+    via_host: bool = False
+
+    @cached_property
+    def drives(self) -> tuple[str, ...]:
+        """Names the drives."""
+        return tuple(f"csd{i}" for i in range(len(self.hw.drives)))
+
+    @cached_property
+    def processors(self) -> Mapping[Tier, ComputeSpec]:
+        """Holds the processor of each tier; several GPUs are one with their rates and memories added up."""
+        gpu, count = self.hw.gpus[0], len(self.hw.gpus)
+        if count > 1:
+            gpu = dataclasses.replace(
+                gpu,
+                memory_bytes=gpu.memory_bytes * count,
+                memory_bytes_per_s=gpu.memory_bytes_per_s * count,
+                peak_flops={k: v * count for k, v in gpu.peak_flops.items()},
+            )
+        return {"gpu": gpu, "host": self.hw.host}
+
+    def capacity_bytes(self, tier: Tier) -> float:
+        """Returns the memory of all devices of a tier."""
+        if tier == "csd":
+            return float(sum(d.flash.capacity_bytes for d in self.hw.drives))
+        return self.processors[tier].memory_bytes
+
+    def device(self, tier: Tier) -> str:
+        """Returns the device that stands for a tier with one executor."""
+        return "gpu0" if tier == "gpu" else tier
+
+    def can_attend(self) -> bool:
+        """Tells whether there are drives with an engine."""
+        return bool(self.hw.drives) and all(d.engine is not None for d in self.hw.drives)
+
+    def run_cost(self, op: Op, tier: Tier) -> Cost:
+        """Returns the time of one execution of an op's own equations on a processor."""
+        return compute_cost(op.work, self.processors[tier], op.dtype)
+
+    def launch_s(self, tier: Tier) -> float:
+        """Returns the overhead of starting a segment."""
+        return 0.0 if tier == "csd" else self.processors[tier].launch_s
+
+    def shares(self, attention: Attention) -> tuple[Share, ...]:
+        """Returns how the drives share an attention."""
+        return even_shares(self.drives, self.workload.batch_size, attention.num_kv_heads)
+
+    def share_attend_cost(self, attention: Attention, share: Share, context_len: int) -> Cost:
+        """Returns the time one drive takes for its share of one decode attention, links left aside."""
+        return attend_cost(
+            self.hw.drive(share.device),
+            batch=share.num_rows,
+            kv_heads=share.num_kv_heads,
+            group_size=attention.group_size,
+            head_size=attention.head_size,
+            context_len=context_len,
+            kv_bytes_per_element=itemsize(attention.cache_dtype),
+        )
+
+    def attend_cost(self, attention: Attention, context_len: int) -> Cost:
+        """Returns the time until the last drive has done its share."""
+        costs = [self.share_attend_cost(attention, s, context_len) for s in self.shares(attention)]
+        return max(costs, key=lambda c: c.seconds)
+
+    def kv_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
+        """Returns the bytes of K and V of ``tokens`` tokens of every row."""
+        per_token = 2 * attention.num_kv_heads * attention.head_size * itemsize(attention.cache_dtype)
+        return self.workload.batch_size * tokens * per_token * fraction
+
+    def cache_bytes(self, attention: Attention, tier: Tier) -> float:
+        """Returns what the longest context occupies on a tier; drives keep whole pages."""
+        tokens = self.workload.max_len
+        if tier == "csd":
+            size = itemsize(attention.cache_dtype)
+            page = tokens_per_page(self.hw.drives[0].flash, attention.head_size, size)
+            page_bytes = self.hw.drives[0].flash.page_bytes
+            pages = 2 * math.ceil(tokens / page) * self.workload.batch_size * attention.num_kv_heads
+            return float(pages * page_bytes)
+        return self.kv_bytes(attention, tokens)
+
+    def path(self, src: str, dst: str) -> PathKind:
+        """Returns the way between two devices under this costing's rule."""
+        kinds = path_kinds(self.hw, src, dst)
+        if not kinds:
+            return "local"
+        return "via_host" if self.via_host or kinds[0] == "via_host" else "p2p"
+
+    def hop_seconds(self, num_bytes: float, src: Tier, dst: Tier) -> dict[Hop, float]:
+        """Returns how long each link is in use when bytes move between tiers, spread evenly over the drives."""
+        loads: dict[Hop, float] = {}
+        pairs = [(a, b) for a in self._members(src) for b in self._members(dst)]
+        for a, b in pairs:
+            path = self.path(a, b)
+            for hop in route(self.hw, a, b, path) if path != "local" else ():
+                seconds = num_bytes / len(pairs) / self.hw.link(hop[0]).bytes_per_s
+                loads[hop] = loads.get(hop, 0.0) + seconds
+        return loads
+
+    def latency_s(self, src: Tier, dst: Tier) -> float:
+        """Returns the latency of a transfer between tiers."""
+        a, b = self._members(src)[0], self._members(dst)[0]
+        path = self.path(a, b)
+        return sum(self.hw.link(h[0]).latency_s for h in route(self.hw, a, b, path)) if path != "local" else 0.0
+
+    def transfer_s(self, num_bytes: float, src: Tier, dst: Tier) -> float:
+        """Returns the time in use of the busiest link, without latency."""
+        return max(self.hop_seconds(num_bytes, src, dst).values(), default=0.0)
+
+    def flash_read_s(self, num_bytes: float) -> float:
+        """Returns the time to read bytes spread evenly over all drives."""
+        return flash_read_cost(self.hw.drives[0], num_bytes / len(self.hw.drives)).seconds
+
+    def flash_write_s(self, num_bytes: float) -> float:
+        """Returns the time to program bytes spread evenly over all drives."""
+        return flash_write_cost(self.hw.drives[0], num_bytes / len(self.hw.drives)).seconds
+
+    def _members(self, tier: Tier) -> tuple[str, ...]:
+        return self.drives if tier == "csd" else (self.device(tier),)
+
+
+def itemsize(dtype: str) -> int:
+    """Returns the bytes of one element of a floating dtype by name."""
+    sizes = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+    return sizes[dtype]

@@ -1,0 +1,143 @@
+"""From a step function to verified op graphs of all phases."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cost_models import HardwareSpec
+from partitioner.errors import ModelError
+from partitioner.frontend.step_function import StepFunction
+from partitioner.frontend.trace import TracedPhase, trace_phase
+from partitioner.ir.graph import OpGraph
+from partitioner.ir.verify import verify_graph
+from partitioner.ir.working_set import working_set_bytes
+from partitioner.jaxpr import Literal, Var
+from partitioner.passes.group_ops import group_ops
+from partitioner.passes.raise_attention import RaisedAttention, raise_decode_attention, raise_prefill_attention
+from partitioner.passes.split_equations import split_equations
+from partitioner.workload import Workload
+
+_PROBE_BATCH, _PROBE_LEN = (3, 5), (7, 11)
+_PREFILL_SHARE = 0.05
+"""Largest share of GPU memory that a prefill slice's activations may take; more rows at once gain nothing, since a prefill of
+one row of a few hundred tokens is bound by compute already."""
+
+_SLACK = 2.0
+"""A first guess of the rows stands if activations take at most this many times their share; else the prefill is traced again."""
+
+Show = Callable[[str, Callable[[], str]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """Holds a model's op graphs.
+
+    Attributes:
+        function: The model in its one form.
+        graphs: Prefill (unless the model takes one token a step) and decode.
+        fingerprint: Hash of the traced jaxprs.
+    """
+
+    function: StepFunction
+    graphs: tuple[OpGraph, ...]
+    fingerprint: str
+
+
+def trace_model(
+    function: StepFunction,
+    hw: HardwareSpec,
+    workload: Workload,
+    *,
+    verify: bool = True,
+    show: Show = lambda name, text: None,
+) -> Traced:
+    """Traces, raises attention, and groups ops, for every phase.
+
+    The prefill is traced with a cache of the prompt's length and with as many rows as its activations leave room for; the decode
+    with the whole batch and the longest context.
+
+    Raises:
+        ModelError: If tracing fails.
+        PassError: If a pass made invalid IR.
+    """
+    batch = workload.batch_size
+    decode = trace_phase(function, "decode", batch_size=batch, chunk=1, max_len=workload.max_len)
+    probe = trace_phase(
+        function,
+        "decode",
+        batch_size=_different(batch, _PROBE_BATCH),
+        chunk=1,
+        max_len=_different(workload.max_len, _PROBE_LEN),
+    )
+    show("trace", lambda: str(decode))
+    split = split_equations(decode)
+    raised, unraised = raise_decode_attention(decode, split, probe)
+    graphs = [group_ops(decode, split, raised, unraised)]
+    if function.max_chunk is None:
+        memory = hw.gpus[0].memory_bytes * len(hw.gpus)
+        rows = _guess_rows(raised, workload, memory)
+        graph = _trace_prefill(function, workload, rows, raised)
+        fitting = _fitting_rows(graph, memory * _SLACK, batch)
+        if fitting < rows:
+            graph = _trace_prefill(function, workload, _fitting_rows(graph, memory, batch), raised)
+        graphs.insert(0, graph)
+    elif function.max_chunk != 1:
+        raise ModelError(f"max_chunk must be None (any) or 1, got {function.max_chunk}")
+    show("raise", lambda: "\n".join(str(g) for g in graphs))
+    if verify:
+        for graph in graphs:
+            verify_graph(graph, "group_ops")
+    return Traced(function, tuple(graphs), fingerprint_of([g.phase for g in graphs]))
+
+
+def _trace_prefill(
+    function: StepFunction, workload: Workload, rows: int, raised: Sequence[RaisedAttention]
+) -> OpGraph:
+    phase = trace_phase(
+        function, "prefill", batch_size=rows, chunk=workload.prompt_len, max_len=workload.prompt_len
+    )
+    split = split_equations(phase)
+    return group_ops(phase, split, raise_prefill_attention(phase, split, tuple(raised)))
+
+
+def _guess_rows(raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float) -> int:
+    """Returns the rows whose attention logits and probabilities, in float32, keep to their share of memory."""
+    heads = max((r.attention.num_heads for r in raised), default=1)
+    return _largest_divisor(workload.batch_size, memory_bytes, 8 * heads * workload.prompt_len**2)
+
+
+def _different(size: int, options: tuple[int, int]) -> int:
+    return options[0] if size != options[0] else options[1]
+
+
+def _fitting_rows(graph: OpGraph, memory_bytes: float, batch: int) -> int:
+    """Returns the largest divisor of the batch whose activations keep to their share of memory; at least 1."""
+    traced = graph.phase.batch_size
+    per_row = max(working_set_bytes(graph, op) for op in graph.ops) / traced
+    return _largest_divisor(batch, memory_bytes, per_row)
+
+
+def _largest_divisor(batch: int, memory_bytes: float, bytes_per_row: float) -> int:
+    limit = max(1, int(_PREFILL_SHARE * memory_bytes / bytes_per_row))
+    return max(d for d in range(1, batch + 1) if batch % d == 0 and d <= limit)
+
+
+def fingerprint_of(phases: Sequence[TracedPhase]) -> str:
+    """Returns a hash of what phases compute: names and types of inputs, and every equation's primitive, operands and results."""
+    digest = hashlib.sha256()
+    for phase in phases:
+        number: dict[Var, int] = {}
+        for i in phase.inputs:
+            number[i.var] = len(number)
+            digest.update(f"{i.role} {i.name} {i.var.aval}\n".encode())
+        for eqn in phase.equations:
+            operands = [
+                str(a.val) if isinstance(a, Literal) else str(number.get(a, -1)) for a in eqn.invars
+            ]
+            for v in eqn.outvars:
+                number[v] = len(number)
+            shapes = " ".join(f"{v.aval.shape}{v.aval.dtype}" for v in eqn.outvars)  # type: ignore[attr-defined]
+            digest.update(f"{eqn.primitive.name} {','.join(operands)} {shapes}\n".encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,141 @@
+"""Traces one phase of a step function to flat equations whose inputs and outputs have roles and names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from partitioner.errors import ModelError
+from partitioner.frontend.step_function import StepFunction, named_leaves
+from partitioner.jaxpr import Atom, Eqn, Var, make_flat, shape_of
+
+Role = Literal["param", "cache", "cursor", "token", "position", "mask", "rng", "const", "logits"]
+INDEX_ROLES: frozenset[str] = frozenset({"token", "position", "mask", "cursor"})
+
+
+@dataclass(frozen=True)
+class TracedInput:
+    """Names an input and says what it is for. ``value`` is set for constants found while tracing."""
+
+    name: str
+    role: Role
+    var: Var
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class TracedOutput:
+    """Names an output and says what it is for; a state output has the name of the state input it replaces."""
+
+    name: str
+    role: Role
+    atom: Atom
+
+
+@dataclass(frozen=True)
+class TracedPhase:
+    """Holds one phase as flat equations.
+
+    Attributes:
+        name: ``prefill`` or ``decode``.
+        equations: In execution order, without calls and without dead code.
+        inputs: All inputs, named.
+        outputs: Logits first, then the state.
+        chunk: Tokens per row and step.
+        batch_size: Rows.
+        max_len: Cache slots per row.
+    """
+
+    name: str
+    equations: tuple[Eqn, ...]
+    inputs: tuple[TracedInput, ...]
+    outputs: tuple[TracedOutput, ...]
+    batch_size: int
+    chunk: int
+    max_len: int
+
+    def __str__(self) -> str:
+        rows = [f"{self.name}: batch {self.batch_size}, chunk {self.chunk}, cache {self.max_len}"]
+        rows += [f"  {i.role:8} {i.name}: {i.var.aval}" for i in self.inputs if i.role != "param"]
+        rows += [f"  {len(self.equations)} equations"]
+        return "\n".join(rows)
+
+
+def trace_phase(
+    function: StepFunction, name: str, *, batch_size: int, chunk: int, max_len: int
+) -> TracedPhase:
+    """Traces ``function.step`` for the given sizes; allocates nothing.
+
+    Raises:
+        ModelError: If tracing fails or the outputs are not ``(logits, state)``.
+    """
+    params, _ = named_leaves(function.params)
+    state_shapes = function.abstract_state(batch_size, max_len)
+    state, state_structure = named_leaves(state_shapes)
+    tokens, positions, mask, logits_at = function.example_inputs(batch_size, chunk, max_len)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), function.params)
+    try:
+        invars, equations, outputs, consts, out_shape = make_flat(
+            function.step, shapes, tokens, state_shapes, positions, mask, logits_at
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"tracing {name} of {function.name} for tokens int32[{batch_size}, {chunk}] and {max_len} cache slots failed: "
+            f"{error}"
+        ) from error
+    _check_outputs(function, name, out_shape, state_shapes, batch_size)
+    names: list[tuple[str, Role]] = [(n, _param_role(leaf)) for n, leaf in params]
+    names.append(("tokens", "token"))
+    names += [(n, _state_role(leaf)) for n, leaf in state]
+    names += [("positions", "position"), ("mask", "mask"), ("logits_at", "position")]
+    inputs = [TracedInput(n, role, v) for (n, role), v in zip(names, invars, strict=True)]
+    inputs += [TracedInput(f"const.{i}", "const", v, value) for i, (v, value) in enumerate(consts)]
+    out_names: list[tuple[str, Role]] = [("logits", "logits")]
+    out_names += [(n, _state_role(leaf)) for n, leaf in state]
+    del state_structure
+    return TracedPhase(
+        name=name,
+        equations=tuple(equations),
+        inputs=tuple(inputs),
+        outputs=tuple(TracedOutput(n, r, a) for (n, r), a in zip(out_names, outputs, strict=True)),
+        batch_size=batch_size,
+        chunk=chunk,
+        max_len=max_len,
+    )
+
+
+def _check_outputs(
+    function: StepFunction, name: str, out_shape: Any, state_shapes: Any, batch_size: int
+) -> None:
+    if not (isinstance(out_shape, tuple) and len(out_shape) == 2):
+        raise ModelError(f"{function.name} must return (logits, cache) in {name}, got {type(out_shape).__name__}")
+    logits, state = out_shape
+    if getattr(logits, "ndim", 0) != 3 or logits.shape[0] != batch_size:
+        raise ModelError(
+            f"logits of {function.name} must be [batch, tokens, vocab] with batch {batch_size} in {name}, got "
+            f"{getattr(logits, 'shape', logits)}"
+        )
+    before = [(n, shape.shape, shape.dtype) for n, shape in named_leaves(state_shapes)[0]]
+    after = [(n, shape.shape, shape.dtype) for n, shape in named_leaves(state)[0]]
+    if before != after:
+        changed = [b for b, a in zip(before, after, strict=False) if a != b][:1] or [("structure", (), "")]
+        raise ModelError(
+            f"the cache that {function.name} returns in {name} differs from the one it was given, first at "
+            f"{changed[0][0]!r}; shapes, dtypes and structure must stay"
+        )
+
+
+def _param_role(leaf: Any) -> Role:
+    return "rng" if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else "param"
+
+
+def _state_role(leaf: Any) -> Role:
+    return "cache" if np.issubdtype(leaf.dtype, np.floating) or leaf.dtype.name == "bfloat16" else "cursor"
+
+
+def logits_rows(phase: TracedPhase) -> int:
+    """Returns how many positions per row the phase gives logits for."""
+    return shape_of(phase.outputs[0].atom)[1]

@@ -1,0 +1,102 @@
+"""The unit of placement: a group of jaxpr equations with what placement needs to know of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cost_models import Work
+from partitioner.jaxpr import Eqn, Var
+
+OpKind = Literal["compute", "attention"]
+AxisRole = Literal["batch", "kv_head", "group", "token", "head_size"]
+Layout = tuple[tuple[AxisRole, ...], ...]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Describes a raised attention: append k and v to the cache, then softmax(scale * q.K^T) . V over the valid tokens.
+
+    A ``Layout`` gives, per axis of an array, the roles it holds, major first; ``()`` is an axis of size one.
+
+    Attributes:
+        layer: Ordinal of the attention in the model, from 0.
+        key_cache: State name of the K cache.
+        value_cache: State name of the V cache.
+        num_heads: Query heads.
+        num_kv_heads: KV heads; query head ``k * group + g`` reads KV head ``k``.
+        head_size: d.
+        scale: Factor on q.K^T.
+        cache_dtype: Name of the dtype of the cache.
+        query: Variable the region reads as q.
+        new_key: Variable appended to the K cache.
+        new_value: Variable appended to the V cache.
+        output: Variable the region leaves behind.
+        query_layout: Axes of ``query``.
+        new_layout: Axes of ``new_key`` and ``new_value``.
+        cache_layout: Axes of the caches.
+        output_layout: Axes of ``output``.
+    """
+
+    layer: int
+    key_cache: str
+    value_cache: str
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    scale: float
+    cache_dtype: str
+    query: Var
+    new_key: Var
+    new_value: Var
+    output: Var
+    query_layout: Layout
+    new_layout: Layout
+    cache_layout: Layout
+    output_layout: Layout
+
+    @property
+    def group_size(self) -> int:
+        """Returns the query heads per KV head."""
+        return self.num_heads // self.num_kv_heads
+
+    def __str__(self) -> str:
+        return (
+            f"heads={self.num_heads} kv_heads={self.num_kv_heads} d={self.head_size} scale={self.scale:.6g} "
+            f"cache={self.key_cache},{self.value_cache} {self.cache_dtype}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """Groups equations that run together on one device (an attention may be split over several).
+
+    Attributes:
+        name: Dotted, from the parameters it uses: ``blocks.3.mlp.up``.
+        kind: ``attention`` for a raised one.
+        equations: In execution order; index arithmetic on tokens, positions and masks is repeated in every op that needs it.
+        inputs: What it reads from outside: params, states, index inputs, other ops' outputs.
+        outputs: What other ops, the state or the caller read.
+        params: Names of the parameters read.
+        gathered: Those of ``params`` from which only some rows are read (embedding tables).
+        states: Names of the states read or written.
+        work: Demand of one execution.
+        dtype: Name of the dtype its arithmetic runs in.
+        attention: Set for a raised attention.
+    """
+
+    name: str
+    kind: OpKind
+    equations: tuple[Eqn, ...]
+    inputs: tuple[Var, ...]
+    outputs: tuple[Var, ...]
+    params: tuple[str, ...]
+    gathered: tuple[str, ...]
+    states: tuple[str, ...]
+    work: Work
+    dtype: str
+    attention: Attention | None = None
+
+    def __str__(self) -> str:
+        detail = f" [{self.attention}]" if self.attention else ""
+        return f"{self.name}: {self.kind}, {len(self.equations)} equations, {self.dtype}{detail}"

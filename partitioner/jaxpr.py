@@ -1,0 +1,184 @@
+"""JAX's IR as this project uses it: the one file that imports ``jax.extend.core``.
+
+jax 0.10 to 0.12 differ here (from 0.11 on ``ClosedJaxpr`` is ``Jaxpr``, call-like primitives were renamed), and nothing outside
+this file has to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import jax
+from jax.extend import core
+
+Var = core.Var
+Literal = core.Literal
+Eqn = core.JaxprEqn
+Atom: TypeAlias = core.Var | core.Literal
+
+_CALL_JAXPR_KEYS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+_CALLS = frozenset(
+    {
+        "jit",
+        "pjit",
+        "closed_call",
+        "core_call",
+        "remat",
+        "remat2",
+        "checkpoint",
+        "custom_jvp_call",
+        "custom_vjp_call",
+        "custom_vjp_call_jaxpr",
+        "custom_lin",
+    }
+)
+_IDENTITIES = frozenset({"stop_gradient", "copy", "optimization_barrier", "name"})
+
+
+def is_literal(atom: Atom) -> bool:
+    """Tells a constant written into an equation from a variable."""
+    return isinstance(atom, core.Literal)
+
+
+def variables(atoms: Iterable[Atom]) -> list[Var]:
+    """Returns the variables among atoms, in order, without literals."""
+    return [a for a in atoms if not isinstance(a, core.Literal)]
+
+
+def num_bytes(atom: Atom) -> int:
+    """Returns the bytes an array of this abstract value occupies."""
+    aval: Any = atom.aval
+    size = 1
+    for d in aval.shape:
+        size *= int(d)
+    return size * aval.dtype.itemsize
+
+
+def shape_of(atom: Atom) -> tuple[int, ...]:
+    """Returns the shape of an atom's abstract value."""
+    aval: Any = atom.aval
+    return tuple(aval.shape)
+
+
+def make_flat(
+    function: Callable[..., Any], *args: Any
+) -> tuple[list[Var], list[Eqn], list[Atom], list[tuple[Var, Any]], Any]:
+    """Traces a function and inlines every call-like equation.
+
+    Args:
+        function: A traceable function.
+        *args: Pytrees of arrays or ``jax.ShapeDtypeStruct``.
+
+    Returns:
+        Input variables, equations, output atoms, constants as (variable, array), and the output pytree of shapes.
+    """
+    closed, out_shape = jax.make_jaxpr(function, return_shape=True)(*args)
+    jaxpr: Any = getattr(closed, "jaxpr", closed)
+    consts = list(zip(jaxpr.constvars, closed.consts, strict=True))
+    equations, env = _inline(jaxpr.eqns, {}, core.gensym())
+    outvars = [_read(env, a) for a in jaxpr.outvars]
+    return list(jaxpr.invars), drop_dead(equations, outvars), outvars, consts, out_shape
+
+
+def _read(env: Mapping[Var, Atom], atom: Atom) -> Atom:
+    return atom if isinstance(atom, core.Literal) else env.get(atom, atom)
+
+
+def _inner_jaxpr(eqn: Eqn) -> tuple[Any, Sequence[Any]] | None:
+    if eqn.primitive.name not in _CALLS:
+        return None
+    for key in _CALL_JAXPR_KEYS:
+        inner = eqn.params.get(key)
+        if inner is not None:
+            return getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
+    return None
+
+
+def _inline(
+    eqns: Iterable[Eqn], env: dict[Var, Atom], fresh: Callable[[Any], Var]
+) -> tuple[list[Eqn], dict[Var, Atom]]:
+    """Returns the equations with calls replaced by their bodies, and what each variable has become."""
+    flat: list[Eqn] = []
+    for eqn in eqns:
+        invars = [_read(env, a) for a in eqn.invars]
+        inner = _inner_jaxpr(eqn)
+        if inner is not None and not inner[1]:
+            body = inner[0]
+            inner_env: dict[Var, Atom] = dict(zip(body.invars, invars, strict=True))
+            inner_flat, inner_env = _inline(body.eqns, inner_env, fresh)
+            flat.extend(inner_flat)
+            for out, atom in zip(eqn.outvars, body.outvars, strict=True):
+                env[out] = _read(inner_env, atom)
+        elif eqn.primitive.name in _IDENTITIES and len(invars) == len(eqn.outvars):
+            env.update(zip(eqn.outvars, invars, strict=True))
+        else:
+            outvars = [fresh(v.aval) for v in eqn.outvars]
+            env.update(zip(eqn.outvars, outvars, strict=True))
+            flat.append(eqn.replace(invars=invars, outvars=outvars))
+    return flat, env
+
+
+def drop_dead(equations: Sequence[Eqn], outputs: Iterable[Atom]) -> list[Eqn]:
+    """Returns the equations that the outputs need, in their order."""
+    needed = set(variables(outputs))
+    kept: list[Eqn] = []
+    for eqn in reversed(equations):
+        if eqn.effects or any(v in needed for v in eqn.outvars):
+            kept.append(eqn)
+            needed.update(variables(eqn.invars))
+    return kept[::-1]
+
+
+def evaluate(equations: Iterable[Eqn], env: dict[Var, Any]) -> dict[Var, Any]:
+    """Runs equations on values, adding every result to ``env``; works on arrays and on tracers."""
+    for eqn in equations:
+        values = [a.val if isinstance(a, core.Literal) else env[a] for a in eqn.invars]
+        with eqn.ctx.manager:
+            results = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
+        if not eqn.primitive.multiple_results:
+            results = [results]
+        env.update(zip(eqn.outvars, results, strict=True))
+    return env
+
+
+def borders(equations: Sequence[Eqn]) -> list[Var]:
+    """Returns what a group of equations reads from outside, in order of first use."""
+    made: set[Var] = set()
+    read: dict[Var, None] = {}
+    for eqn in equations:
+        for v in variables(eqn.invars):
+            if v not in made:
+                read.setdefault(v)
+        made.update(eqn.outvars)
+    return list(read)
+
+
+def signature(
+    equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]
+) -> tuple[Any, ...]:
+    """Returns a hashable form that two groups share exactly if they compute the same function of their inputs."""
+    number: dict[Var, int] = {v: i for i, v in enumerate(inputs)}
+    rows: list[Any] = [tuple((shape_of(v), str(_dtype(v))) for v in inputs)]
+    for eqn in equations:
+        operands = tuple(_operand(a, number) for a in eqn.invars)
+        for v in eqn.outvars:
+            number[v] = len(number)
+        rows.append((eqn.primitive.name, operands, _params_key(eqn.params), len(eqn.outvars)))
+    rows.append(tuple(_operand(a, number) for a in outputs))
+    return tuple(rows)
+
+
+def _dtype(atom: Atom) -> Any:
+    aval: Any = atom.aval
+    return aval.dtype
+
+
+def _operand(atom: Atom, number: Mapping[Var, int]) -> Any:
+    if isinstance(atom, core.Literal):
+        return ("literal", str(atom.val), str(_dtype(atom)), shape_of(atom))
+    return number[atom]
+
+
+def _params_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(sorted((k, str(v)) for k, v in params.items()))

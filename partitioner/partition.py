@@ -1,0 +1,132 @@
+"""``partition``: from a model and a hardware description to a plan."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cost_models import HardwareSpec
+from partitioner.costing import Costing
+from partitioner.errors import PlacementError
+from partitioner.frontend.adapt import adapt
+from partitioner.front import Traced, trace_model
+from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
+from partitioner.placement.policies import Policy, policy_named
+from partitioner.placement.problem import Infeasible, Solution
+from partitioner.placement.solve import solve
+from partitioner.plan.assemble import assemble_plan
+from partitioner.plan.decisions import Certificate, Decision, Decisions
+from partitioner.plan.plan import Plan
+from partitioner.plan.verify_plan import verify_plan
+from partitioner.placement.shortfall import shortfall_message
+from partitioner.workload import Workload
+
+
+def partition(
+    model: Any,
+    hw_spec: HardwareSpec | str | Path,
+    workload: Workload | None = None,
+    policy: str = "auto",
+    *,
+    verify: bool = True,
+    print_after: str | None = None,
+    printer: Callable[[str], None] = print,
+) -> Plan:
+    """Returns the best plan that a policy allows.
+
+    Args:
+        model: An ``nnx.Module``, a ``(linen.Module, variables)`` pair, or what ``partitioner.frontend.from_step`` returned;
+            abstract models do.
+        hw_spec: Hardware, the name of a preset, or a path to a TOML file.
+        workload: Batch, prompt and decode lengths; by default one prompt of 512 tokens and 128 new tokens.
+        policy: ``auto`` or the name of a constraint set (see ``partitioner.placement.policies``).
+        verify: Check the IR between passes and the finished plan.
+        print_after: Name of a pass (``trace``, ``raise``, ``place``, ``plan``) whose result is printed.
+        printer: What prints.
+
+    Raises:
+        ModelError: If the model cannot be traced.
+        HardwareError: If there is no such hardware.
+        PlacementError: If nothing fits; the message gives the shortfall per device in bytes.
+    """
+    hw = hw_spec if isinstance(hw_spec, HardwareSpec) else HardwareSpec.load(hw_spec)
+    workload = workload or Workload()
+    rules = policy_named(policy, hw)
+    show = _Printer(print_after, printer)
+    traced = trace_model(adapt(model), hw, workload, verify=verify, show=show)
+    decisions = place(traced, hw, workload, rules)
+    plan = assemble_plan(traced, hw, workload, policy, decisions)
+    if verify:
+        verify_plan(plan)
+    show("plan", lambda: plan.report())
+    return plan
+
+
+def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) -> Decisions:
+    """Returns the best decisions for traced graphs under a policy.
+
+    Raises:
+        PlacementError: If nothing fits.
+    """
+    costing = Costing(hw, workload, policy.via_host)
+    paired = PairedGraphs.of(traced.graphs)
+    steps = [workload.batch_size / g.phase.batch_size if g.phase.name == "prefill" else 0.0 for g in traced.graphs]
+    steps[-1] = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
+    found: list[tuple[BuiltProblem, Solution]] = []
+    short: list[tuple[BuiltProblem, Infeasible]] = []
+    for mode in _modes(paired, policy):
+        built = build_problem(paired, costing, policy, mode, steps)
+        if any(not c.variants for s in built.problem.stages for c in s.block.choices):
+            continue
+        result = solve(built.problem)
+        if isinstance(result, Solution):
+            found.append((built, result))
+        else:
+            short.append((built, result))
+    if not found:
+        raise PlacementError(shortfall_message(costing, policy, paired, short))
+    best, solution = min(found, key=lambda pair: pair[1].objective)
+    bound = min(s.bound for _, s in found)
+    return Decisions(
+        ops=_decisions(best, solution),
+        reserved_bytes=dict(zip(best.problem.tiers, best.reserved, strict=True)),
+        certificate=Certificate(solution.objective, min(bound, solution.objective), solution.solver),
+    )
+
+
+def _modes(paired: PairedGraphs, policy: Policy) -> list[Mode]:
+    homes = policy.weight_homes if paired.shared_params else policy.weight_homes[:1]
+    streaming = [False, True]
+    if set(policy.cache_homes).isdisjoint(policy.decode_attention):
+        streaming = [True]
+    elif policy.weight_homes == ("gpu",) and policy.cache_homes == ("gpu",):
+        streaming = [False]
+    return [Mode(h, s) for h, s in itertools.product(homes, streaming)]
+
+
+def _decisions(built: BuiltProblem, solution: Solution) -> dict[str, Decision]:
+    phases = built.problem.phases
+    decisions: dict[str, Decision] = {}
+    for (first, length, _), stage, instances in zip(
+        built.ranges, built.problem.stages, solution.chosen, strict=True
+    ):
+        for number, chosen in enumerate(instances):
+            for offset, index in enumerate(chosen):
+                pair = built.pairs[first + number * length + offset]
+                key = stage.block.choices[offset].variants[index].key
+                tiers = tuple((p, t) for p, t in zip(phases, key[:-1], strict=True) if t != "-")
+                decisions[pair.name] = Decision(tiers, key[-1])
+    return decisions
+
+
+class _Printer:
+    """Prints the result of the pass the user asked for."""
+
+    def __init__(self, wanted: str | None, printer: Callable[[str], None]) -> None:
+        self._wanted, self._printer = wanted, printer
+
+    def __call__(self, name: str, text: Callable[[], str]) -> None:
+        if name == self._wanted:
+            self._printer(text())

@@ -1,0 +1,85 @@
+"""Labels every data equation with the module it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from partitioner.frontend.trace import TracedPhase
+from partitioner.jaxpr import Eqn, Var, variables
+from partitioner.passes.raise_attention import RaisedAttention
+from partitioner.passes.split_equations import SplitEquations
+
+_ATTENTION = "\0"
+
+
+def label_equations(
+    phase: TracedPhase, split: SplitEquations, raised: Sequence[RaisedAttention]
+) -> dict[int, str]:
+    """Returns a label per data equation, keyed by the equation's identity.
+
+    A raised attention has a label of its own. Every other equation belongs to the module whose parameter it reads; one that
+    reads none joins, where two streams meet (a residual, a gate), the module the later stream comes from; else the module it
+    feeds if that is one; else the module it comes from.
+    """
+    labels = {id(e): attention_label(n) for n, r in enumerate(raised) for e in r.equations}
+    for eqn in split.data:
+        used = [split.param_vars[v] for v in variables(eqn.invars) if v in split.param_vars]
+        if used:
+            labels.setdefault(id(eqn), module_of(used[0]))
+    _label_joins(split.data, labels)
+    _label_by_consumer(phase, split.data, labels)
+    _label_by_producer(phase, split.data, labels)
+    return labels
+
+
+def attention_label(ordinal: int) -> str:
+    """Returns the label of the n-th raised attention; no module path can equal it."""
+    return f"{_ATTENTION}{ordinal}"
+
+
+def is_attention_label(label: str) -> bool:
+    """Tells a raised attention's label from a module path."""
+    return label.startswith(_ATTENTION)
+
+
+def module_of(param: str) -> str:
+    """Returns the module path of a parameter: its name without the leaf."""
+    return param.rpartition(".")[0] or param
+
+
+def _label_joins(data: Sequence[Eqn], labels: dict[int, str]) -> None:
+    origin: dict[Var, tuple[int, str]] = {}
+    for position, eqn in enumerate(data):
+        sources = {origin[v] for v in variables(eqn.invars) if v in origin}
+        label = labels.get(id(eqn))
+        if label is None and len({name for _, name in sources}) > 1:
+            latest = max(sources)[1]
+            label = labels[id(eqn)] = "residual" if is_attention_label(latest) else latest
+        here = (position, label) if label is not None else max(sources, default=None)
+        if here is not None:
+            origin.update((v, here) for v in eqn.outvars)
+
+
+def _label_by_consumer(phase: TracedPhase, data: Sequence[Eqn], labels: dict[int, str]) -> None:
+    readers: dict[Var, list[Eqn]] = {}
+    for eqn in data:
+        for v in set(variables(eqn.invars)):
+            readers.setdefault(v, []).append(eqn)
+    results = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
+    for eqn in reversed(data):
+        if id(eqn) in labels or any(v in results for v in eqn.outvars):
+            continue
+        fed = {labels.get(id(r)) for v in eqn.outvars for r in readers.get(v, ())}
+        label = fed.pop() if len(fed) == 1 else None
+        if label is not None and not is_attention_label(label):
+            labels[id(eqn)] = label
+
+
+def _label_by_producer(phase: TracedPhase, data: Sequence[Eqn], labels: dict[int, str]) -> None:
+    maker: dict[Var, str] = {}
+    for eqn in data:
+        if id(eqn) not in labels:
+            sources = [maker[v] for v in variables(eqn.invars) if v in maker]
+            modules = [s for s in sources if not is_attention_label(s)]
+            labels[id(eqn)] = modules[-1] if modules else phase.name
+        maker.update((v, labels[id(eqn)]) for v in eqn.outvars)

@@ -1,0 +1,95 @@
+"""Runs an attention region on small arrays, compiled once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from partitioner.frontend.trace import TracedPhase
+from partitioner.jaxpr import Eqn, Var, evaluate
+from partitioner.passes.find_attention import AttentionRegion, CacheUse
+
+_FAST_COMPILE = {"xla_backend_optimization_level": "0"}
+
+
+def index_inputs(phase: TracedPhase, lengths: np.ndarray) -> dict[Var, Any]:
+    """Returns the index inputs of a decode step that appends at position ``lengths[row]``.
+
+    Args:
+        phase: A decode trace with chunk 1.
+        lengths: int[batch], tokens already cached; equal for all rows where the phase has a scalar cursor.
+    """
+    env: dict[Var, Any] = {}
+    for i in phase.inputs:
+        aval: Any = i.var.aval
+        if i.role == "token" or i.name == "logits_at":
+            env[i.var] = jnp.zeros(aval.shape, aval.dtype)
+        elif i.role == "position":
+            env[i.var] = jnp.asarray(lengths, aval.dtype)[:, None]
+        elif i.role == "mask":
+            env[i.var] = jnp.arange(phase.max_len)[None, :] <= jnp.asarray(lengths)[:, None]
+        elif i.role == "cursor":
+            env[i.var] = jnp.full(aval.shape, lengths[0], aval.dtype)
+        elif i.role == "const":
+            env[i.var] = i.value
+    return env
+
+
+class RegionRunner:
+    """Runs one region of a probe trace, with arrays in the region's own axes.
+
+    Args:
+        region: The region.
+        phase: The probe trace.
+        index: Its index equations.
+    """
+
+    def __init__(self, region: AttentionRegion, phase: TracedPhase, index: tuple[Eqn, ...]) -> None:
+        self.region = region
+        self.phase = phase
+        key, value = region.key, region.value
+        given = [region.query, key.new, value.new, key.before, value.before]
+        order = list(index_inputs(phase, np.zeros(phase.batch_size, np.int64)))
+
+        def run(arrays: list[Any], indices: list[Any]) -> tuple[Any, Any, Any]:
+            env = dict(zip(given, arrays, strict=True)) | dict(zip(order, indices, strict=True))
+            evaluate(index, env)
+            evaluate(region.equations, env)
+            return env[region.output], env[key.after], env[value.after]
+
+        self._given = given
+        self._run = jax.jit(run, compiler_options=_FAST_COMPILE)
+
+    def __call__(
+        self, arrays: list[np.ndarray], lengths: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns output, K cache and V cache as float32, for q, new k, new v, K cache and V cache.
+
+        Args:
+            arrays: In the region's axes; cast to its dtypes.
+            lengths: int[batch], tokens already cached.
+        """
+        cast = []
+        for a, v in zip(arrays, self._given, strict=True):
+            aval: Any = v.aval
+            cast.append(jnp.asarray(np.reshape(a, aval.shape)).astype(aval.dtype))
+        out = self._run(cast, list(index_inputs(self.phase, lengths).values()))
+        first, second, third = (np.asarray(x.astype(jnp.float32)) for x in out)
+        return first, second, third
+
+
+def contraction_operand(use: CacheUse, cache: np.ndarray) -> np.ndarray:
+    """Returns what the contraction reads for a given cache after its update, as float32."""
+    views = [e for e in use.views if e.primitive.name != "convert_element_type"]
+    if not views:
+        return cache
+    aval: Any = use.after.aval
+
+    def view(value: Any) -> Any:
+        return evaluate(use.views, {use.after: value})[use.views[-1].outvars[0]]
+
+    result = jax.jit(view, compiler_options=_FAST_COMPILE)(jnp.asarray(cache).astype(aval.dtype))
+    return np.asarray(result.astype(jnp.float32))

@@ -1,0 +1,61 @@
+"""Sorts equations into index arithmetic, parameter views, and data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from partitioner.frontend.trace import INDEX_ROLES, TracedPhase
+from partitioner.jaxpr import Eqn, Var, variables
+
+VIEWS = frozenset(
+    {
+        "reshape",
+        "transpose",
+        "broadcast_in_dim",
+        "convert_element_type",
+        "squeeze",
+        "expand_dims",
+        "slice",
+        "rev",
+    }
+)
+_CHEAP = VIEWS | {"mul", "add", "sub", "div", "neg", "max", "min", "concatenate", "pad", "integer_pow"}
+
+
+@dataclass(frozen=True)
+class SplitEquations:
+    """Holds a phase's equations by what they depend on.
+
+    Attributes:
+        index: On tokens, positions, masks, cursors and constants (or on nothing) alone.
+        param: Cheap functions of parameters (and literals) alone: views, conversions, folded constants.
+        data: All others.
+        index_vars: Inputs and results of index arithmetic, constants among them.
+        param_vars: Parameters and what is derived from them alone, with the parameter's name.
+    """
+
+    index: tuple[Eqn, ...]
+    param: tuple[Eqn, ...]
+    data: tuple[Eqn, ...]
+    index_vars: frozenset[Var]
+    param_vars: dict[Var, str]
+
+
+def split_equations(phase: TracedPhase) -> SplitEquations:
+    """Returns the phase's equations sorted by what they depend on, each list in execution order."""
+    index_vars = {i.var for i in phase.inputs if i.role in INDEX_ROLES or i.role == "const"}
+    param_vars = {i.var: i.name for i in phase.inputs if i.role in ("param", "rng")}
+    index: list[Eqn] = []
+    param: list[Eqn] = []
+    data: list[Eqn] = []
+    for eqn in phase.equations:
+        read = variables(eqn.invars)
+        if all(v in index_vars for v in read) and not eqn.effects:
+            index.append(eqn)
+            index_vars.update(eqn.outvars)
+        elif eqn.primitive.name in _CHEAP and all(v in param_vars for v in read):
+            param.append(eqn)
+            param_vars.update((v, param_vars[read[0]]) for v in eqn.outvars)
+        else:
+            data.append(eqn)
+    return SplitEquations(tuple(index), tuple(param), tuple(data), frozenset(index_vars), param_vars)

@@ -1,0 +1,160 @@
+"""Confirms a raise by running the region on random small inputs against reference attention."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from partitioner.ir.layout import from_layout, to_layout
+from partitioner.ir.op import AxisRole
+from partitioner.jaxpr import Eqn, Literal, Var
+from partitioner.passes.infer_layout import RegionLayout
+from partitioner.passes.run_region import RegionRunner
+
+QUERY_ROLES: tuple[AxisRole, ...] = ("batch", "kv_head", "group", "head_size")
+NEW_ROLES: tuple[AxisRole, ...] = ("batch", "kv_head", "head_size")
+CACHE_ROLES: tuple[AxisRole, ...] = ("batch", "kv_head", "token", "head_size")
+
+_TOLERANCE = {"float64": 1e-6, "float32": 2e-4, "float16": 1e-2, "bfloat16": 4e-2}
+_SNAP = 0.05
+
+
+class ValidationError(Exception):
+    """Says how a region differs from attention; the region is then left as it was."""
+
+
+def validate_attention(region: RegionRunner, layout: RegionLayout) -> float:
+    """Returns the scale of the region's logits after confirming that the region is attention.
+
+    Raises:
+        ValidationError: With what differs.
+    """
+    runner = _CanonicalRunner(region, layout)
+    scale = _read_scale(runner)
+    generator = np.random.default_rng(0)
+    size = region.phase.max_len
+    cursors = any(i.role == "cursor" for i in region.phase.inputs)
+    for trial in range(4):
+        lengths = generator.integers(0, size, region.phase.batch_size)
+        if trial < 2 or cursors:
+            lengths[:] = (0, size - 1, size // 3, size // 2)[trial]
+        _compare(runner, scale, lengths, generator)
+    return scale
+
+
+class _CanonicalRunner:
+    """Runs a region on arrays with one axis per role."""
+
+    def __init__(self, runner: RegionRunner, layout: RegionLayout) -> None:
+        self.runner, self.layout, self.phase, self.region = runner, layout, runner.phase, runner.region
+        batch, kv_heads, size = self.phase.batch_size, layout.num_kv_heads, layout.head_size
+        group = layout.num_heads // kv_heads
+        self.query_shape = (batch, kv_heads, group, size)
+        self.new_shape = (batch, kv_heads, size)
+        self.cache_shape = (batch, kv_heads, self.phase.max_len, size)
+        self.sizes: dict[AxisRole, int] = {
+            "batch": batch,
+            "kv_head": kv_heads,
+            "group": group,
+            "head_size": size,
+            "token": self.phase.max_len,
+        }
+        output: Any = self.region.output.aval
+        cache: Any = self.region.key.before.aval
+        self.tolerance = max(_TOLERANCE.get(a.dtype.name, 0.05) for a in (output, cache))
+
+    def __call__(
+        self,
+        query: np.ndarray,
+        new: tuple[np.ndarray, np.ndarray],
+        caches: tuple[np.ndarray, np.ndarray],
+        lengths: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        layout = self.layout
+        arrays = [to_layout(query, QUERY_ROLES, layout.query)]
+        arrays += [to_layout(x, NEW_ROLES, layout.new) for x in new]
+        arrays += [to_layout(x, CACHE_ROLES, layout.cache) for x in caches]
+        output, keys, values = self.runner(arrays, lengths)
+        return (
+            from_layout(output, layout.output, QUERY_ROLES, self.sizes),
+            from_layout(keys, layout.cache, CACHE_ROLES, self.sizes),
+            from_layout(values, layout.cache, CACHE_ROLES, self.sizes),
+        )
+
+
+def _read_scale(runner: _CanonicalRunner) -> float:
+    """Reads the scale off two tokens: with v = 0 and 1 the output is the logistic function of scale * q.(k1 - k0)."""
+    lengths = np.ones(runner.phase.batch_size, np.int64)
+    query = np.zeros(runner.query_shape, np.float32)
+    query[..., 0] = 1
+    new_key = np.zeros(runner.new_shape, np.float32)
+    new_value = np.ones(runner.new_shape, np.float32)
+    empty = np.zeros(runner.cache_shape, np.float32)
+    estimate, contrast = 0.0, 1.0
+    for _ in range(4):
+        new_key[..., 0] = contrast
+        output = runner(query, (new_key, new_value), (empty, empty), lengths)[0]
+        share = float(np.median(output))
+        if not 0 < share < 1:
+            raise ValidationError("its output is not a weighted mean of the values (no softmax)")
+        estimate = float(np.log(share / (1 - share))) / contrast
+        if not estimate > 0:
+            raise ValidationError("its logits do not grow with q.k")
+        contrast = min(1e3, 1.5 / estimate)
+    candidates = {1.0, runner.layout.head_size**-0.5, *_literal_factors(runner.region.equations)}
+    nearest = min(candidates, key=lambda c: abs(c - estimate))
+    return nearest if abs(nearest - estimate) <= _SNAP * estimate else estimate
+
+
+def _stored(array: np.ndarray, like: Var) -> np.ndarray:
+    """Rounds to the dtype of a variable, so that the reference sees what the region sees."""
+    aval: Any = like.aval
+    return array.astype(aval.dtype).astype(np.float32)
+
+
+def _literal_factors(equations: tuple[Eqn, ...]) -> set[float]:
+    literals = [
+        float(np.asarray(a.val))
+        for e in equations
+        if e.primitive.name in ("mul", "div")
+        for a in e.invars
+        if isinstance(a, Literal) and np.size(a.val) == 1 and np.asarray(a.val).dtype.kind == "f"
+    ]
+    factors = {f for x in literals if x > 0 and np.isfinite(x) for f in (x, 1 / x)}
+    return factors | {a * b for a, b in itertools.combinations(factors, 2)}
+
+
+def _compare(runner: _CanonicalRunner, scale: float, lengths: np.ndarray, generator: np.random.Generator) -> None:
+    def draw(shape: tuple[int, ...], like: Var) -> np.ndarray:
+        return _stored(generator.standard_normal(shape).astype(np.float32), like)
+
+    region = runner.region
+    query = draw(runner.query_shape, region.query) * 2
+    new = (draw(runner.new_shape, region.key.new), draw(runner.new_shape, region.value.new))
+    caches = (draw(runner.cache_shape, region.key.before), draw(runner.cache_shape, region.value.before))
+    output, keys, values = runner(query, new, caches, lengths)
+    rows = np.arange(runner.phase.batch_size)
+    expected = []
+    for cache, fresh, use in zip(caches, new, (region.key, region.value), strict=True):
+        updated = cache.copy()
+        updated[rows, :, lengths] = _stored(fresh, use.before)
+        expected.append(updated)
+    tolerance = runner.tolerance
+    for name, got, want in (("K", keys, expected[0]), ("V", values, expected[1])):
+        if not np.allclose(got, want, atol=tolerance):
+            raise ValidationError(
+                f"it does not append one token at the next position of the {name} cache"
+            )
+    logits = scale * np.einsum("bkgd,bksd->bkgs", query, expected[0]).astype(np.float64)
+    valid = np.arange(runner.phase.max_len)[None, :] <= lengths[:, None]
+    logits = np.where(valid[:, None, None, :], logits, -np.inf)
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    reference = np.einsum("bkgs,bksd->bkgd", weights, expected[1])
+    error = float(np.abs(output - reference).max())
+    if not error <= tolerance * max(1.0, float(np.abs(reference).max())):
+        raise ValidationError(
+            f"it differs from softmax({scale:.6g} q.K^T).V over the valid tokens by {error:.2g} on random inputs"
+        )

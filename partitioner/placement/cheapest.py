@@ -1,0 +1,144 @@
+"""Cheapest placements under given prices: of one block between any two boundaries, and of the whole model.
+
+A *price* per component of the cost vector turns vectors into numbers, and the graph of a block into one with arc lengths; then
+a dynamic program over the layers does the rest. Letters as in ``states``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.folded import Folded
+from partitioner.placement.states import BlockGraph
+
+Picks = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CheapestPaths:
+    """Holds the cheapest ways through a block.
+
+    Attributes:
+        graph: The block's graph.
+        lengths: For each layer [S V] the price of each arc.
+        to_exit: For each layer [S X] the least price from a state to an exit; one more than layers, the last at the end.
+    """
+
+    graph: BlockGraph
+    lengths: tuple[NDArray[np.float64], ...]
+    to_exit: tuple[NDArray[np.float64], ...]
+
+    @property
+    def prices(self) -> NDArray[np.float64]:
+        """Returns [E X] the least price from each entry to each exit, infinite where there is no way."""
+        return self.to_exit[0][self.graph.roots]
+
+    def picks(self, entry: int, leave: int) -> Picks:
+        """Returns the variants of the cheapest way, the first of equally cheap ones."""
+        state = int(self.graph.roots[entry])
+        picks: list[int] = []
+        for layer, length, after in zip(self.graph.layers, self.lengths, self.to_exit[1:], strict=True):
+            pick = int(np.argmin(length[state] + after[layer.target[state], leave]))
+            picks.append(pick)
+            state = int(layer.target[state, pick])
+        return tuple(picks)
+
+
+def cheapest_paths(
+    graph: BlockGraph, price: NDArray[np.float64], surcharges: list[NDArray[np.float64]]
+) -> CheapestPaths:
+    """Returns the cheapest ways through a block at a price [D], and for each choice a surcharge [V] on its variants."""
+    end = np.full((len(graph.leaves), len(graph.exits)), np.inf)
+    end[np.arange(len(graph.leaves)), graph.leaves] = 0.0
+    to_exit, lengths = [end], []
+    for layer, surcharge in zip(reversed(graph.layers), reversed(surcharges), strict=True):
+        length = layer.vector @ price + surcharge
+        lengths.append(length)
+        to_exit.append((length[:, :, None] + to_exit[-1][layer.target]).min(axis=1))
+    return CheapestPaths(graph, tuple(reversed(lengths)), tuple(reversed(to_exit)))
+
+
+@dataclass(frozen=True)
+class CheapestModel:
+    """Holds the cheapest placement of the whole model, and the price of leaving it.
+
+    Attributes:
+        price: Its price.
+        ways: For each stage and instance the (entry, exit) it takes.
+        around: For each stage [E X] the least price of everything else when one instance of the stage goes from entry to exit.
+    """
+
+    price: float
+    ways: tuple[tuple[tuple[int, int], ...], ...]
+    around: tuple[NDArray[np.float64], ...]
+
+
+def cheapest_model(folded: Folded, paths: tuple[CheapestPaths, ...]) -> CheapestModel:
+    """Returns the cheapest placement of the model, given the cheapest ways through each stage's block."""
+    prices = [path.prices for path in paths]
+    reached = _reached(folded, prices)
+    left = np.zeros(len(folded.stages[-1].graph.exits))
+    remaining: list[list[NDArray[np.float64]]] = []
+    around: list[NDArray[np.float64]] = []
+    total = 0.0
+    for position in reversed(range(len(folded.stages))):
+        stage, price = folded.stages[position], prices[position]
+        least = np.full(price.shape, np.inf)
+        after = [left]
+        entering = np.zeros(0)
+        for instance in reversed(range(stage.count)):
+            np.minimum(least, reached[position][instance][:, None] + after[-1], out=least)
+            entering = (price + after[-1]).min(axis=1)
+            if instance:
+                after.append(entering[stage.onward])
+        around.append(least)
+        remaining.append(after[::-1])
+        if position:
+            left = entering[folded.stages[position - 1].following]
+        else:
+            total = float(entering[folded.start])
+    ways = _ways(folded, prices, remaining[::-1])
+    return CheapestModel(total, ways, tuple(around[::-1]))
+
+
+def _reached(folded: Folded, prices: list[NDArray[np.float64]]) -> list[list[NDArray[np.float64]]]:
+    """Returns for each stage and instance [E] the least price of what comes before it."""
+    node, value = np.array([folded.start]), np.zeros(1)
+    reached: list[list[NDArray[np.float64]]] = []
+    for stage, price in zip(folded.stages, prices, strict=True):
+        reached.append([])
+        for instance in range(stage.count):
+            before = np.full(len(stage.graph.entries), np.inf)
+            before[node] = value
+            reached[-1].append(before)
+            value = (before[:, None] + price).min(axis=0)
+            node = stage.onward if instance < stage.count - 1 else stage.following
+    return reached
+
+
+def _ways(
+    folded: Folded, prices: list[NDArray[np.float64]], remaining: list[list[NDArray[np.float64]]]
+) -> tuple[tuple[tuple[int, int], ...], ...]:
+    node = folded.start
+    ways: list[tuple[tuple[int, int], ...]] = []
+    for stage, price, after in zip(folded.stages, prices, remaining, strict=True):
+        taken: list[tuple[int, int]] = []
+        for instance in range(stage.count):
+            leave = int(np.argmin(price[node] + after[instance]))
+            taken.append((node, leave))
+            node = int((stage.onward if instance < stage.count - 1 else stage.following)[leave])
+        ways.append(tuple(taken))
+    return tuple(ways)
+
+
+def stage_paths(
+    folded: Folded, price: NDArray[np.float64], kind_price: NDArray[np.float64]
+) -> tuple[CheapestPaths, ...]:
+    """Returns the cheapest ways through each stage's block at a price [D] and a surcharge [K] on kinds of variants."""
+    return tuple(
+        cheapest_paths(stage.graph, price, [kind_price[of] for of in kinds])
+        for stage, kinds in zip(folded.stages, folded.kinds.of, strict=True)
+    )

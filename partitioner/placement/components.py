@@ -1,0 +1,35 @@
+"""Cost vectors: seconds in the chain of each phase, load of each resource, bytes on each tier, in this order.
+
+A vector has D = phases + resources + tiers components, and the cost of a placement is the sum of its parts' vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.evaluate import Breakdown
+from partitioner.placement.problem import Problem, Variant
+
+
+def vector_size(problem: Problem) -> int:
+    """Returns D."""
+    return len(problem.phases) + len(problem.resources) + len(problem.tiers)
+
+
+def variant_vector(problem: Problem, variant: Variant) -> NDArray[np.float64]:
+    """Returns the vector [D] of a variant, without moves."""
+    busy = np.zeros(len(problem.resources))
+    for resource, seconds in variant.busy:
+        busy[resource] += seconds
+    return np.concatenate([variant.seconds, busy, variant.memory])
+
+
+def breakdown_vector(parts: Breakdown) -> NDArray[np.float64]:
+    """Returns the vector [D] of a whole placement."""
+    return np.concatenate([parts.chain_s, parts.busy_s, parts.memory_bytes])
+
+
+def first_tier_component(problem: Problem) -> int:
+    """Returns the index of the bytes on the first tier."""
+    return len(problem.phases) + len(problem.resources)

@@ -1,0 +1,98 @@
+"""A problem with repeated blocks kept once: a layered graph per stage, and the boundaries between stages.
+
+Everything here is independent of how often a block is repeated. The boundaries at which instances of a stage meet are its
+*nodes*: a repeated block leads from node to node of one set, and the placements of a stage are walks over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.problem import Block, Problem
+from partitioner.placement.states import BlockGraph, Boundary, block_graph, reachable_exits
+from partitioner.placement.tally import Kinds, kinds_of
+
+
+@dataclass(frozen=True)
+class FoldedStage:
+    """Holds a stage's graph and how often it is repeated.
+
+    Attributes:
+        graph: The block's graph.
+        count: Repetitions.
+        onward: [X] the node of each exit; the nodes of the entries are 0 to E - 1, and exits have nodes of their own where
+            the block is not repeated.
+        following: [X] for each exit its node as an entry of the next stage (its own index in the last stage).
+    """
+
+    graph: BlockGraph
+    count: int
+    onward: NDArray[np.int64]
+    following: NDArray[np.int64]
+
+    @property
+    def num_nodes(self) -> int:
+        """Returns the number of nodes."""
+        num_entries = len(self.graph.entries)
+        return num_entries if self.count > 1 else num_entries + len(self.graph.exits)
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Holds the stages of a problem.
+
+    Attributes:
+        stages: The stages in order.
+        start: The node of the first stage where the model begins.
+        most: [D] a vector that no placement exceeds.
+        kinds: The kinds of variants.
+    """
+
+    stages: tuple[FoldedStage, ...]
+    start: int
+    most: NDArray[np.float64]
+    kinds: Kinds
+
+
+def fold(problem: Problem) -> Folded:
+    """Builds the graphs of all stages; equal blocks with equal entries share one.
+
+    Raises:
+        TooManyStates: A block has too many states.
+    """
+    entries: tuple[Boundary, ...] = ((problem.entry_tier,) * len(problem.stages[0].block.entries),)
+    graphs: list[BlockGraph] = []
+    known: dict[tuple[Block, tuple[Boundary, ...]], BlockGraph] = {}
+    for stage in problem.stages:
+        exits = reachable_exits(stage.block, entries)
+        while stage.count > 1 and not set(exits) <= set(entries):
+            entries = tuple(sorted({*entries, *exits}))
+            exits = reachable_exits(stage.block, entries)
+        key = (stage.block, entries)
+        if key not in known:
+            known[key] = block_graph(problem, stage.block, entries)
+        graphs.append(known[key])
+        entries = graphs[-1].exits
+    stages: list[FoldedStage] = []
+    for position, (stage, graph) in enumerate(zip(problem.stages, graphs, strict=True)):
+        last = position == len(graphs) - 1
+        after = graph.exits if last else graphs[position + 1].entries
+        own = np.arange(len(graph.exits)) + len(graph.entries)
+        onward = _indices(graph.exits, graph.entries) if stage.count > 1 else own
+        stages.append(FoldedStage(graph, stage.count, onward, _indices(graph.exits, after)))
+    start = graphs[0].entries.index((problem.entry_tier,) * len(problem.stages[0].block.entries))
+    most = sum((_most(stage) for stage in stages), np.zeros(stages[0].graph.size))
+    return Folded(tuple(stages), start, most, kinds_of(problem))
+
+
+def _most(stage: FoldedStage) -> NDArray[np.float64]:
+    largest = [layer.vector.max(axis=(0, 1)) for layer in stage.graph.layers]
+    return stage.count * (1 + 1e-9) * sum(largest, np.zeros(stage.graph.size))
+
+
+def _indices(boundaries: tuple[Boundary, ...], among: tuple[Boundary, ...]) -> NDArray[np.int64]:
+    index = {boundary: number for number, boundary in enumerate(among)}
+    return np.array([index[boundary] for boundary in boundaries], np.int64)

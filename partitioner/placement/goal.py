@@ -1,0 +1,93 @@
+"""What is minimised and what must hold, as one form for two questions: how fast, and how much is missing.
+
+A component k of the cost vector (``components``) is *soft* in a group g, *hard*, or not asked for::
+
+    minimise  sum over groups g of T[g],   T[g] >= 0,   T[g] >= total[k] - limit[k]  for soft k of g,
+    such that total[k] <= limit[k]         for hard k
+
+With the phases as groups this is the objective of a placement; with the tiers as groups and their capacities as soft limits it
+is the least number of bytes that are missing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.problem import Problem
+
+HARD = -1
+UNASKED = -2
+SCALE = 1e4
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Holds a question about the sums of cost vectors.
+
+    Attributes:
+        group: [D] the group of each component, ``HARD`` or ``UNASKED``.
+        limit: [D] limits, zero where nothing is asked.
+        num_groups: Number of groups.
+    """
+
+    group: NDArray[np.int64]
+    limit: NDArray[np.float64]
+    num_groups: int
+
+    @property
+    def asked(self) -> NDArray[np.int64]:
+        """Returns the components that are soft or hard."""
+        return np.flatnonzero(self.group != UNASKED)
+
+    def value(self, total: NDArray[np.float64]) -> float:
+        """Returns the sum over the groups for a total vector [D]; hard limits are not looked at."""
+        over = total - self.limit
+        return math.fsum(max(0.0, over[self.group == g].max(initial=0.0)) for g in range(self.num_groups))
+
+    def row_scale(self, most: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+        """Returns [D] what rows are divided by: their larger numbers come near ``SCALE``.
+
+        The absolute tolerance of the linear solver, 1e-6, then is 1e-10 of the objective or of a capacity.
+
+        Args:
+            most: [D] a vector that no placement exceeds.
+            unit: The size of the objective, roughly.
+        """
+        hard = np.maximum(np.abs(self.limit), most * 1e-3)
+        scale = np.where(self.group == HARD, hard, unit) / SCALE
+        return np.where(scale > 0, scale, 1.0)
+
+    def holds(self, total: NDArray[np.float64]) -> bool:
+        """Tells whether a total vector [D] keeps the hard limits."""
+        return bool((total <= self.limit)[self.group == HARD].all())
+
+
+def fastest(problem: Problem, most: NDArray[np.float64]) -> Goal:
+    """Returns the goal of least seconds within the capacities.
+
+    Args:
+        problem: The problem.
+        most: [D] a vector no placement exceeds; what can never matter is not asked for.
+    """
+    group = [*range(len(problem.phases)), *(phase for _, phase in problem.resources), *(HARD for _ in problem.tiers)]
+    limit = [0.0] * (len(problem.phases) + len(problem.resources)) + list(problem.capacities)
+    return _goal(group, limit, len(problem.phases), most)
+
+
+def least_missing(problem: Problem, most: NDArray[np.float64]) -> Goal:
+    """Returns the goal of least bytes beyond the capacities, summed over the tiers."""
+    times = len(problem.phases) + len(problem.resources)
+    group = [UNASKED] * times + list(range(len(problem.tiers)))
+    limit = [0.0] * times + list(problem.capacities)
+    return _goal(group, limit, len(problem.tiers), most)
+
+
+def _goal(group: list[int], limit: list[float], num_groups: int, most: NDArray[np.float64]) -> Goal:
+    groups, limits = np.array(group, np.int64), np.array(limit)
+    groups[(most <= limits) & ((limits > 0) | (most == 0)) & (limits >= 0)] = UNASKED
+    limits[groups == UNASKED] = 0.0
+    return Goal(groups, limits, num_groups)

@@ -1,0 +1,127 @@
+"""The master problem of the relaxation: which mixture of columns is best.
+
+Variables are a share of instances per column, the boundaries between stages, a time (or missing bytes) per group of the goal,
+and slacks of a box on how often kinds of variants are taken. The slacks cost a penalty, so that a few columns are enough to
+begin with; a penalty that is too small gives a weaker bound and never a wrong one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+from scipy.sparse import csr_array, hstack, vstack
+
+from partitioner.placement.balance import boundaries
+from partitioner.placement.columns import Column
+from partitioner.placement.folded import Folded
+from partitioner.placement.goal import SCALE, Goal
+from partitioner.placement.tally import Box
+
+
+class MasterError(RuntimeError):
+    """Says that the linear or integer solver failed on a problem that has a solution."""
+
+
+@dataclass(frozen=True)
+class Duals:
+    """Holds the prices at the optimum over some columns.
+
+    Attributes:
+        value: The optimum.
+        price: [D] price of each component, in units of the objective.
+        kind_price: [K] price of each kind of variant.
+        node: For each stage [nodes] the price of leaving a node.
+        instance: For each stage the price of an instance.
+        tally: [K] how often each kind is taken.
+    """
+
+    value: float
+    price: NDArray[np.float64]
+    kind_price: NDArray[np.float64]
+    node: tuple[NDArray[np.float64], ...]
+    instance: tuple[float, ...]
+    tally: NDArray[np.float64]
+
+
+def solve_master(
+    folded: Folded, goal: Goal, unit: float, columns: list[Column], box: Box, penalty: float
+) -> Duals:
+    """Returns the prices at the optimum over some columns.
+
+    Args:
+        folded: The problem.
+        goal: What is minimised.
+        unit: The size of the objective, roughly.
+        columns: The columns.
+        box: How often kinds may be taken.
+        penalty: Cost of taking a kind once too often or too rarely.
+
+    Raises:
+        MasterError: The solver failed, or no mixture of the columns keeps the hard limits.
+    """
+    meeting = boundaries(folded)
+    kinds, asked = folded.kinds, goal.asked
+    num_columns, num_meeting, num_stages = len(columns), len(meeting.upper), len(folded.stages)
+    scale, step = goal.row_scale(folded.most, unit), unit / SCALE
+    vectors = (np.stack([column.vector for column in columns], axis=1) / scale[:, None])[asked]
+    tallies = np.stack([kinds.tally(column.stage, column.picks) for column in columns], axis=1)
+    above = np.flatnonzero(box.upper < kinds.most)
+    below = np.flatnonzero(box.lower > 0)
+    num_boxed = len(above) + len(below)
+    groups = -(goal.group[asked][:, None] == np.arange(goal.num_groups)).astype(float)
+    sides = np.concatenate([tallies[above], -tallies[below]])
+    limits = np.block(
+        [
+            [vectors, np.zeros((len(asked), num_meeting)), groups, np.zeros((len(asked), num_boxed))],
+            [sides, np.zeros((num_boxed, num_meeting + goal.num_groups)), -np.eye(num_boxed)],
+        ]
+    )
+    walks = hstack([_walks(folded, columns), _empty_above(num_stages, meeting.balance)])
+    walks = hstack([walks, csr_array((walks.shape[0], goal.num_groups + num_boxed))])
+    cost = np.zeros(limits.shape[1])
+    cost[num_columns + num_meeting :] = [1.0] * goal.num_groups + [penalty / step] * num_boxed
+    lower, upper = np.zeros(len(cost)), np.full(len(cost), np.inf)
+    lower[num_columns : num_columns + num_meeting] = meeting.lower
+    upper[num_columns : num_columns + num_meeting] = meeting.upper
+    result = linprog(
+        cost,
+        A_ub=limits,
+        b_ub=np.concatenate([(goal.limit / scale)[asked], box.upper[above], -box.lower[below]]),
+        A_eq=walks,
+        b_eq=np.concatenate([[stage.count for stage in folded.stages], np.zeros(walks.shape[0] - num_stages)]),
+        bounds=np.stack([lower, upper], axis=1),
+        method="highs",
+    )
+    if result.status != 0:
+        raise MasterError(f"the linear relaxation ended with status {result.status}: {result.message}")
+    marginals = -result.ineqlin.marginals * step
+    price, kind_price = np.zeros(len(goal.group)), np.zeros(len(kinds.most))
+    price[asked] = np.maximum(0.0, marginals[: len(asked)]) / scale[asked]
+    kind_price[above] += marginals[len(asked) : len(asked) + len(above)]
+    kind_price[below] -= marginals[len(asked) + len(above) :]
+    equalities = result.eqlin.marginals * step
+    nodes = np.split(equalities[num_stages:], meeting.first_node[1:])
+    instance = tuple(float(x) for x in equalities[:num_stages])
+    tally = tallies @ result.x[:num_columns]
+    return Duals(float(result.fun) * step, price, kind_price, tuple(nodes), instance, tally)
+
+
+def _walks(folded: Folded, columns: list[Column]) -> csr_array:
+    """Returns the rows of instances of each stage, then of begun minus ended instances at each node."""
+    meeting = boundaries(folded)
+    rows, index, values = [], [], []
+    for number, column in enumerate(columns):
+        first = len(folded.stages) + meeting.first_node[column.stage]
+        onward = folded.stages[column.stage].onward[column.leave]
+        rows += [column.stage, first + column.entry, first + onward]
+        index += [number] * 3
+        values += [1.0, 1.0, -1.0]
+    height = len(folded.stages) + meeting.balance.shape[0]
+    return csr_array((values, (rows, index)), shape=(height, len(columns)))
+
+
+def _empty_above(num_rows: int, matrix: csr_array) -> csr_array:
+    return vstack([csr_array((num_rows, matrix.shape[1])), matrix], format="csr")

@@ -1,0 +1,153 @@
+"""The placement problem in numbers: what may run where, what it costs, and what has to fit.
+
+Everything a solver sees is here, and nothing of jaxprs or hardware descriptions: the cost models have been asked already.
+Indices are used throughout: *tier* (a device kind: GPU, host, drives), *phase* (prefill, decode), *resource* (a link direction
+that may work under compute).
+
+The objective is::
+
+    sum over phases p of max(chain[p], max over resources r of phase p of busy[r])
+
+where ``chain[p]`` is the sum of the chosen variants' seconds and of the moves of values between tiers, and ``busy[r]`` the sum
+of the chosen variants' load on ``r``. A value moves from its producer's tier to each *other* tier that consumes it, once a
+block and tier. Memory is a sum over variants, and must not exceed the capacity of any tier.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Stores one way to run an op in all phases: where it runs, where its operands live, what that costs.
+
+    Attributes:
+        tiers: For each phase the tier the op runs on, or None where the op does not occur in that phase.
+        seconds: For each phase the time on the critical path, over the whole generation.
+        memory: For each tier the bytes that stay resident (weights and KV cache).
+        busy: Load on overlappable resources as (resource index, seconds over the whole generation).
+        key: What the caller needs to recognise the choice (for example ``("gpu", "csd", "csd")``).
+    """
+
+    tiers: tuple[int | None, ...]
+    seconds: tuple[float, ...]
+    memory: tuple[float, ...]
+    busy: tuple[tuple[int, float], ...] = ()
+    key: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = (*self.seconds, *self.memory, *(s for _, s in self.busy))
+        if any(math.isnan(x) or math.isinf(x) or x < 0 for x in numbers):
+            raise ValueError(f"a variant's seconds and bytes must be finite and not negative, got {self}")
+        if len(self.tiers) != len(self.seconds):
+            raise ValueError(f"a variant needs one tier and one time per phase, got {self}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Names an op (or the same op in both phases) and the variants to choose from; exactly one is taken."""
+
+    name: str
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Describes a value that crosses from its producer to its consumers inside one phase.
+
+    Attributes:
+        phase: Index of the phase.
+        producer: Index of the producing choice in the block, or None for a value that enters the block.
+        source: For a value that enters: its index in the block's ``entries``.
+        consumers: Indices of the consuming choices of this block.
+        leaves: Index in the block's ``exits`` when the value is live after the block, else None.
+        move_s: ``move_s[src][dst]``: seconds on the critical path to move it, over the whole generation; 0 on the diagonal.
+    """
+
+    phase: int
+    producer: int | None
+    source: int | None
+    consumers: tuple[int, ...]
+    leaves: int | None
+    move_s: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Groups ops between two points where only the ``entries`` and ``exits`` are live.
+
+    ``entries`` and ``exits`` give the phase of each boundary value. A following block's entries are its predecessor's exits,
+    in order; the tier where a boundary value was produced is the only thing one block knows of another.
+    """
+
+    name: str
+    choices: tuple[Choice, ...]
+    flows: tuple[Flow, ...]
+    entries: tuple[int, ...]
+    exits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Repeats a block ``count`` times in a row."""
+
+    block: Block
+    count: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Holds a whole placement problem.
+
+    Attributes:
+        tiers: Names, e.g. ``("gpu", "host", "csd")``.
+        capacities: Bytes left for weights and KV cache per tier.
+        phases: Names, e.g. ``("prefill", "decode")``.
+        resources: (name, phase index) of each overlappable resource.
+        stages: The model from first to last op.
+        entry_tier: Tier on which the first block's entries (tokens) arrive.
+    """
+
+    tiers: tuple[str, ...]
+    capacities: tuple[float, ...]
+    phases: tuple[str, ...]
+    resources: tuple[tuple[str, int], ...]
+    stages: tuple[Stage, ...]
+    entry_tier: int = 0
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Holds the chosen variants with their certificate.
+
+    Attributes:
+        chosen: For each stage, each instance, each choice of the block: the variant's index.
+        objective: Value of the objective, evaluated on ``chosen`` by :func:`evaluate`, in seconds.
+        bound: Certified lower bound on the objective.
+        solver: What was solved, for people (columns, rows, method).
+    """
+
+    chosen: tuple[tuple[tuple[int, ...], ...], ...]
+    objective: float
+    bound: float
+    solver: str
+
+    @property
+    def gap(self) -> float:
+        """Returns the relative gap between objective and bound."""
+        return 0.0 if self.objective == 0 else max(0.0, (self.objective - self.bound) / self.objective)
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """Says that no placement fits, and by how much.
+
+    Attributes:
+        shortfall: For each tier the bytes missing in a placement with the least bytes missing in all.
+        needed: For each tier the bytes that placement wants there.
+    """
+
+    shortfall: tuple[float, ...]
+    needed: tuple[float, ...]

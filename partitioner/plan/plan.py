@@ -1,0 +1,218 @@
+"""The plan: everything the runtime needs to execute, and everything a person needs to understand why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cost_models import HardwareSpec
+from partitioner.costing import Costing
+from partitioner.errors import PlanError
+from partitioner.ir.graph import OpGraph
+from partitioner.ir.op import Op
+from partitioner.placement.policies import POLICIES
+from partitioner.plan.decisions import Decisions
+from partitioner.plan.predict import StepCosts, schedule
+from partitioner.plan.steps import Move, Segment, Share, Step
+from partitioner.plan.timeline import Timeline
+from partitioner.workload import Workload
+
+
+@dataclass(frozen=True, eq=False)
+class PhasePlan:
+    """Holds one phase: its graph, its segments, and its steps in an order in which every step follows what it waits for.
+
+    A prefill runs once per slice of ``rows`` batch rows; a decode runs once per new token with all rows.
+    """
+
+    graph: OpGraph
+    segments: tuple[Segment, ...]
+    steps: tuple[Step, ...]
+    rows: int
+
+    @cached_property
+    def op(self) -> Mapping[str, Op]:
+        """Maps op names to ops."""
+        return {op.name: op for op in self.graph.ops}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Says where every op runs and every tensor lives, with predicted time and a certificate.
+
+    Attributes:
+        model_name: What was planned.
+        fingerprint: Hash of the traced jaxprs; a saved plan fits only a model with the same one.
+        hw: The hardware it was planned for.
+        workload: What it generates.
+        policy: The constraint set it was found under.
+        prefill: The prompt phase; None for models that take one token a step, whose prompts go through ``decode``.
+        decode: One step of generation.
+        homes: Device of every parameter, by name; a small one used on several devices has its copies in ``copies``.
+        copies: Further devices that keep a parameter, by name.
+        caches: Shares of the K and V cache of every attention, by op name; the longest context is reserved.
+        decisions: What the solver decided, and proved.
+    """
+
+    model_name: str
+    fingerprint: str
+    hw: HardwareSpec
+    workload: Workload
+    policy: str
+    prefill: PhasePlan | None
+    decode: PhasePlan
+    homes: Mapping[str, str]
+    copies: Mapping[str, tuple[str, ...]]
+    caches: Mapping[str, tuple[Share, ...]]
+    decisions: Decisions
+
+    def phase(self, name: str) -> PhasePlan:
+        """Returns a phase by name.
+
+        Raises:
+            PlanError: If the plan has no such phase.
+        """
+        found = {"prefill": self.prefill, "decode": self.decode}.get(name)
+        if found is None:
+            has = "prefill and decode" if self.prefill else "decode"
+            raise PlanError(f"this plan has no phase {name!r}; it has {has}")
+        return found
+
+    def ops(self, phase: str) -> tuple[Op, ...]:
+        """Returns a phase's ops in execution order."""
+        return self.phase(phase).graph.ops
+
+    def device_of(self, phase: str, op: str) -> dict[str, float]:
+        """Returns the devices that run an op with their shares, which sum to 1.
+
+        Raises:
+            PlanError: If there is no such op; the message names close ones.
+        """
+        ops = self.phase(phase).op
+        if op not in ops:
+            near = [n for n in ops if op.rpartition(".")[2] in n][:4] or list(ops)[:4]
+            raise PlanError(f"{phase} has no op {op!r}; there are {len(ops)}, for example {', '.join(near)}")
+        tier = self.decisions.ops[op].tier(phase)
+        if tier == "csd":
+            return {s.device: s.fraction for s in self.caches[op]}
+        if tier == "gpu":
+            return {f"gpu{i}": 1 / len(self.hw.gpus) for i in range(len(self.hw.gpus))}
+        return {tier: 1.0}
+
+    @cached_property
+    def costing(self) -> Costing:
+        """Answers what things cost under this plan's policy."""
+        return Costing(self.hw, self.workload, POLICIES[self.policy].via_host)
+
+    def step_costs(self, phase: str) -> StepCosts:
+        """Returns the predicted costs of a phase's steps."""
+        found = self.phase(phase)
+        return StepCosts(found.graph, found.segments, self.costing)
+
+    def move_bytes(self, phase: str, move: Move, context_len: int) -> float:
+        """Returns the bytes a move takes across when ``context_len`` tokens are attended over."""
+        return self.step_costs(phase).move_bytes(move, context_len)
+
+    def predicted_timeline(self, phase: str, context_len: int | None = None) -> Timeline:
+        """Returns the predicted timeline of a whole prefill, or of one decode step.
+
+        Args:
+            phase: ``prefill`` or ``decode``.
+            context_len: Tokens attended over in a decode step; the middle of the generation by default.
+        """
+        found = self.phase(phase)
+        if phase == "prefill":
+            slices = self.workload.batch_size // found.rows
+            return schedule(self.step_costs(phase), found.steps, self.workload.prompt_len, slices)
+        return schedule(self.step_costs(phase), found.steps, context_len or self.middle_context)
+
+    @property
+    def middle_context(self) -> int:
+        """Returns the context length halfway through the generation."""
+        contexts = self.workload.decode_contexts(with_prefill=self.prefill is not None, num=1)
+        return contexts[0][0] if contexts else self.workload.max_len
+
+    def decode_seconds(self, context_len: int) -> float:
+        """Returns the predicted seconds of one decode step over ``context_len`` tokens, the new one included."""
+        return self.predicted_timeline("decode", context_len).end_s
+
+    @cached_property
+    def prefill_seconds(self) -> float:
+        """Returns the predicted seconds until all prompts are processed and their caches are home."""
+        if self.prefill is None:
+            return 0.0
+        return self.predicted_timeline("prefill").end_s
+
+    @cached_property
+    def total_decode_seconds(self) -> float:
+        """Returns the predicted seconds of all decode steps."""
+        contexts = self.workload.decode_contexts(with_prefill=self.prefill is not None)
+        return sum(weight * self.decode_seconds(context) for context, weight in contexts)
+
+    @property
+    def total_seconds(self) -> float:
+        """Returns the predicted seconds of the whole generation."""
+        return self.prefill_seconds + self.total_decode_seconds
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Returns predicted new tokens per second over the whole generation, prefill included."""
+        return self.workload.batch_size * self.workload.decode_len / self.total_seconds
+
+    @property
+    def bound(self) -> float:
+        """Returns the certified lower bound on the objective, in seconds of the whole generation."""
+        return self.decisions.certificate.bound_s
+
+    @property
+    def gap(self) -> float:
+        """Returns the relative gap between the objective and its bound."""
+        certificate = self.decisions.certificate
+        if certificate.objective_s == 0:
+            return 0.0
+        return max(0.0, 1 - certificate.bound_s / certificate.objective_s)
+
+    def resident_bytes(self) -> dict[str, dict[str, float]]:
+        """Returns per device the bytes of weights, KV cache and reserve, and the capacity."""
+        from partitioner.plan.residency import resident_bytes
+
+        return resident_bytes(self)
+
+    def report(self, measured: Timeline | None = None) -> str:
+        """Returns the placement report as text of at most 100 columns.
+
+        Args:
+            measured: Timeline of a run, printed beside the prediction.
+        """
+        from partitioner.plan.report import render
+
+        return render(self, measured)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns decisions, hardware and predictions as plain data."""
+        from partitioner.plan.plan_file import plan_to_dict
+
+        return plan_to_dict(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the plan as JSON: decisions and a fingerprint, never code. The file appears whole or not at all."""
+        from partitioner.plan.plan_file import save_plan
+
+        save_plan(self, path)
+
+    @staticmethod
+    def load(path: str | Path, model: Any) -> Plan:
+        """Reads a plan and re-traces the model it was made for.
+
+        Raises:
+            PlanError: If the file is malformed, or the model is another one.
+        """
+        from partitioner.plan.plan_file import load_plan
+
+        return load_plan(path, model)
+
+    def __str__(self) -> str:
+        return self.report()

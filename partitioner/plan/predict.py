@@ -1,0 +1,125 @@
+"""Predicts when each resource does what, by scheduling a plan's steps with closed-form costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cost_models import Cost, flash_read_cost, flash_write_cost, route, sequential
+from partitioner.costing import Costing
+from partitioner.ir.graph import OpGraph
+from partitioner.ir.op import Attention
+from partitioner.plan.steps import Move, Run, Segment, Step
+from partitioner.plan.timeline import Event, Timeline
+
+
+@dataclass
+class _Clock:
+    """Keeps when each resource is free; steps on one resource run in plan order."""
+
+    free: dict[str, float]
+    events: list[Event]
+
+    def use(self, resource: str, start: float, seconds: float, name: str, phase: str, size: float) -> float:
+        begin = max(start, self.free.get(resource, 0.0))
+        end = begin + seconds
+        self.free[resource] = end
+        self.events.append(Event(resource, name, phase, begin, end, size))
+        return end
+
+
+@dataclass(frozen=True)
+class StepCosts:
+    """Gives the predicted cost of single steps.
+
+    Attributes:
+        graph: Ops of the phase.
+        segments: Segments of the phase.
+        costing: Answers what things cost.
+    """
+
+    graph: OpGraph
+    segments: Sequence[Segment]
+    costing: Costing
+
+    def run_cost(self, step: Run, context_len: int) -> Cost:
+        """Returns the time of a run at a context length."""
+        segment = self.segments[step.segment]
+        if step.share is not None and segment.attention is not None:
+            return self.costing.share_attend_cost(self.attention(segment.attention), step.share, context_len)
+        tier = "gpu" if step.device.startswith("gpu") else "host"
+        costs = [self.costing.run_cost(op, tier) for op in self.graph.ops if op.name in set(segment.ops)]
+        return sequential([*costs, Cost(self.costing.launch_s(tier), "overhead")])
+
+    def move_bytes(self, step: Move, context_len: int) -> float:
+        """Returns the bytes a move takes across at a context length (tokens attended over, the new one included)."""
+        if step.kind == "stream_cache" and step.attention is not None and step.share is not None:
+            attention = self.attention(step.attention)
+            return self.costing.kv_bytes(attention, context_len - 1, step.share.fraction)
+        return float(step.num_bytes)
+
+    def attention(self, name: str) -> Attention:
+        """Returns the description of a raised attention."""
+        found = next(op.attention for op in self.graph.ops if op.name == name)
+        assert found is not None
+        return found
+
+
+def schedule(
+    costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: int = 1
+) -> Timeline:
+    """Returns the timeline of a phase's steps.
+
+    Every step starts when those it waits for have ended and its resource is free. A transfer uses every link of its route for
+    bytes / rate and ends with the slowest, plus the latencies; what is read from or written to flash for it uses the drive at
+    the same time.
+
+    Args:
+        costs: Costs of the phase's steps.
+        steps: In plan order.
+        context_len: Tokens attended over.
+        repeat: Times the steps are run, one behind the other (slices of a prefill).
+    """
+    clock = _Clock({}, [])
+    phase = costs.graph.phase.name
+    for _ in range(repeat):
+        ends: list[float] = []
+        for step in steps:
+            start = max((ends[i] for i in step.after), default=0.0)
+            if isinstance(step, Run):
+                ends.append(_run(clock, costs, step, start, context_len, phase))
+            else:
+                ends.append(_move(clock, costs, step, start, context_len, phase))
+    return Timeline(tuple(clock.events))
+
+
+def _run(clock: _Clock, costs: StepCosts, step: Run, start: float, context_len: int, phase: str) -> float:
+    cost = costs.run_cost(step, context_len)
+    segment = costs.segments[step.segment]
+    size = 0.0
+    if segment.attention is not None and step.share is not None:
+        size = costs.costing.kv_bytes(
+            costs.attention(segment.attention), context_len, step.share.fraction
+        )
+    return clock.use(step.device, start, cost.seconds, segment.name, phase, size)
+
+
+def _move(clock: _Clock, costs: StepCosts, step: Move, start: float, context_len: int, phase: str) -> float:
+    if step.path == "local":
+        return start
+    hw = costs.costing.hw
+    size = costs.move_bytes(step, context_len)
+    name = f"{step.kind} {step.attention or ', '.join(step.names) or ''}".strip()
+    end = start
+    latency = 0.0
+    for link, direction in route(hw, step.src, step.dst, step.path):
+        spec = hw.link(link)
+        end = max(end, clock.use(f"{link}.{direction}", start, size / spec.bytes_per_s, name, phase, size))
+        latency += spec.latency_s
+    if step.kind == "stream_cache" and step.src.startswith("csd"):
+        read = flash_read_cost(hw.drive(step.src), size).seconds
+        end = max(end, clock.use(step.src, start, read, name, phase, size))
+    elif step.kind == "store_cache" and step.dst.startswith("csd"):
+        written = flash_write_cost(hw.drive(step.dst), size).seconds
+        end = max(end, clock.use(step.dst, start, written, name, phase, size))
+    return end + latency

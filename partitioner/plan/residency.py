@@ -1,0 +1,44 @@
+"""What stays on each device: weights, KV cache at the longest context, and room for activations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from partitioner.jaxpr import num_bytes
+
+if TYPE_CHECKING:
+    from partitioner.plan.plan import Plan
+
+
+def resident_bytes(plan: Plan) -> dict[str, dict[str, float]]:
+    """Returns per device ``weights``, ``kv_cache``, ``reserve`` and ``capacity`` in bytes, for devices in the hardware's order."""
+    costing = plan.costing
+    table = {
+        d: {"weights": 0.0, "kv_cache": 0.0, "reserve": 0.0, "capacity": plan.hw.memory_bytes(d)}
+        for d in plan.hw.device_names
+    }
+    gpus = [d for d in table if d.startswith("gpu")]
+
+    def add(device: str, key: str, amount: float) -> None:
+        members = gpus if device == "gpu0" else [device]
+        for member in members:
+            table[member][key] += amount / len(members)
+
+    for i in plan.decode.graph.phase.inputs:
+        if i.role == "param":
+            for device in (plan.homes[i.name], *plan.copies.get(i.name, ())):
+                add(device, "weights", num_bytes(i.var))
+    raised: set[str] = set()
+    for op in plan.decode.graph.ops:
+        if op.attention is not None:
+            raised |= {op.attention.key_cache, op.attention.value_cache}
+            for share in plan.caches[op.name]:
+                tier = plan.decisions.ops[op.name].home
+                add(share.device, "kv_cache", costing.cache_bytes(op.attention, tier) * share.fraction)
+    for i in plan.decode.graph.phase.inputs:
+        if i.role == "cache" and i.name not in raised:
+            add("gpu0", "kv_cache", num_bytes(i.var))
+    for tier, amount in plan.decisions.reserved_bytes.items():
+        if amount:
+            add(costing.device(tier) if tier != "csd" else "csd0", "reserve", amount)
+    return table

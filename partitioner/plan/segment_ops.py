@@ -1,0 +1,104 @@
+"""Cuts a phase into segments: runs of ops on one device that become one executable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from partitioner.ir.graph import OpGraph
+from partitioner.ir.op import Op
+from partitioner.jaxpr import Var, borders, signature
+from partitioner.plan.decisions import Decision
+from partitioner.plan.steps import Segment
+
+
+def segment_ops(graph: OpGraph, decisions: Mapping[str, Decision]) -> tuple[Segment, ...]:
+    """Returns the phase's segments in execution order.
+
+    A segment ends where the device changes, before an op that waits for streamed weights or caches, and, in a prefill, after an
+    attention whose cache leaves the device, so that the transfer runs under the next layer.
+    """
+    phase = graph.phase.name
+    groups: list[list[Op]] = []
+    previous: Op | None = None
+    for op in graph.ops:
+        if previous is None or _cut_between(previous, op, decisions, phase):
+            groups.append([])
+        groups[-1].append(op)
+        previous = op
+    classes: dict[Any, int] = {}
+    return tuple(
+        _segment(graph, number, group, decisions, classes) for number, group in enumerate(groups)
+    )
+
+
+def streams_cache(op: Op, decision: Decision, phase: str) -> bool:
+    """Tells whether an attention of a decode runs on a processor away from its cache."""
+    return bool(op.attention) and phase == "decode" and decision.tier(phase) not in (decision.home, "csd")
+
+
+def streams_weights(op: Op, decision: Decision, phase: str) -> bool:
+    """Tells whether an op's large weights live elsewhere."""
+    return op.attention is None and decision.home not in ("-", decision.tier(phase))
+
+
+def _cut_between(before: Op, after: Op, decisions: Mapping[str, Decision], phase: str) -> bool:
+    first, second = decisions[before.name], decisions[after.name]
+    if first.tier(phase) != second.tier(phase) or "csd" in (first.tier(phase), second.tier(phase)):
+        return True
+    if streams_cache(after, second, phase) or streams_weights(after, second, phase):
+        return True
+    return bool(before.attention) and first.home != first.tier(phase)
+
+
+def _segment(
+    graph: OpGraph,
+    number: int,
+    group: Sequence[Op],
+    decisions: Mapping[str, Decision],
+    classes: dict[Any, int],
+) -> Segment:
+    phase = graph.phase.name
+    tier = decisions[group[0].name].tier(phase)
+    names = {op.name for op in group}
+    unique = {id(e): e for op in group for e in op.equations}
+    order = {id(e): i for i, e in enumerate(graph.phase.equations)}
+    equations = tuple(sorted(unique.values(), key=lambda e: order[id(e)]))
+    inputs = tuple(borders(equations))
+    outputs = tuple(v for op in group for v in op.outputs if _leaves(graph, op, v, names, decisions))
+    replaced = {graph.output_of[v].name for v in outputs if v in graph.output_of and phase == "decode"}
+    donated = tuple(
+        v
+        for v in inputs
+        if v in graph.input_of and graph.input_of[v].role == "cache" and graph.input_of[v].name in replaced
+    )
+    on_drive = tier == "csd"
+    form = (tier, signature(equations, inputs, outputs), tuple(inputs.index(v) for v in donated))
+    return Segment(
+        index=number,
+        name=group[0].name if len(group) == 1 else f"{group[0].name} .. {group[-1].name}",
+        phase=phase,
+        device="gpu0" if tier == "gpu" else tier,
+        ops=tuple(op.name for op in group),
+        equations=equations,
+        inputs=inputs,
+        outputs=outputs,
+        donated=() if on_drive else donated,
+        executable=classes.setdefault(form, len(classes)),
+        attention=group[0].name if on_drive else None,
+    )
+
+
+def _leaves(
+    graph: OpGraph, op: Op, var: Var, names: set[str], decisions: Mapping[str, Decision]
+) -> bool:
+    """Tells whether a value is needed after its segment."""
+    phase = graph.phase.name
+    decision = decisions[op.name]
+    described = graph.output_of.get(var)
+    if described is not None:
+        if described.role != "cache":
+            return True
+        if phase == "prefill" or decision.tier(phase) == decision.home or decision.home == "-":
+            return True
+    return any(graph.ops[c].name not in names for c in graph.consumers.get(var, ()))

@@ -1,0 +1,57 @@
+"""When each resource did what: predicted by a plan, or measured by a run, in the same shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """Records one use of one resource.
+
+    Attributes:
+        resource: A device (``gpu0``, ``csd1``) or a link direction (``csd1.up``).
+        name: Segment or value.
+        phase: ``prefill`` or ``decode``.
+        start_s: Seconds since the start of the generation.
+        end_s: Likewise.
+        num_bytes: Bytes moved, or read from flash, 0 for compute.
+    """
+
+    resource: str
+    name: str
+    phase: str
+    start_s: float
+    end_s: float
+    num_bytes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Holds the events of a generation, or of one step of it."""
+
+    events: tuple[Event, ...]
+
+    @property
+    def end_s(self) -> float:
+        """Returns the time of the last event's end."""
+        return max((e.end_s for e in self.events), default=0.0)
+
+    def busy_s(self, phase: str | None = None) -> dict[str, float]:
+        """Returns seconds in use per resource, in order of first use."""
+        return self._sum((e.resource, e.end_s - e.start_s) for e in self._of(phase))
+
+    def moved_bytes(self, phase: str | None = None) -> dict[str, float]:
+        """Returns bytes per resource, in order of first use."""
+        return self._sum((e.resource, e.num_bytes) for e in self._of(phase))
+
+    def _of(self, phase: str | None) -> Iterable[Event]:
+        return (e for e in self.events if phase is None or e.phase == phase)
+
+    @staticmethod
+    def _sum(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+        total: dict[str, float] = {}
+        for key, amount in pairs:
+            total[key] = total.get(key, 0.0) + amount
+        return total

@@ -1,0 +1,105 @@
+"""``bench``: runs finished plans and holds what was measured against what was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from partitioner.plan.plan import Plan
+from runtime.bench_errors import BenchError
+from runtime.bench_machine import this_machine
+from runtime.bench_report import BenchReport
+from runtime.bench_row import BenchRow
+from runtime.bench_usage import measured_usage, predicted_usage
+from runtime.session import Session
+
+_BASELINE = "flexgen-ssd"
+
+
+def bench(
+    plans: Sequence[Plan],
+    model: Any,
+    prompts: Sequence[str] | Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    repeats: int = 3,
+    clock: Literal["wall", "virtual"] = "wall",
+) -> BenchReport:
+    """Runs every plan and returns predicted next to measured speed, time and bytes.
+
+    A plan takes as many prompts as its batch size, from the first on, and starts over where there are
+    fewer. The baseline is ``flexgen-ssd``, or else the first policy among the plans.
+
+    Args:
+        plans: Plans for ``model`` on one hardware description.
+        model: The model with its weights.
+        prompts: Texts or token ids; none longer than the plans' prompt length.
+        max_new_tokens: New tokens per sequence; the plans' decode length, for predictions to fit.
+        repeats: Runs of each plan.
+        clock: ``wall`` measures time; ``virtual`` emulates it without waiting.
+
+    Raises:
+        BenchError: If there is nothing to run, or the plans are for different systems.
+    """
+    _check(plans, prompts, max_new_tokens, repeats)
+    ordered = sorted(plans, key=lambda plan: plan.workload.batch_size)
+    rows = [_measure(plan, model, prompts, max_new_tokens, repeats, clock) for plan in ordered]
+    policies = [plan.policy for plan in plans]
+    return BenchReport(
+        model=plans[0].model_name,
+        hardware=plans[0].hw.name,
+        clock=clock,
+        prompt_len=max(plan.workload.prompt_len for plan in plans),
+        max_new_tokens=max_new_tokens,
+        repeats=repeats,
+        baseline=_BASELINE if _BASELINE in policies else policies[0],
+        machine=this_machine(),
+        rows=tuple(rows),
+    )
+
+
+def _check(plans: Sequence[Plan], prompts: Sequence[Any], max_new_tokens: int, repeats: int) -> None:
+    if not plans:
+        raise BenchError("bench needs at least one plan; partition(model, hw, workload, policy) makes one")
+    if not prompts or isinstance(prompts, str):
+        raise BenchError("bench needs a list of at least one prompt, as text or token ids")
+    if repeats < 1:
+        raise BenchError(f"repeats must be at least 1, got {repeats}")
+    for plan in plans:
+        if (plan.model_name, plan.hw) != (plans[0].model_name, plans[0].hw):
+            raise BenchError(
+                f"bench compares plans of one model on one system; got {plan.model_name} on {plan.hw.name} "
+                f"beside {plans[0].model_name} on {plans[0].hw.name}"
+            )
+        if plan.workload.decode_len != max_new_tokens:
+            raise BenchError(
+                f"the {plan.policy} plan predicts {plan.workload.decode_len} new tokens and {max_new_tokens} "
+                "are asked for; plan with Workload(decode_len=max_new_tokens)"
+            )
+
+
+def _measure(
+    plan: Plan,
+    model: Any,
+    prompts: Sequence[Any],
+    max_new_tokens: int,
+    repeats: int,
+    clock: Literal["wall", "virtual"],
+) -> BenchRow:
+    """Runs one plan ``repeats`` times in one session, so that loading and compiling do not count."""
+    batch = [prompts[index % len(prompts)] for index in range(plan.workload.batch_size)]
+    with Session(plan, model, clock=clock) as session:
+        results = [session.generate(batch, max_new_tokens=max_new_tokens) for _ in range(repeats)]
+    middle = sorted(results, key=lambda result: result.tokens_per_second)[repeats // 2]
+    return BenchRow(
+        policy=plan.policy,
+        batch_size=plan.workload.batch_size,
+        predicted_tokens_per_s=plan.tokens_per_second,
+        measured_tokens_per_s=tuple(result.tokens_per_second for result in results),
+        predicted_prefill_s=plan.prefill_seconds,
+        measured_prefill_s=tuple(result.prefill_s for result in results),
+        predicted=predicted_usage(plan),
+        measured=measured_usage(middle.timeline),
+        fidelity=middle.fidelity,
+        tokens=tuple(tuple(int(token) for token in row) for row in middle.tokens),
+    )

@@ -1,0 +1,91 @@
+"""The printed form of a benchmark, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runtime.bench_report import BenchReport
+from runtime.bench_row import BenchRow
+
+Cells = Sequence[str]
+
+
+def bench_table(report: BenchReport) -> str:
+    """Returns settings and machine, then speeds, then bytes."""
+    time = "time measured" if report.clock == "wall" else "time emulated"
+    runs = "one run" if report.repeats == 1 else f"median of {report.repeats} runs"
+    return "\n".join(
+        (
+            f"{report.model} on {report.hardware}, {report.clock} clock ({time}), {runs}",
+            f"prompts of up to {report.prompt_len} tokens, {report.max_new_tokens} new tokens each",
+            str(report.machine),
+            "",
+            *_speeds(report),
+            "",
+            *_bytes(report),
+        )
+    )
+
+
+def align(rows: Sequence[Cells], left: int = 1) -> list[str]:
+    """Returns lines of equally wide columns, the first ``left`` flush left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if index < left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _speeds(report: BenchReport) -> list[str]:
+    """Returns tokens per second, the error of the prediction, and the ratio to the baseline."""
+    head = [
+        ("", "", "tokens/s", "tokens/s", "", "time vs", f"x {report.baseline}", "", "same"),
+        (
+            "policy",
+            "batch",
+            "predicted",
+            "measured",
+            "spread",
+            "predicted",
+            "predicted",
+            "measured",
+            "tokens",
+        ),
+    ]
+    return align([*head, *(_speed(report, row) for row in report.rows)])
+
+
+def _speed(report: BenchReport, row: BenchRow) -> Cells:
+    ratio = report.ratio(row)
+    compared = ("-", "-", "-")
+    if ratio is not None:
+        compared = (f"{ratio.predicted:.2f}", f"{ratio.measured:.2f}", "yes" if ratio.same_tokens else "NO")
+    return (
+        row.policy,
+        str(row.batch_size),
+        f"{row.predicted_tokens_per_s:.1f}",
+        f"{row.tokens_per_s:.1f}",
+        f"{row.spread:.1%}" if report.repeats > 1 else "-",
+        f"{row.time_error:+.1%}",
+        *compared,
+    )
+
+
+def _bytes(report: BenchReport) -> list[str]:
+    """Returns the bytes over each kind of link and from flash, predicted beside measured."""
+    links = sorted(
+        {link for row in report.rows for link in (*row.predicted.link_bytes, *row.measured.link_bytes)}
+    )
+    head = ("MB, predicted / measured", "batch", *links, "flash read")
+    return align([head, *(_moved(row, links) for row in report.rows)])
+
+
+def _moved(row: BenchRow, links: Sequence[str]) -> Cells:
+    cells = [
+        (row.predicted.link_bytes.get(link, 0.0), row.measured.link_bytes.get(link, 0.0)) for link in links
+    ]
+    cells.append((row.predicted.flash_read_bytes, row.measured.flash_read_bytes))
+    return (row.policy, str(row.batch_size), *(f"{a / 1e6:.4g} / {b / 1e6:.4g}" for a, b in cells))

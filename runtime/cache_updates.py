@@ -1,0 +1,70 @@
+"""Writes new tokens into caches that live on a processor, in the model's own axes and in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jax
+
+from partitioner.ir.layout import to_layout
+from partitioner.ir.op import AxisRole, Layout
+from partitioner.jaxpr import Var, shape_of
+
+
+@cache
+def append_function(new_layout: Layout, cache_layout: Layout) -> Callable[..., jax.Array]:
+    """Returns ``append(cache, new, lengths)``, which puts one token per row behind the first ``lengths`` of it."""
+    rows_axis, token_axis = cache_layout.index(("batch",)), cache_layout.index(("token",))
+    roles: tuple[AxisRole, ...] = ("batch", "kv_head", "token", "head_size")
+    inner_axis = token_axis - (rows_axis < token_axis)
+
+    def append_row(row: jax.Array, new: jax.Array, length: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(row, new, length, inner_axis)
+
+    over_rows = jax.vmap(append_row, in_axes=(rows_axis, rows_axis, 0), out_axes=rows_axis)
+
+    def append(cache: jax.Array, new: jax.Array, lengths: jax.Array) -> jax.Array:
+        sizes = {r[0]: n for r, n in zip(cache_layout, cache.shape, strict=True)}
+        shape = [1 if r == "token" else sizes[r] for r in roles]
+        named = _named(new, new_layout, roles).reshape(shape)
+        return over_rows(cache, to_layout(named, roles, cache_layout).astype(cache.dtype), lengths)
+
+    return jax.jit(append, donate_argnums=0)
+
+
+def _named(array: jax.Array, layout: Layout, roles: tuple[AxisRole, ...]) -> jax.Array:
+    """Orders axes that hold one role each, leaving out the empty ones."""
+    held = [axis[0] for axis in layout if axis]
+    flat = array.reshape([n for n, axis in zip(array.shape, layout, strict=True) if axis])
+    return flat.transpose([held.index(r) for r in roles if r in held])
+
+
+@jax.jit
+def _store(cache: jax.Array, fresh: jax.Array, starts: list[jax.Array]) -> jax.Array:
+    return jax.lax.dynamic_update_slice(cache, fresh.astype(cache.dtype), starts)
+
+
+_store_in_place = jax.jit(_store, donate_argnums=0)
+
+
+def store(cache: jax.Array, fresh: jax.Array, first_row: int, rows_axis: int | None) -> jax.Array:
+    """Returns a cache, reused, whose slots from ``first_row`` and token 0 on hold what a prefill made.
+
+    Args:
+        cache: The whole cache.
+        fresh: The cache of a slice of rows over the prompt only.
+        first_row: First row of the slice.
+        rows_axis: Axis of the rows, None if there is none.
+    """
+    starts: list[Any] = [first_row if axis == rows_axis else 0 for axis in range(cache.ndim)]
+    return _store_in_place(cache, fresh, starts)
+
+
+def rows_axis_of(whole: Var, part: Var, num_rows: int, part_rows: int) -> int | None:
+    """Returns which axis of a state holds the rows, given its shape for all rows and for a slice of them."""
+    for axis, (total, some) in enumerate(zip(shape_of(whole), shape_of(part), strict=True)):
+        if (total, some) == (num_rows, part_rows):
+            return axis
+    return None

@@ -1,0 +1,1 @@
+"""The command line ``instinfer``: one file per command, on top of all packages."""

@@ -1,0 +1,5 @@
+"""Runs the command line as ``python -m runtime.cli``."""
+
+from runtime.cli.main import main
+
+main()

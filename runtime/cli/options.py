@@ -1,0 +1,44 @@
+"""The arguments that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="The shipped model 'tiny', a checkpoint folder, or, to plan only, a known name such as opt-13b."
+    ),
+]
+Hardware = Annotated[
+    str, typer.Option("--hw", help="A preset (see 'instinfer presets') or the path of a TOML file.")
+]
+Drives = Annotated[
+    int | None, typer.Option("--drives", min=1, help="Number of drives, where other than the preset's.")
+]
+Policy = Annotated[str, typer.Option("--policy", help="auto, or the policy of a published system.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="New tokens per prompt.")]
+
+
+class ClockName(StrEnum):
+    """How the emulated devices pass their time."""
+
+    WALL = "wall"
+    VIRTUAL = "virtual"
+
+
+Clock = Annotated[
+    ClockName, typer.Option("--clock", help="wall: devices wait for real; virtual: time is only counted.")
+]
+Prompts = Annotated[
+    list[str] | None, typer.Option("--prompt", help="A prompt; repeat the option for a batch.")
+]
+PromptFile = Annotated[
+    Path | None,
+    typer.Option("--prompt-file", help="A text file with one prompt, or a JSON file with a list of them."),
+]

@@ -1,0 +1,35 @@
+"""A virtual computational storage drive: flash pages with real bytes, attention inside, an honest clock.
+
+Bottom up: ``geometry``, ``arena``, ``nand`` (the flash array); ``free_blocks``, ``stripe``, ``ftl``
+(where pages go); ``group_buffer`` (drive memory); ``store`` (the KV cache in both); ``attention_kernel``,
+``engine``; ``commands``, ``records``, ``drive``; ``throttle`` (how long it takes); ``queue``.
+
+The drive shares parameters with the cost models, never code, so that holding measured against predicted time
+means something.
+"""
+
+from runtime.csd.commands import Attend, Command, Configure, Health, Identify, Read, Reclaim, Write
+from runtime.csd.drive import Drive
+from runtime.csd.errors import CapacityError, ChecksumError, DriveError
+from runtime.csd.queue import DriveQueue
+from runtime.csd.records import CommandDetail, Completion, HealthReport, Identity
+
+__all__ = [
+    "Attend",
+    "CapacityError",
+    "ChecksumError",
+    "Command",
+    "CommandDetail",
+    "Completion",
+    "Configure",
+    "Drive",
+    "DriveError",
+    "DriveQueue",
+    "Health",
+    "HealthReport",
+    "Identify",
+    "Identity",
+    "Read",
+    "Reclaim",
+    "Write",
+]

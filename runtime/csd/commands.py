@@ -1,0 +1,135 @@
+"""The commands of the drive.
+
+Letters: ``n`` sequences of the command, ``B`` sequences of the task, ``H`` query heads, ``K`` KV heads, ``T``
+tokens (padded), ``D`` head size. Keys and values have the configured dtype. Where ``rows`` is None, a command
+is about sequences 0 to n - 1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Configure:
+    """Starts a new KV cache; what the drive held is reclaimed.
+
+    Attributes:
+        num_layers: Layers of the model.
+        num_kv_heads: KV heads that this drive holds.
+        num_query_heads: Query heads that attend to them, a multiple of the KV heads.
+        head_size: Elements of one head of one token.
+        dtype: float16, bfloat16 or float32.
+        batch_size: Sequences.
+        max_len: Longest sequence, in tokens.
+    """
+
+    num_layers: int
+    num_kv_heads: int
+    num_query_heads: int
+    head_size: int
+    dtype: np.dtype
+    batch_size: int
+    max_len: int
+
+
+@dataclass(frozen=True, eq=False)
+class Write:
+    """Stores tokens ``start`` to ``start + lengths`` (exclusive) of sequences.
+
+    A start at a sequence's length appends; a start below it drops the later tokens first. Sequences are
+    written in order: should the flash fill up, those before the one that failed are stored.
+
+    Attributes:
+        layer: Layer.
+        key: ``[n, K, T, D]``.
+        value: ``[n, K, T, D]``.
+        start: Integer ``[n]``.
+        lengths: Integer ``[n]``, how many of the T tokens count; None: all.
+        rows: Integer ``[n]``, each sequence once.
+    """
+
+    layer: int
+    key: np.ndarray
+    value: np.ndarray
+    start: np.ndarray
+    lengths: np.ndarray | None = None
+    rows: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Attend:
+    """Appends the new token, where one is given, and attends to all tokens.
+
+    The value is float32 ``[n, H, D]``.
+
+    Attributes:
+        layer: Layer.
+        query: Float ``[n, H, D]``.
+        key: New keys ``[n, K, D]``, or None.
+        value: New values ``[n, K, D]``, or None.
+        lengths: Integer ``[n]``, tokens of each sequence, the new one included.
+        scale: Factor of the scores, such as ``D ** -0.5``.
+        soft_cap: Caps scaled scores at ``soft_cap * tanh(score / soft_cap)``.
+        window: Attends to the newest ``window`` tokens only.
+        rows: Integer ``[n]``, each sequence once.
+    """
+
+    layer: int
+    query: np.ndarray
+    key: np.ndarray | None
+    value: np.ndarray | None
+    lengths: np.ndarray
+    scale: float
+    soft_cap: float | None = None
+    window: int | None = None
+    rows: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """Reads a layer's cache as a plain drive would.
+
+    The value is a pair (key, value), each ``[B, K, num_tokens, D]``, zero padded.
+
+    Attributes:
+        layer: Layer.
+        lengths: Integer ``[B]``, tokens of each sequence to read; None: all that are stored.
+        num_tokens: Tokens on the padded axis; None: the configured ``max_len``.
+    """
+
+    layer: int
+    lengths: np.ndarray | None = None
+    num_tokens: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reclaim:
+    """Drops sequences, without copying; blocks that hold nothing else are erased.
+
+    Attributes:
+        layer: Layer; None: all.
+        rows: Integer ``[n]``, sequences; None: all of the task.
+    """
+
+    layer: int | None = None
+    rows: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Identify:
+    """Asks what the drive is; the value is an :class:`runtime.csd.records.Identity`."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """Asks for counters and wear; the value is a :class:`runtime.csd.records.HealthReport`.
+
+    Attributes:
+        scan: Also reads back every stored page against its checksum. Takes no emulated time.
+    """
+
+    scan: bool = False
+
+
+Command = Configure | Write | Attend | Read | Reclaim | Identify | Health

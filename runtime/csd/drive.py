@@ -1,0 +1,279 @@
+"""The drive: executes commands on real bytes and says when a real drive would be done."""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cost_models.hardware import DriveSpec
+from runtime.csd.checks import check_integers, check_kv, check_layer, check_query, check_rows
+from runtime.csd.commands import Attend, Command, Configure, Health, Identify, Read, Reclaim, Write
+from runtime.csd.engine import attend, prepare
+from runtime.csd.errors import DriveError
+from runtime.csd.free_blocks import FreeBlocks
+from runtime.csd.geometry import Geometry
+from runtime.csd.health import identify, report_health
+from runtime.csd.nand import NandArray
+from runtime.csd.records import CommandDetail, Completion
+from runtime.csd.store import KvStore
+from runtime.csd.task import Task
+from runtime.csd.throttle import Throttle
+from runtime.csd.traffic import Traffic
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What executing a command gave, before it is put into a completion."""
+
+    value: Any
+    end_s: float
+    traffic: Traffic
+    channel_s: float = 0.0
+    engine_s: float = 0.0
+
+
+class Drive:
+    """A virtual computational storage drive, or a plain SSD where the specification has no engine.
+
+    Commands run one at a time, in the order of the calls. Values are worked out during the call; the time
+    that a real drive would take is only told, never slept.
+
+    Attributes:
+        spec: What is emulated.
+        name: Name in messages and timelines.
+    """
+
+    def __init__(self, spec: DriveSpec, name: str = "csd0") -> None:
+        self.spec = spec
+        self.name = name
+        geometry = Geometry.of(spec.flash)
+        self._nand = NandArray(geometry)
+        self._free = FreeBlocks(geometry)
+        self._throttle = Throttle(spec, name)
+        self._store: KvStore | None = None
+        self._host_bytes = 0
+        self._lock = threading.Lock()
+
+    def execute(self, command: Command, start_s: float) -> Completion:
+        """Executes a command that arrives at ``start_s``.
+
+        Args:
+            command: What to do.
+            start_s: Arrival in seconds, on the one clock that the drive is used with.
+
+        Returns:
+            The value, and when the drive is done.
+
+        Raises:
+            DriveError: The command breaks a rule; the message starts with the drive's name.
+        """
+        with self._lock:
+            began_s = time.perf_counter()
+            try:
+                outcome = self._dispatch(command, start_s + self.spec.command_s)
+            except DriveError as error:
+                raise type(error)(f"{self.name}: {error}") from error
+            return self._complete(outcome, start_s, time.perf_counter() - began_s)
+
+    def _dispatch(self, command: Command, begin_s: float) -> _Outcome:
+        match command:
+            case Configure():
+                return self._configure(command, begin_s)
+            case Write():
+                return self._write(command, begin_s)
+            case Attend():
+                return self._attend(command, begin_s)
+            case Read():
+                return self._read(command, begin_s)
+            case Reclaim():
+                return self._reclaim(command, begin_s)
+            case Identify():
+                return _Outcome(
+                    identify(self.name, self.spec, self._nand.geometry, self._store), begin_s, self._traffic()
+                )
+            case Health():
+                report = report_health(
+                    self._nand, self._throttle, self._store, self._host_bytes, scan=command.scan
+                )
+                return _Outcome(report, begin_s, self._traffic())
+        raise DriveError(f"{type(command).__name__} is no drive command; use one of runtime.csd's commands")
+
+    def _configure(self, command: Configure, begin_s: float) -> _Outcome:
+        geometry = self._nand.geometry
+        task = Task(
+            num_layers=command.num_layers,
+            num_kv_heads=command.num_kv_heads,
+            num_query_heads=command.num_query_heads,
+            head_size=command.head_size,
+            dtype=np.dtype(command.dtype),
+            batch_size=command.batch_size,
+            max_len=command.max_len,
+            page_bytes=geometry.page_bytes,
+        )
+        store = KvStore(task, self._nand, self._free, self.spec.dram_bytes)
+        traffic = self._traffic()
+        if self._store is not None:
+            old = self._store.task
+            self._store.reclaim(range(old.num_layers), range(old.batch_size), traffic)
+        self._store = store
+        if self.spec.engine is not None:
+            prepare()
+        self._throttle.erase(begin_s, traffic.blocks_erased)
+        return _Outcome(None, begin_s, traffic)
+
+    def _write(self, command: Write, begin_s: float) -> _Outcome:
+        store = self._configured()
+        task = store.task
+        check_layer(task, command.layer)
+        shape = np.shape(command.key)
+        if len(shape) != 4:
+            raise DriveError(f"key has shape {shape}; give (n, kv_heads, tokens, head_size)")
+        count, padded = shape[0], shape[2]
+        expected = (count, task.num_kv_heads, padded, task.head_size)
+        key = check_kv(task, "key", command.key, expected)
+        value = check_kv(task, "value", command.value, expected)
+        rows = check_rows(task, command.rows, count)
+        start = check_integers("start", command.start, count)
+        lengths = np.full(count, padded)
+        if command.lengths is not None:
+            lengths = check_integers("lengths", command.lengths, count)
+        if count and not 0 <= lengths.min() <= lengths.max() <= padded:
+            raise DriveError(
+                f"lengths {lengths.tolist()} are outside of the {padded} tokens given; "
+                f"stay within 0 to {padded}"
+            )
+        store.check_append(command.layer, rows, start, lengths)
+        traffic = self._traffic()
+        for index, (row, first, tokens) in enumerate(
+            zip(rows.tolist(), start.tolist(), lengths.tolist(), strict=True)
+        ):
+            store.truncate(command.layer, row, first, traffic)
+            store.append(command.layer, row, key[index, :, :tokens], value[index, :, :tokens], traffic)
+        self._host_bytes += int(lengths.sum()) * task.num_kv_heads * 2 * task.token_bytes
+        self._throttle.erase(begin_s, traffic.blocks_erased)
+        reads = self._throttle.read(begin_s, traffic.pages_read)
+        programs = self._throttle.program(reads.end_s, traffic.pages_programmed)
+        buffered_s = self._throttle.move_dram(begin_s, traffic.dram_bytes)
+        return _Outcome(None, max(programs.end_s, buffered_s), traffic, reads.busy_s + programs.busy_s)
+
+    def _attend(self, command: Attend, begin_s: float) -> _Outcome:
+        store = self._configured()
+        task = store.task
+        if self.spec.engine is None:
+            raise DriveError(
+                "this drive has no engine; read its cache and attend elsewhere, or use a drive with one"
+            )
+        check_layer(task, command.layer)
+        query = check_query(task, command.query)
+        rows = check_rows(task, command.rows, len(query))
+        lengths = check_integers("lengths", command.lengths, len(query))
+        if command.window is not None and command.window < 1:
+            raise DriveError(f"window is {command.window}; give at least 1 token, or None for all")
+        if command.soft_cap is not None and not command.soft_cap > 0.0:
+            raise DriveError(f"soft_cap is {command.soft_cap}; give a positive number, or None for no cap")
+        traffic = self._traffic()
+        if command.key is not None or command.value is not None:
+            self._append_one(store, command, rows, lengths, traffic)
+        stored = store.lengths(command.layer)[rows]
+        wrong = np.flatnonzero((lengths > stored) | (lengths < 0))
+        if wrong.size:
+            row, asked = int(rows[wrong[0]]), int(lengths[wrong[0]])
+            raise DriveError(
+                f"attend to {asked} tokens of sequence {row}, layer {command.layer}, which has "
+                f"{int(stored[wrong[0]])}; write the missing tokens first or lower the length"
+            )
+        result = attend(
+            task,
+            self._nand,
+            store.ftl,
+            store.buffer,
+            layer=command.layer,
+            rows=rows,
+            query=query * np.float32(command.scale),
+            lengths=lengths,
+            soft_cap=command.soft_cap,
+            window=command.window,
+        )
+        traffic.pages_read += result.pages_read
+        span, engine_s = self._throttle.attend(
+            begin_s, traffic.pages_read, result.flops, result.buffered_bytes, traffic.dram_bytes
+        )
+        store.flush_full(command.layer, rows, traffic)
+        self._throttle.erase(begin_s, traffic.blocks_erased)
+        background = self._throttle.program(span.end_s, traffic.pages_programmed)
+        return _Outcome(result.output, span.end_s, traffic, span.busy_s + background.busy_s, engine_s)
+
+    def _append_one(
+        self, store: KvStore, command: Attend, rows: np.ndarray, lengths: np.ndarray, traffic: Traffic
+    ) -> None:
+        """Stores the new token of an attend command; groups that it fills are flushed after the attention."""
+        task = store.task
+        if command.key is None or command.value is None:
+            raise DriveError("attend has a new key or a new value without the other; give both or neither")
+        shape = (len(rows), task.num_kv_heads, task.head_size)
+        key = check_kv(task, "key", command.key, shape)
+        value = check_kv(task, "value", command.value, shape)
+        store.check_append(command.layer, rows, lengths - 1, np.ones_like(lengths))
+        for index in np.flatnonzero(lengths - 1 < store.lengths(command.layer)[rows]).tolist():
+            store.truncate(command.layer, int(rows[index]), int(lengths[index]) - 1, traffic)
+        store.append_one(command.layer, rows, key, value, traffic)
+        self._host_bytes += key.nbytes + value.nbytes
+
+    def _read(self, command: Read, begin_s: float) -> _Outcome:
+        store = self._configured()
+        task = store.task
+        check_layer(task, command.layer)
+        padded = task.max_len if command.num_tokens is None else command.num_tokens
+        stored = store.lengths(command.layer)
+        lengths = stored
+        if command.lengths is not None:
+            lengths = check_integers("lengths", command.lengths, task.batch_size)
+        if (lengths < 0).any() or (lengths > stored).any() or (lengths > padded).any():
+            raise DriveError(
+                f"read of {lengths.tolist()} tokens into {padded}, from sequences that have "
+                f"{stored.tolist()}; ask for no more than is stored and make num_tokens large enough"
+            )
+        traffic = self._traffic()
+        pair = store.read(command.layer, lengths, padded, traffic)
+        flash = self._throttle.read(begin_s, traffic.pages_read)
+        buffered_s = self._throttle.move_dram(begin_s, traffic.dram_bytes)
+        return _Outcome(pair, max(flash.end_s, buffered_s), traffic, flash.busy_s)
+
+    def _reclaim(self, command: Reclaim, begin_s: float) -> _Outcome:
+        store = self._configured()
+        layers = range(store.task.num_layers)
+        if command.layer is not None:
+            check_layer(store.task, command.layer)
+            layers = range(command.layer, command.layer + 1)
+        rows = check_rows(
+            store.task, command.rows, store.task.batch_size if command.rows is None else np.size(command.rows)
+        )
+        traffic = self._traffic()
+        store.reclaim(layers, rows.tolist(), traffic)
+        self._throttle.erase(begin_s, traffic.blocks_erased)
+        return _Outcome(None, begin_s, traffic)
+
+    def _configured(self) -> KvStore:
+        if self._store is None:
+            raise DriveError("no KV cache is configured; execute Configure first")
+        return self._store
+
+    def _traffic(self) -> Traffic:
+        return Traffic(self.spec.flash.channels)
+
+    def _complete(self, outcome: _Outcome, start_s: float, compute_s: float) -> Completion:
+        read = int(outcome.traffic.pages_read.sum())
+        programmed = int(outcome.traffic.pages_programmed.sum())
+        page_bytes = self.spec.flash.page_bytes
+        detail = CommandDetail(
+            pages_read=read,
+            bytes_read=read * page_bytes,
+            pages_programmed=programmed,
+            bytes_programmed=programmed * page_bytes,
+            channel_s=outcome.channel_s,
+            engine_s=outcome.engine_s,
+            compute_s=compute_s,
+        )
+        return Completion(outcome.value, start_s, outcome.end_s, detail)

@@ -1,0 +1,62 @@
+"""Answers to identify and health."""
+
+import numpy as np
+
+from cost_models.hardware import DriveSpec
+from runtime.csd.geometry import Geometry
+from runtime.csd.nand import NandArray
+from runtime.csd.records import HealthReport, Identity
+from runtime.csd.store import KvStore
+from runtime.csd.throttle import Throttle
+
+
+def identify(name: str, spec: DriveSpec, geometry: Geometry, store: KvStore | None) -> Identity:
+    """Returns what a drive is."""
+    return Identity(
+        name=name,
+        capacity_bytes=geometry.capacity_bytes,
+        page_bytes=geometry.page_bytes,
+        channels=geometry.channels,
+        units=geometry.num_units,
+        blocks=geometry.num_blocks,
+        pages_per_block=geometry.pages_per_block,
+        rated_pe_cycles=spec.flash.rated_pe_cycles,
+        dram_bytes=spec.dram_bytes,
+        has_engine=spec.engine is not None,
+        task=None if store is None else store.task,
+    )
+
+
+def report_health(
+    nand: NandArray, throttle: Throttle, store: KvStore | None, host_bytes: int, *, scan: bool
+) -> HealthReport:
+    """Returns a drive's counters and state.
+
+    Args:
+        nand: The flash.
+        throttle: The emulated resources.
+        store: The configured cache, if any.
+        host_bytes: Bytes of keys and values that commands brought.
+        scan: Also reads back every stored page against its checksum.
+    """
+    geometry = nand.geometry
+    tokens = 0 if store is None else int(store.buffer.fill.sum())
+    scanned = store.ftl.valid_pages() if scan and store is not None else np.zeros(0, np.int64)
+    return HealthReport(
+        pages_read=nand.pages_read,
+        pages_programmed=nand.pages_programmed,
+        blocks_erased=nand.blocks_erased,
+        bytes_written_by_host=host_bytes,
+        bytes_programmed=nand.pages_programmed * geometry.page_bytes,
+        wear_min=int(nand.wear.min()),
+        wear_mean=float(nand.wear.mean()),
+        wear_max=int(nand.wear.max()),
+        free_bytes=(geometry.num_pages - int(nand.next_page.sum(dtype=np.int64))) * geometry.page_bytes,
+        buffered_tokens=tokens,
+        buffered_bytes=0 if store is None else tokens * store.task.num_kv_heads * 2 * store.task.token_bytes,
+        channel_busy_s=tuple(channel.busy_s for channel in throttle.channels),
+        program_busy_s=tuple(planes.busy_s for planes in throttle.planes),
+        engine_busy_s=throttle.engine.busy_s,
+        pages_scanned=len(scanned),
+        checksum_errors=len(nand.verify(scanned)),
+    )

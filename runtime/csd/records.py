@@ -1,0 +1,126 @@
+"""What the drive answers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.csd.task import Task
+
+
+@dataclass(frozen=True)
+class CommandDetail:
+    """What one command did.
+
+    Attributes:
+        pages_read: Pages read from flash.
+        bytes_read: Their bytes.
+        pages_programmed: Pages programmed, background flushes included.
+        bytes_programmed: Their bytes.
+        channel_s: Emulated seconds that the busiest channel carried what the command reads or writes.
+        engine_s: Emulated seconds of the engine.
+        compute_s: Real seconds that this machine took to work the values out.
+    """
+
+    pages_read: int = 0
+    bytes_read: int = 0
+    pages_programmed: int = 0
+    bytes_programmed: int = 0
+    channel_s: float = 0.0
+    engine_s: float = 0.0
+    compute_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The end of a command.
+
+    Attributes:
+        value: The command's result, or None.
+        start_s: When the command arrived.
+        end_s: When the drive is done with it, by the mechanism.
+        detail: What it did.
+    """
+
+    value: Any
+    start_s: float
+    end_s: float
+    detail: CommandDetail
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a drive is.
+
+    Attributes:
+        name: The drive's name.
+        capacity_bytes: Bytes of all pages.
+        page_bytes: Bytes of a page.
+        channels: Flash channels.
+        units: Planes, which read and program by themselves.
+        blocks: Blocks.
+        pages_per_block: Pages in a block.
+        rated_pe_cycles: Erases that a block is rated for.
+        dram_bytes: Bytes of drive memory.
+        has_engine: False for a plain SSD.
+        task: The configured KV cache, if any.
+    """
+
+    name: str
+    capacity_bytes: int
+    page_bytes: int
+    channels: int
+    units: int
+    blocks: int
+    pages_per_block: int
+    rated_pe_cycles: int
+    dram_bytes: float
+    has_engine: bool
+    task: Task | None
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """Counters since the drive was made, and its state.
+
+    Attributes:
+        pages_read: Pages read.
+        pages_programmed: Pages programmed.
+        blocks_erased: Blocks erased.
+        bytes_written_by_host: Bytes of keys and values that commands brought.
+        bytes_programmed: Bytes of the pages programmed.
+        wear_min: Erases of the least worn block.
+        wear_mean: Erases of a block on average.
+        wear_max: Erases of the most worn block.
+        free_bytes: Bytes of pages that can be programmed without an erase.
+        buffered_tokens: Tokens (of one layer of one sequence) that wait in the group buffer.
+        buffered_bytes: Their bytes.
+        channel_busy_s: Emulated busy seconds of each channel.
+        program_busy_s: Emulated busy seconds of the dies behind each channel, programming and erasing.
+        engine_busy_s: Emulated busy seconds of the engine.
+        pages_scanned: Pages that the scan read back.
+        checksum_errors: Pages that failed it.
+    """
+
+    pages_read: int
+    pages_programmed: int
+    blocks_erased: int
+    bytes_written_by_host: int
+    bytes_programmed: int
+    wear_min: int
+    wear_mean: float
+    wear_max: int
+    free_bytes: int
+    buffered_tokens: int
+    buffered_bytes: int
+    channel_busy_s: tuple[float, ...]
+    program_busy_s: tuple[float, ...]
+    engine_busy_s: float
+    pages_scanned: int
+    checksum_errors: int
+
+    @property
+    def write_amplification(self) -> float:
+        """Bytes programmed for each byte that the host wrote; 1 while nothing was written.
+
+        Tokens that still wait in the group buffer count as written and not as programmed.
+        """
+        return self.bytes_programmed / self.bytes_written_by_host if self.bytes_written_by_host else 1.0

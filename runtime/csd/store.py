@@ -1,0 +1,167 @@
+"""The stored KV cache: tokens go through the group buffer into pages, and come back from both."""
+
+from collections.abc import Iterable
+from itertools import product
+
+import numpy as np
+
+from runtime.csd.errors import DriveError
+from runtime.csd.free_blocks import FreeBlocks
+from runtime.csd.ftl import Ftl
+from runtime.csd.group_buffer import GroupBuffer
+from runtime.csd.nand import NandArray
+from runtime.csd.task import Task
+from runtime.csd.traffic import Traffic
+
+
+class KvStore:
+    """Appends, truncates and reads the sequences of one task.
+
+    Keys and values are raw bytes here: uint8 with a token's bytes on the last axis.
+
+    Attributes:
+        task: Shape of the cache.
+        ftl: Where the full groups are.
+        buffer: The other tokens.
+    """
+
+    def __init__(self, task: Task, nand: NandArray, free: FreeBlocks, dram_bytes: float) -> None:
+        self.task = task
+        self.buffer = GroupBuffer(task, dram_bytes)
+        self.ftl = Ftl(nand, free, task)
+
+    def lengths(self, layer: int) -> np.ndarray:
+        """Returns the tokens stored for each sequence, int64 ``[batch]``."""
+        return self.ftl.num_groups[layer] * self.task.group_tokens + self.buffer.fill[layer]
+
+    def check_append(self, layer: int, rows: np.ndarray, start: np.ndarray, count: np.ndarray) -> None:
+        """Requires that ``count`` tokens at ``start`` leave no gap and fit.
+
+        Raises:
+            DriveError: They do not.
+        """
+        stored = self.lengths(layer)[rows]
+        for row, at, more, have in zip(
+            rows.tolist(), start.tolist(), count.tolist(), stored.tolist(), strict=True
+        ):
+            if not 0 <= at <= have:
+                raise DriveError(
+                    f"write at token {at} of sequence {row}, layer {layer}, which has {have} tokens; "
+                    f"start at {have} to append or below to rewrite"
+                )
+            if at + more > self.task.max_len:
+                raise DriveError(
+                    f"sequence {row} would have {at + more} tokens, the drive is configured for "
+                    f"{self.task.max_len}; configure a larger max_len"
+                )
+
+    def append(self, layer: int, row: int, key: np.ndarray, value: np.ndarray, traffic: Traffic) -> None:
+        """Appends tokens of one sequence; full groups go to pages, the rest waits in the buffer.
+
+        Args:
+            layer: Layer.
+            row: Sequence.
+            key: uint8 ``[kv_heads, tokens, token_bytes]``.
+            value: The same shape.
+            traffic: Counters of the running command.
+        """
+        group = self.task.group_tokens
+        self.flush_full(layer, np.array([row]), traffic)
+        data = np.stack([key, value], axis=1)
+        waiting = int(self.buffer.fill[layer, row])
+        head = min(data.shape[2], group - waiting) if waiting else 0
+        if head:
+            self._put(layer, row, data[:, :, :head], traffic)
+            self.flush_full(layer, np.array([row]), traffic)
+        full = (data.shape[2] - head) // group
+        tail = head + full * group
+        if full:
+            groups = data[:, :, head:tail].reshape(*data.shape[:2], full, group, self.task.token_bytes)
+            numbers = int(self.ftl.num_groups[layer, row]) + np.arange(full)
+            self.ftl.append(layer, np.full(full, row), numbers, groups.transpose(2, 0, 1, 3, 4), traffic)
+        if tail < data.shape[2]:
+            self._put(layer, row, data[:, :, tail:], traffic)
+
+    def append_one(
+        self, layer: int, rows: np.ndarray, key: np.ndarray, value: np.ndarray, traffic: Traffic
+    ) -> None:
+        """Appends one token to each sequence, leaving groups that it fills in the buffer.
+
+        Args:
+            layer: Layer.
+            rows: Sequences, int64 ``[n]``, each once.
+            key: uint8 ``[n, kv_heads, token_bytes]``.
+            value: The same shape.
+            traffic: Counters of the running command.
+        """
+        self.flush_full(layer, rows, traffic)
+        self.buffer.put_one(layer, rows, key, value)
+        traffic.dram_bytes += key.nbytes + value.nbytes
+
+    def flush_full(self, layer: int, rows: np.ndarray, traffic: Traffic) -> None:
+        """Programs the groups that are full in the buffer."""
+        full = rows[self.buffer.fill[layer, rows] == self.task.group_tokens]
+        if full.size:
+            groups = self.ftl.num_groups[layer, full]
+            self.ftl.append(layer, full, groups, self.buffer.layer(layer)[full], traffic)
+            self.buffer.fill[layer, full] = 0
+
+    def truncate(self, layer: int, row: int, length: int, traffic: Traffic) -> None:
+        """Drops the tokens of a sequence from ``length`` on.
+
+        Where the cut is inside a page, its older tokens go back to the buffer: the one case that programs
+        tokens a second time.
+        """
+        group = self.task.group_tokens
+        kept, rest = divmod(length, group)
+        stored = int(self.ftl.num_groups[layer, row])
+        if kept >= stored:
+            self.buffer.truncate(layer, row, length - stored * group)
+            return
+        partial = self.ftl.read(layer, row, kept, kept + 1, traffic)[:, :, 0, :rest] if rest else None
+        self.buffer.truncate(layer, row, 0)
+        self.ftl.truncate(layer, row, kept, traffic)
+        if partial is not None:
+            self._put(layer, row, partial, traffic)
+
+    def reclaim(self, layers: Iterable[int], rows: Iterable[int], traffic: Traffic) -> None:
+        """Drops whole sequences."""
+        for layer, row in product(layers, rows):
+            self.truncate(layer, row, 0, traffic)
+
+    def read(
+        self, layer: int, lengths: np.ndarray, num_tokens: int, traffic: Traffic
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the first ``lengths`` tokens of every sequence.
+
+        Args:
+            layer: Layer.
+            lengths: int64 ``[batch]``, at most the tokens stored and ``num_tokens``.
+            num_tokens: Tokens on the padded axis.
+            traffic: Counters of the running command.
+
+        Returns:
+            Keys and values, ``[batch, kv_heads, num_tokens, head_size]`` of the KV dtype, zero padded.
+        """
+        task = self.task
+        shape = (task.batch_size, task.num_kv_heads, num_tokens, task.head_size)
+        pair = (np.zeros(shape, task.dtype), np.zeros(shape, task.dtype))
+        views = tuple(array.view(np.uint8) for array in pair)
+        for row, length in enumerate(lengths.tolist()):
+            in_flash = int(self.ftl.num_groups[layer, row]) * task.group_tokens
+            paged = min(length, in_flash)
+            if paged:
+                data = self.ftl.read(layer, row, 0, -(-paged // task.group_tokens), traffic)
+                tokens = data.reshape(*data.shape[:2], -1, task.token_bytes)
+                for side, view in enumerate(views):
+                    view[row, :, :paged] = tokens[:, side, :paged]
+            if length > in_flash:
+                tokens = self.buffer.waiting(layer, row)[:, :, : length - in_flash]
+                traffic.dram_bytes += tokens.nbytes
+                for side, view in enumerate(views):
+                    view[row, :, in_flash:length] = tokens[:, side]
+        return pair
+
+    def _put(self, layer: int, row: int, data: np.ndarray, traffic: Traffic) -> None:
+        self.buffer.put(layer, row, data)
+        traffic.dram_bytes += data.nbytes

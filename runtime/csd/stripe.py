@@ -1,0 +1,88 @@
+"""Which unit of the array a group goes to."""
+
+import numpy as np
+
+from runtime.csd.errors import CapacityError
+from runtime.csd.geometry import Geometry
+from runtime.csd.task import Task
+
+
+class Stripe:
+    """Consecutive groups of a lane go to consecutive units, hence to consecutive channels.
+
+    A lane is one sequence, KV head, and K or V. Lanes start an odd step apart, spread over all units: an odd
+    step makes every channel a starting point where their number is a power of two, so that short contexts use
+    all channels and dies as evenly as long ones.
+
+    Sequences write into blocks of their own, so that the end of one frees whole blocks. Where the flash is
+    too small for that, as many sequences as needed share a stream of blocks.
+
+    Attributes:
+        num_streams: Streams of blocks.
+
+    Raises:
+        CapacityError: The cache at its longest does not fit into the flash.
+    """
+
+    def __init__(self, geometry: Geometry, task: Task) -> None:
+        self._geometry = geometry
+        self._task = task
+        self._step = max(1, geometry.num_units // task.num_lanes) | 1
+        self.num_streams = self._most_streams()
+
+    def units(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Returns the unit of each page.
+
+        Args:
+            rows: Sequences, int64 ``[n]``.
+            groups: Group of each, int64 ``[n]``.
+
+        Returns:
+            int64 ``[n, kv_heads, 2]``.
+        """
+        heads = self._task.num_kv_heads
+        lanes = rows[:, None, None] * (heads * 2) + np.arange(heads * 2).reshape(heads, 2)
+        return (lanes * self._step + groups[:, None, None]) % self._geometry.num_units
+
+    def streams(self, rows: np.ndarray) -> np.ndarray:
+        """Returns which blocks sequences write to, int64 ``[n]``: those of one stream share theirs."""
+        return rows * self.num_streams // self._task.batch_size
+
+    def blocks_needed(self, num_streams: int) -> int:
+        """Returns the blocks that the busiest unit needs when every sequence has its longest length."""
+        pages = np.zeros((num_streams, self._geometry.num_units), np.int64)
+        rows = np.arange(self._task.batch_size)
+        np.add.at(pages, rows * num_streams // self._task.batch_size, self._pages_by_unit())
+        return int((-(-pages // self._geometry.pages_per_block)).sum(axis=0).max())
+
+    def _pages_by_unit(self) -> np.ndarray:
+        """Returns the pages of each sequence in each unit at its longest length, int64 ``[batch, units]``."""
+        task, num_units = self._task, self._geometry.num_units
+        turns, rest = divmod(task.groups_per_sequence, num_units)
+        rows = np.arange(task.batch_size)
+        starts = self.units(rows, np.zeros_like(rows)).reshape(task.batch_size, -1)
+        edges = np.zeros((task.batch_size, 2 * num_units + 1), np.int64)
+        np.add.at(edges, (rows[:, None], starts), 1)
+        np.add.at(edges, (rows[:, None], starts + rest), -1)
+        unrolled = np.cumsum(edges, axis=1)
+        extra = unrolled[:, :num_units] + unrolled[:, num_units : 2 * num_units]
+        return task.num_layers * (turns * task.num_kv_heads * 2 + extra)
+
+    def _most_streams(self) -> int:
+        """Returns the largest number of streams, halved from the batch, with which the whole cache fits.
+
+        Raises:
+            CapacityError: It does not fit even with all sequences sharing blocks.
+        """
+        geometry, task = self._geometry, self._task
+        num_streams = task.batch_size
+        while (needed := self.blocks_needed(num_streams)) > geometry.blocks_per_plane:
+            if num_streams == 1:
+                reserved = needed * geometry.num_units * geometry.pages_per_block * geometry.page_bytes
+                raise CapacityError(
+                    f"KV cache of {task.batch_size} sequences x {task.max_len} tokens has "
+                    f"{task.kv_bytes} bytes and takes {reserved} bytes in whole blocks; the flash has "
+                    f"{geometry.capacity_bytes} bytes. Lower the batch or the length, or use more or larger drives"
+                )
+            num_streams = (num_streams + 1) // 2
+        return num_streams

@@ -1,0 +1,135 @@
+"""When a real drive would be done: busy-until times of channels, dies, drive memory and engine.
+
+Everything follows from the geometry and the data sheet's times.
+
+- A read senses a page in its die (``t_read_s``) and moves it over the channel. A command exposes one sense
+  per channel; later senses overlap with transfers, yet the planes behind a channel deliver no more than one
+  page each per ``t_read_s``. Pages are striped over all planes, so the planes of a channel share the work
+  evenly.
+- A program moves a page over the channel, then keeps a plane for ``t_program_s``. Planes program side by
+  side, so a channel programs a page every ``t_program_s / planes``. A write is done when its pages have been
+  accepted at that rate: the drive's memory is protected against power loss, and the last pages may still be
+  on their way into the cells.
+- Reads suspend programs and erases, as flash allows, so the two meet on the channel only.
+- The engine starts with the first page, works while pages stream in, and is done no earlier than the last
+  page arrives.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cost_models.hardware import DriveSpec
+from runtime.busy import BusyUntil
+
+
+@dataclass(frozen=True)
+class Occupied:
+    """A span of emulated time.
+
+    Attributes:
+        begin_s: When the first resource begins.
+        end_s: When the last one ends.
+        busy_s: Seconds that the busiest resource is occupied.
+    """
+
+    begin_s: float
+    end_s: float
+    busy_s: float
+
+
+class Throttle:
+    """The resources of one drive.
+
+    Attributes:
+        channels: One for each channel's wires.
+        planes: One for the planes behind each channel, as far as they program or erase.
+        dram: Drive memory.
+        engine: The attention engine; never reserved on a plain SSD.
+    """
+
+    def __init__(self, spec: DriveSpec, name: str) -> None:
+        self._spec = spec
+        self._planes_per_channel = spec.flash.dies_per_channel * spec.flash.planes_per_die
+        count = range(spec.flash.channels)
+        self.channels = tuple(BusyUntil(f"{name}.channel{index}") for index in count)
+        self.planes = tuple(BusyUntil(f"{name}.planes{index}") for index in count)
+        self.dram = BusyUntil(f"{name}.dram")
+        self.engine = BusyUntil(f"{name}.engine")
+
+    def read(self, start_s: float, pages: np.ndarray) -> Occupied:
+        """Reads ``pages``, int ``[channels]``, at or after ``start_s``."""
+        flash = self._spec.flash
+        transfer_s = flash.page_bytes / flash.channel_bytes_per_s
+        sense_s = flash.t_read_s / self._planes_per_channel
+        spans = []
+        for channel in np.flatnonzero(pages).tolist():
+            count = int(pages[channel])
+            # The last page leaves its plane no sooner than (count - 1) senses, spread over the planes, after
+            # the first.
+            seconds = max(count * transfer_s, (count - 1) * sense_s + transfer_s)
+            begin_s, end_s = self.channels[channel].reserve(start_s + flash.t_read_s, seconds)
+            spans.append(Occupied(begin_s, end_s, seconds))
+        return _together(start_s, spans)
+
+    def program(self, start_s: float, pages: np.ndarray) -> Occupied:
+        """Accepts and programs ``pages``, int ``[channels]``, at or after ``start_s``."""
+        flash = self._spec.flash
+        transfer_s = flash.page_bytes / flash.channel_bytes_per_s
+        spans = []
+        for channel in np.flatnonzero(pages).tolist():
+            count = int(pages[channel])
+            begin_s, sent_s = self.channels[channel].reserve(start_s, count * transfer_s)
+            seconds = count * flash.t_program_s / self._planes_per_channel
+            _, done_s = self.planes[channel].reserve(begin_s + transfer_s, seconds)
+            spans.append(Occupied(begin_s, max(sent_s, done_s), max(count * transfer_s, seconds)))
+        return _together(start_s, spans)
+
+    def erase(self, start_s: float, blocks: np.ndarray) -> None:
+        """Erases ``blocks``, int ``[channels]``, in the background: later programs wait, nothing else."""
+        for channel in np.flatnonzero(blocks).tolist():
+            seconds = int(blocks[channel]) * self._spec.flash.t_erase_s / self._planes_per_channel
+            self.planes[channel].reserve(start_s, seconds)
+
+    def move_dram(self, start_s: float, num_bytes: int) -> float:
+        """Moves bytes to or from drive memory and returns when that is done."""
+        if num_bytes == 0:
+            return start_s
+        return self.dram.reserve(start_s, num_bytes / self._spec.dram_bytes_per_s)[1]
+
+    def attend(
+        self, start_s: float, pages: np.ndarray, flops: float, buffered_bytes: int, appended_bytes: int
+    ) -> tuple[Occupied, float]:
+        """Streams ``pages``, int ``[channels]``, and buffered tokens through the engine.
+
+        Args:
+            start_s: When the command is understood.
+            pages: Pages read on each channel.
+            flops: Floating-point operations of the engine.
+            buffered_bytes: Bytes of keys and values that the engine takes from the group buffer.
+            appended_bytes: Bytes of the new token, which go to the group buffer.
+
+        Returns:
+            The whole span, whose ``busy_s`` is the busiest channel's, and the engine's seconds.
+
+        Raises:
+            ValueError: The drive has no engine.
+        """
+        engine = self._spec.engine
+        if engine is None:
+            raise ValueError("a drive without an engine cannot attend; read its pages instead")
+        flash = self.read(start_s, pages)
+        buffered_s = self.move_dram(start_s, buffered_bytes + appended_bytes)
+        ingest_bytes = int(pages.sum()) * self._spec.flash.page_bytes + buffered_bytes
+        seconds = engine.setup_s + max(flops / engine.flops, ingest_bytes / engine.bytes_per_s)
+        _, engine_end_s = self.engine.reserve(flash.begin_s, seconds)
+        return Occupied(start_s, max(flash.end_s, engine_end_s, buffered_s), flash.busy_s), seconds
+
+
+def _together(start_s: float, spans: list[Occupied]) -> Occupied:
+    """Returns the hull of spans that run side by side; an empty one at ``start_s`` without any."""
+    return Occupied(
+        begin_s=min((span.begin_s for span in spans), default=start_s),
+        end_s=max((span.end_s for span in spans), default=start_s),
+        busy_s=max((span.busy_s for span in spans), default=0.0),
+    )

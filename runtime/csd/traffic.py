@@ -1,0 +1,20 @@
+"""What one command made the flash do, counted per channel."""
+
+import numpy as np
+
+
+class Traffic:
+    """Counters of one command.
+
+    Attributes:
+        pages_read: int64 ``[channels]``.
+        pages_programmed: int64 ``[channels]``.
+        blocks_erased: int64 ``[channels]``.
+        dram_bytes: Bytes of keys and values moved to or from the group buffer.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.pages_read = np.zeros(channels, np.int64)
+        self.pages_programmed = np.zeros(channels, np.int64)
+        self.blocks_erased = np.zeros(channels, np.int64)
+        self.dram_bytes = 0

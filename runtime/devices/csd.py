@@ -1,0 +1,113 @@
+"""A virtual drive as the session uses it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cost_models.components import DriveSpec
+from runtime.csd import (
+    Attend,
+    Command,
+    Completion,
+    Configure,
+    Drive,
+    Health,
+    HealthReport,
+    Read,
+    Reclaim,
+    Write,
+)
+from runtime.drive_tasks import DriveTask
+from runtime.event_log import EventLog
+from runtime.pace import Pace
+
+
+class StorageDrive:
+    """Holds one drive and the caches it has been given.
+
+    Attributes:
+        name: ``csd0``, ``csd1``, ...
+        task: What it holds.
+        first_page_s: Seconds from a read command to the first page that leaves the drive.
+    """
+
+    def __init__(self, name: str, spec: DriveSpec, task: DriveTask, pace: Pace, log: EventLog) -> None:
+        self.name = name
+        self.task = task
+        self.first_page_s = spec.command_s + spec.flash.t_read_s
+        self._drive = Drive(spec, name)
+        self._pace = pace
+        self._log = log
+        self._drive.execute(task.configure, pace.clock.now_s())
+
+    def clear(self) -> None:
+        """Drops all tokens."""
+        self._drive.execute(Reclaim(), self._pace.clock.now_s())
+
+    def attend(
+        self, op: str, operands: tuple[np.ndarray, ...], lengths: np.ndarray, scale: float, start_s: float
+    ) -> tuple[np.ndarray, float]:
+        """Appends one token per row and attends.
+
+        Args:
+            op: The attention.
+            operands: q ``[rows, H, D]``, new k and new v ``[rows, K, D]``.
+            lengths: Integer ``[rows]``, tokens of each row with the new one.
+            scale: Factor of the scores.
+            start_s: When the operands are there.
+
+        Returns:
+            The output, float32 ``[rows, H, D]``, and when it is there.
+        """
+        query, key, value = operands
+        command = Attend(self.task.layers[op], query, key, value, lengths, scale)
+        completion, end_s = self._execute(command, start_s, op, "decode")
+        return completion.value, end_s
+
+    def write(
+        self,
+        op: str,
+        pair: tuple[np.ndarray, np.ndarray],
+        rows: np.ndarray,
+        start: np.ndarray,
+        lengths: np.ndarray,
+        start_s: float,
+        phase: str,
+    ) -> float:
+        """Stores ``lengths`` tokens of K and V, each ``[n, K, T, D]``, behind the first ``start`` of rows.
+
+        Returns:
+            When the drive has accepted them.
+        """
+        command = Write(self.task.layers[op], *pair, start=start, lengths=lengths, rows=rows)
+        return self._execute(command, start_s, f"write {op}", phase)[1]
+
+    def read(
+        self, op: str, lengths: np.ndarray, start_s: float
+    ) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+        """Reads the first ``lengths`` tokens of every row.
+
+        Returns:
+            K and V, each ``[rows, K, T, D]`` and padded to the longest context, and when the last page is read.
+        """
+        completion, end_s = self._execute(
+            Read(self.task.layers[op], lengths), start_s, f"read {op}", "decode"
+        )
+        return completion.value, end_s
+
+    def health(self) -> HealthReport:
+        """Returns the drive's counters."""
+        return self._drive.execute(Health(), self._pace.clock.now_s()).value
+
+    @property
+    def configured(self) -> Configure:
+        """Returns the command that the drive was configured with."""
+        return self.task.configure
+
+    def _execute(self, command: Command, start_s: float, name: str, phase: str) -> tuple[Completion, float]:
+        completion = self._drive.execute(command, start_s)
+        end_s = self._pace.finish(completion.start_s, completion.end_s)
+        detail = completion.detail
+        size = detail.bytes_programmed if isinstance(command, Write) else detail.bytes_read
+        self._log.add(self.name, name, phase, completion.start_s, end_s, float(size))
+        return completion, end_s

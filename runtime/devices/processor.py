@@ -1,0 +1,89 @@
+"""A processor that runs segments with JAX."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from cost_models.components import ComputeSpec
+from runtime.busy import BusyUntil
+from runtime.demand import Demand
+from runtime.event_log import EventLog
+from runtime.pace import Pace
+
+
+class Processor:
+    """A JAX device under the name that plans give it, with the time that its work takes.
+
+    A throttled processor takes as long as its specification says, at least. One that is not runs as it can: its work is
+    only dispatched, and what it did is logged when somebody waits for a result.
+
+    Attributes:
+        name: ``gpu0`` or ``host``.
+        spec: Its rates.
+        device: Where its arrays live.
+        throttled: Whether time comes from the specification.
+        weights: Parameters that live here, by name.
+    """
+
+    def __init__(self, name: str, spec: ComputeSpec, device: jax.Device, pace: Pace, log: EventLog) -> None:
+        self.name = name
+        self.spec = spec
+        self.device = device
+        self.throttled = pace.throttles(spec.emulated)
+        self.weights: dict[str, jax.Array] = {}
+        self._pace = pace
+        self._log = log
+        self._busy = BusyUntil(name)
+        self._pending: list[tuple[str, str, float]] = []
+        self._lock = threading.Lock()
+
+    def place(self, value: Any) -> Any:
+        """Returns an array, or a pytree of arrays, on this device."""
+        return jax.device_put(value, self.device)
+
+    def account(
+        self, outputs: Any, demands: Sequence[Demand], start_s: float, name: str, phase: str
+    ) -> float:
+        """Takes the time for work whose outputs were just dispatched.
+
+        Args:
+            outputs: Arrays that the work makes.
+            demands: What each of its launches demands.
+            start_s: When it could start.
+            name: What the log calls it.
+            phase: ``prefill`` or ``decode``.
+
+        Returns:
+            When its outputs may be used.
+        """
+        if not self.throttled:
+            with self._lock:
+                self._pending.append((name, phase, start_s))
+            return self._pace.clock.now_s()
+        self._pace.settle(outputs)
+        begin_s, end_s = self._busy.reserve(start_s, sum(d.seconds(self.spec) for d in demands))
+        end_s = self._pace.finish(begin_s, end_s)
+        self._log.add(self.name, name, phase, begin_s, end_s)
+        return end_s
+
+    def wait_for(self, values: Any, ready_s: float) -> float:
+        """Waits until values that were made here exist, and returns when they may be used."""
+        self._pace.settle(values)
+        if self.throttled:
+            return ready_s
+        now_s = self._pace.clock.now_s()
+        self._log_pending(now_s)
+        return max(ready_s, now_s)
+
+    def _log_pending(self, end_s: float) -> None:
+        """Logs what was dispatched since somebody last waited, as one use: single ends are not known."""
+        with self._lock:
+            pending, self._pending = self._pending, []
+        if pending:
+            (first, phase, start_s), last = pending[0], pending[-1][0]
+            name = first if len(pending) == 1 else f"{first} .. {last} ({len(pending)} runs)"
+            self._log.add(self.name, name, phase, start_s, end_s)

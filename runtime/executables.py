@@ -1,0 +1,57 @@
+"""Compiles segments: one executable per class, ahead of the first run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import SingleDeviceSharding
+
+from partitioner.jaxpr import Literal, Var, evaluate
+from partitioner.plan.steps import Segment
+from runtime.program import Program, describe_aval
+
+Executable = Callable[..., list[jax.Array]]
+
+
+def segment_classes(program: Program) -> dict[int, Segment]:
+    """Returns one segment of every class that a processor runs."""
+    found: dict[int, Segment] = {}
+    for segment in program.phase.segments:
+        if segment.attention is None:
+            found.setdefault(segment.executable, segment)
+    return found
+
+
+def compile_segment(segment: Segment, device: jax.Device) -> Executable:
+    """Returns a function of a segment's inputs that gives its outputs, compiled for a device.
+
+    States that an output replaces are donated, so that a cache is updated in place.
+    """
+
+    def run(*inputs: Any) -> list[Any]:
+        env = evaluate(segment.equations, dict(zip(segment.inputs, inputs, strict=True)))
+        return [env[v] for v in segment.outputs]
+
+    donated = tuple(segment.inputs.index(v) for v in segment.donated)
+    return compile_for(device, run, [shape_on(v, device) for v in segment.inputs], donated)
+
+
+def shape_on(var: Var, device: jax.Device) -> jax.ShapeDtypeStruct:
+    """Returns the abstract array of a variable on a device."""
+    shape, dtype = describe_aval(var)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
+
+
+def compile_for(
+    device: jax.Device, function: Callable[..., Any], shapes: Sequence[Any], donated: tuple[int, ...]
+) -> Callable[..., Any]:
+    """Returns a function compiled ahead of time for abstract arguments that live on a device."""
+    with jax.default_device(device):
+        return jax.jit(function, donate_argnums=donated).lower(*shapes).compile()
+
+
+def output_value(env: Mapping[Var, Any], atom: Var | Literal) -> Any:
+    """Returns the value of an output, which may be a constant."""
+    return atom.val if isinstance(atom, Literal) else env[atom]

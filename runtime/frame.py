@@ -1,0 +1,89 @@
+"""The values of one run of a phase: one slice of a prefill, or one step of a decode."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from partitioner.errors import PlanError
+from partitioner.jaxpr import Var
+from partitioner.shares import Share
+from runtime.program import Key, Program
+
+
+class Frame:
+    """Keeps what steps hand to one another, and lets go of each value after its last reader.
+
+    Attributes:
+        program: The phase.
+        first_row: Row of the batch that is row 0 here.
+        before: int32[rows], tokens of each row that are cached already.
+        after: int32[rows], tokens of each row once this run is done.
+        index: Per processor, the index inputs that its segments read.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        first_row: int,
+        before: np.ndarray,
+        after: np.ndarray,
+        index: Mapping[str, Mapping[Var, Any]],
+    ) -> None:
+        self.program = program
+        self.first_row = first_row
+        self.before = before
+        self.after = after
+        self.index = index
+        self._left = dict(program.readers)
+        self._values: dict[tuple[str, Key], Any] = {}
+        self._parts: dict[tuple[str, Key], list[tuple[Share, Any]]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def num_rows(self) -> int:
+        """Returns how many rows this run has."""
+        return len(self.before)
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Returns (start, stop) in the batch."""
+        return self.first_row, self.first_row + self.num_rows
+
+    def put(self, device: str, key: Key, value: Any) -> None:
+        """Makes a value available on a device, unless nothing there reads it."""
+        with self._lock:
+            if self._left.get((device, key), 0) > 0:
+                self._values[device, key] = value
+
+    def put_part(self, device: str, key: Key, share: Share, part: Any) -> list[tuple[Share, Any]] | None:
+        """Adds a part of a value; returns all parts with the last one, else None."""
+        with self._lock:
+            parts = self._parts.setdefault((device, key), [])
+            parts.append((share, part))
+            complete = len(parts) == self.program.parts[device, key]
+            return self._parts.pop((device, key)) if complete else None
+
+    def has(self, device: str, key: Key) -> bool:
+        """Tells whether a value is available on a device."""
+        return (device, key) in self._values
+
+    def read(self, device: str, key: Key) -> Any:
+        """Returns a value for one reader, and drops it after the last.
+
+        Raises:
+            PlanError: Nothing has brought it there: the plan lacks a move.
+        """
+        with self._lock:
+            if (device, key) not in self._values:
+                raise PlanError(
+                    f"the {self.program.name} plan reads {key} on {device}, where nothing has brought it; partition again"
+                )
+            value = self._values[device, key]
+            self._left[device, key] -= 1
+            if self._left[device, key] == 0:
+                del self._values[device, key]
+            return value

@@ -1,0 +1,158 @@
+"""What executing a phase needs to know, worked out once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cost_models.hardware import HardwareSpec
+from cost_models.links import Hop, route
+from partitioner.frontend.trace import INDEX_ROLES
+from partitioner.ir.op import Attention
+from partitioner.jaxpr import Var
+from partitioner.plan.plan import PhasePlan, Plan
+from partitioner.plan.steps import Move, Run, Segment, Step
+from runtime.demand import Demand, count_demand
+
+Key = Var | str
+"""A value of the phase, or the name of a parameter or state that is streamed in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Holds a phase with what its steps have in common from run to run.
+
+    Attributes:
+        plan: The whole plan.
+        phase: The phase.
+    """
+
+    plan: Plan
+    phase: PhasePlan
+
+    @property
+    def name(self) -> str:
+        """Returns ``prefill`` or ``decode``."""
+        return self.phase.graph.phase.name
+
+    @cached_property
+    def attention(self) -> Mapping[str, Attention]:
+        """Maps op names to the attentions they are."""
+        return {op.name: op.attention for op in self.phase.graph.ops if op.attention is not None}
+
+    @cached_property
+    def readers(self) -> Mapping[tuple[str, Key], int]:
+        """Counts the steps that read each value on each device; a value without readers need not be kept."""
+        found: Counter[tuple[str, Key]] = Counter()
+        for step in self.phase.steps:
+            found.update(self._reads(step))
+        found[self.logits_device, self.logits] += 1
+        return found
+
+    @cached_property
+    def parts(self) -> Mapping[tuple[str, Key], int]:
+        """Counts the parts in which an attention's output or a cache arrives from drives."""
+        found: Counter[tuple[str, Key]] = Counter()
+        for step in self.phase.steps:
+            if isinstance(step, Move) and step.src.startswith("csd"):
+                found.update((step.dst, key) for key in (*step.values, *step.names))
+        return found
+
+    @cached_property
+    def hops(self) -> tuple[tuple[Hop, ...], ...]:
+        """Holds the links that each step passes, by step id."""
+        hw: HardwareSpec = self.plan.hw
+        return tuple(
+            route(hw, s.src, s.dst, s.path) if isinstance(s, Move) and s.path != "local" else ()
+            for s in self.phase.steps
+        )
+
+    @cached_property
+    def demands(self) -> tuple[Demand, ...]:
+        """Holds what each segment demands, by index; segments of one class share the count."""
+        by_class: dict[int, Demand] = {}
+        return tuple(
+            by_class.setdefault(s.executable, by_class.get(s.executable) or count_demand(s.equations))
+            for s in self.phase.segments
+        )
+
+    @cached_property
+    def logits(self) -> Var:
+        """Returns the variable that holds the logits."""
+        atom = self.phase.graph.phase.outputs[0].atom
+        assert isinstance(atom, Var)
+        return atom
+
+    @cached_property
+    def logits_device(self) -> str:
+        """Returns the device on which the logits are made."""
+        return next(s.device for s in self.phase.segments if self.logits in s.outputs)
+
+    @cached_property
+    def index_vars(self) -> Mapping[str, tuple[Var, ...]]:
+        """Maps a processor to the index inputs that its segments read."""
+        found: dict[str, dict[Var, None]] = {}
+        for segment in self.phase.segments:
+            if segment.attention is None:
+                wanted = found.setdefault(segment.device, {})
+                wanted.update((v, None) for v in segment.inputs if self.role_of(v) in INDEX_ROLES)
+        found.setdefault(self.logits_device, {})
+        return {device: tuple(wanted) for device, wanted in found.items()}
+
+    def role_of(self, var: Var) -> str | None:
+        """Returns the role of an input, None for a value."""
+        described = self.phase.graph.input_of.get(var)
+        return described.role if described is not None else None
+
+    def name_of(self, var: Var) -> str:
+        """Returns the name of an input."""
+        return self.phase.graph.input_of[var].name
+
+    def segment(self, step: Run) -> Segment:
+        """Returns the segment that a step runs."""
+        return self.phase.segments[step.segment]
+
+    def label(self, step: Step) -> str:
+        """Returns what logs and errors call a step."""
+        if isinstance(step, Run):
+            return self.segment(step).name
+        detail = step.attention or ", ".join(step.names) or " ".join(self._made_by(v) for v in step.values)
+        return f"{step.kind} {detail}".strip()
+
+    def runs_alone(self) -> bool:
+        """Tells whether one processor does everything, so that a step needs no other resource."""
+        steps = self.phase.steps
+        return all(isinstance(s, Run) and s.share is None for s in steps) and len({d for d in self._devices()}) == 1
+
+    def _devices(self) -> set[str]:
+        return {s.device for s in self.phase.segments}
+
+    def _reads(self, step: Step) -> list[tuple[str, Key]]:
+        if isinstance(step, Move):
+            return [(step.src, v) for v in step.values] if step.kind != "stream_weights" else []
+        segment = self.segment(step)
+        if segment.attention is not None:
+            attention = self.attention[segment.attention]
+            return [(step.device, v) for v in operands(attention)]
+        return [
+            (step.device, self.name_of(v) if self.role_of(v) in ("param", "cache") else v)
+            for v in segment.inputs
+        ]
+
+    def _made_by(self, var: Var) -> str:
+        index = self.phase.graph.producer.get(var)
+        return self.phase.graph.ops[index].name if index is not None else str(var)
+
+
+def operands(attention: Attention) -> tuple[Var, Var, Var]:
+    """Returns what an attention on a drive reads: q, new k, new v."""
+    return attention.query, attention.new_key, attention.new_value
+
+
+def describe_aval(var: Var) -> tuple[tuple[int, ...], Any]:
+    """Returns a variable's shape and dtype."""
+    aval: Any = var.aval
+    return tuple(aval.shape), aval.dtype

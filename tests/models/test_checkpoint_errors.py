@@ -1,0 +1,199 @@
+"""Every way in which a checkpoint can be wrong gives one clear error."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file, save_file
+
+from models import CheckpointError, ConfigError, Transformer, TransformerConfig, load_pretrained
+from models.checkpoint import save_pretrained
+from models.training.vocabulary import tokenizer_json
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+Damage = Callable[[Path], None]
+
+
+def set_config(**changes: object) -> Damage:
+    def damage(folder: Path) -> None:
+        fields = json.loads((folder / "config.json").read_text())
+        kept = {key: value for key, value in (fields | changes).items() if value is not None}
+        (folder / "config.json").write_text(json.dumps(kept))
+
+    return damage
+
+
+def write(name: str, text: str) -> Damage:
+    def damage(folder: Path) -> None:
+        (folder / name).write_text(text, encoding="utf-8")
+
+    return damage
+
+
+def remove(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
+
+
+def change_tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Damage:
+    def damage(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+
+    return damage
+
+
+def truncate(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def shard(weight_map: dict[str, str]) -> Damage:
+    def damage(folder: Path) -> None:
+        (folder / "model.safetensors").rename(folder / "one.safetensors")
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+    return damage
+
+
+def index_without_map(folder: Path) -> None:
+    shard({})(folder)
+    write("model.safetensors.index.json", "{}")(folder)
+
+
+QUERY = "model.layers.1.self_attn.q_proj.weight"
+CASES: dict[str, tuple[str, Damage, str]] = {
+    "no config": ("llama", remove("config.json"), r"config.json is missing; download it"),
+    "config not JSON": ("llama", write("config.json", "{"), r"config.json is not valid JSON \(.*download it"),
+    "config no object": ("llama", write("config.json", "[]"), r"must hold a JSON object, got list"),
+    "model type": (
+        "llama",
+        set_config(model_type="gpt2"),
+        r"model_type 'gpt2' is not supported; use one of opt, llama, qwen2, qwen3",
+    ),
+    "no model type": ("llama", set_config(model_type=None), r"model_type None is not supported"),
+    "missing field": ("llama", set_config(hidden_size=None), r"has no field 'hidden_size'; take the file"),
+    "bad field": ("llama", set_config(num_key_value_heads=3), r"no valid model: .*not a multiple of num_kv"),
+    "field of wrong type": (
+        "llama",
+        set_config(hidden_size="16"),
+        r"gives hidden_size as '16'; it must be a pos",
+    ),
+    "heads zero": ("opt", set_config(num_attention_heads=0), r"num_attention_heads as 0; it must be"),
+    "stored dtype": ("llama", set_config(dtype="int8"), r"torch_dtype 'int8' is not supported; use one of"),
+    "activation": ("llama", set_config(hidden_act="gelu"), r"hidden_act='gelu'\) is not supported"),
+    "rope type": (
+        "llama3",
+        set_config(rope_parameters={"rope_type": "yarn"}),
+        r"rope type 'yarn' is not supported; use a model with 'default' or 'llama3'",
+    ),
+    "rope field": (
+        "llama3",
+        set_config(rope_parameters={"rope_type": "llama3", "factor": 8.0}),
+        r"has no field 'low_freq_factor'",
+    ),
+    "sliding window": ("qwen2", set_config(use_sliding_window=True), r"sliding-window attention \("),
+    "opt-350m norms": (
+        "opt",
+        set_config(do_layer_norm_before=False),
+        r"norms after the residual sum, as in opt-350m \(do_layer_norm_before=False\) is not supported",
+    ),
+    "opt-350m projection": (
+        "opt",
+        set_config(word_embed_proj_dim=8),
+        r"projected embeddings, as in opt-350m \(word_embed_proj_dim=8\) is not supported",
+    ),
+    "no tensors": (
+        "llama",
+        remove("model.safetensors"),
+        r"holds neither model.safetensors nor model.safetensors.index.json; convert the weights",
+    ),
+    "missing tensor": (
+        "llama",
+        change_tensors(lambda tensors: tensors.pop(QUERY)),
+        rf"tensor '{re.escape(QUERY)}' is missing; the checkpoint is incomplete",
+    ),
+    "wrong shape": (
+        "llama",
+        change_tensors(lambda tensors: tensors.update({QUERY: np.zeros((16, 8), np.float32)})),
+        rf"tensor '{re.escape(QUERY)}' has shape \(16, 8\), but config.json asks for \(16, 16\)",
+    ),
+    "extra tensor": (
+        "llama",
+        change_tensors(lambda tensors: tensors.update({"adapter": np.zeros(3, np.float32)})),
+        r"1 unexpected tensors, the first 'adapter'; the checkpoint holds more",
+    ),
+    "truncated": ("llama", truncate, r"is truncated or is not a safetensors file \(.*download it again"),
+    "not safetensors": (
+        "llama",
+        write("model.safetensors", "hello"),
+        r"is truncated or is not a safetensors",
+    ),
+    "missing shard": (
+        "llama",
+        shard({QUERY: "two.safetensors"}),
+        r"shard two.safetensors named by .* missing",
+    ),
+    "tensor not in shard": (
+        "llama",
+        shard({"ghost": "one.safetensors"}),
+        r"tensor 'ghost' is not in shard one.safetensors as .* says",
+    ),
+    "index without map": (
+        "llama",
+        index_without_map,
+        r"index.json has no valid weight_map; download it again",
+    ),
+    "tokenizer not JSON": ("llama", write("tokenizer.json", "{"), r"tokenizer.json is not valid JSON"),
+    "tokenizer without model": (
+        "llama",
+        write("tokenizer.json", "{}"),
+        r"tokenizer.json has no field 'model'",
+    ),
+    "tokenizer broken": (
+        "llama",
+        write("tokenizer.json", '{"model": {"type": "None"}}'),
+        r"tokenizer.json is not accepted by the tokenizers library \(.*download it again",
+    ),
+    "tokenizer too large": (
+        "llama",
+        write("tokenizer.json", tokenizer_json()),
+        r"has 258 tokens, but the model only 40; take both from one model",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_damage_is_named(case: str, tmp_path: Path) -> None:
+    name, damage, message = CASES[case]
+    folder = tmp_path / name
+    shutil.copytree(CHECKPOINTS / name, folder)
+    damage(folder)
+    with pytest.raises(CheckpointError, match=message):
+        load_pretrained(folder)
+
+
+def test_no_folder() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint folder 'opt-13b'; give a folder .* model: tiny"
+    ):
+        load_pretrained("opt-13b")
+
+
+def test_bad_override() -> None:
+    with pytest.raises(ConfigError, match="no such field: kv_type"):
+        load_pretrained("tiny", kv_type="float32")
+
+
+def test_only_the_llama_family_is_written(tmp_path: Path) -> None:
+    config = TransformerConfig.named("opt-125m").replace(
+        num_layers=1, vocab_size=8, hidden_size=8, ffn_size=8
+    )
+    model = Transformer(config, rngs=nnx.Rngs(0))
+    with pytest.raises(CheckpointError, match="opt-125m is not of the Llama family"):
+        save_pretrained(model, tmp_path, "float32")

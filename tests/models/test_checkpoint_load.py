@@ -1,0 +1,108 @@
+"""Checkpoints written by Hugging Face transformers give the logits that it gave for them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from jax import numpy as jnp
+from safetensors.numpy import load_file, save_file
+
+from models import Transformer, TransformerConfig, load_pretrained
+from models.checkpoint import save_pretrained
+from models.training.vocabulary import END, tokenizer_json
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+NAMES = ("opt", "llama", "llama3", "qwen2", "qwen3")
+
+
+@nnx.jit
+def logits_of(model: Transformer, tokens: jax.Array) -> jax.Array:
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    return model(tokens, model.init_cache(*tokens.shape), positions)[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_are_those_of_transformers(name: str) -> None:
+    folder = CHECKPOINTS / name
+    logits = logits_of(load_pretrained(folder), np.load(folder / "tokens.npy"))
+    # Float32 sums of at most 40 terms in another order; the logits are about 1.
+    np.testing.assert_allclose(logits, np.load(folder / "logits.npy"), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shards_equal_one_file(name: str, tmp_path: Path) -> None:
+    tensors = load_file(CHECKPOINTS / name / "model.safetensors")
+    shutil.copy(CHECKPOINTS / name / "config.json", tmp_path)
+    weight_map: dict[str, str] = {}
+    for index in range(3):
+        shard = f"model-{index + 1:05d}-of-00003.safetensors"
+        part = {key: value for at, (key, value) in enumerate(tensors.items()) if at % 3 == index}
+        save_file(part, tmp_path / shard)
+        weight_map |= dict.fromkeys(part, shard)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    whole, sharded = load_pretrained(CHECKPOINTS / name), load_pretrained(tmp_path)
+    equal = jax.tree.map(lambda a, b: bool((a == b).all()), nnx.state(whole), nnx.state(sharded))
+    assert all(jax.tree.leaves(equal))
+
+
+def test_bfloat16_tensors_are_cast_to_the_parameter_dtype(tmp_path: Path) -> None:
+    tensors = load_file(CHECKPOINTS / "llama" / "model.safetensors")
+    shutil.copy(CHECKPOINTS / "llama" / "config.json", tmp_path)
+    narrow = {name: value.astype(jnp.bfloat16) for name, value in tensors.items()}
+    save_file(narrow, tmp_path / "model.safetensors")
+    table = "model.embed_tokens.weight"
+    wide = load_pretrained(tmp_path).embed.token.embedding[...]
+    assert wide.dtype == jnp.float32
+    np.testing.assert_array_equal(wide, narrow[table].astype(np.float32))
+    kept = load_pretrained(tmp_path, param_dtype="bfloat16").embed.token.embedding[...]
+    np.testing.assert_array_equal(kept, narrow[table])
+
+
+def test_names_without_the_outer_prefix(tmp_path: Path) -> None:
+    """Checkpoints saved from the bare decoder lack the outermost ``model.``."""
+    tensors = load_file(CHECKPOINTS / "opt" / "model.safetensors")
+    shutil.copy(CHECKPOINTS / "opt" / "config.json", tmp_path)
+    bare = {name.removeprefix("model."): value for name, value in tensors.items()}
+    save_file(bare, tmp_path / "model.safetensors")
+    tokens = np.load(CHECKPOINTS / "opt" / "tokens.npy")
+    np.testing.assert_array_equal(
+        logits_of(load_pretrained(tmp_path), tokens), logits_of(load_pretrained(CHECKPOINTS / "opt"), tokens)
+    )
+
+
+def test_redundant_tensors_are_left_unread(tmp_path: Path) -> None:
+    tensors = load_file(CHECKPOINTS / "qwen2" / "model.safetensors")
+    shutil.copy(CHECKPOINTS / "qwen2" / "config.json", tmp_path)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].copy()
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = np.ones(2, np.float32)
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert load_pretrained(tmp_path).lm_head is None
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    config = TransformerConfig.named("tiny").replace(num_layers=1, num_kv_heads=2, hidden_size=32)
+    model = Transformer(config, rngs=nnx.Rngs(3))
+    save_pretrained(model, tmp_path, "float32", eos_id=END)
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
+    loaded = load_pretrained(tmp_path)
+    assert loaded.config == config
+    assert loaded.tokenizer is not None
+    assert loaded.tokenizer.eos_id == END
+    tokens = np.array([loaded.tokenizer.encode("def f(x):")], np.int32)
+    np.testing.assert_array_equal(logits_of(loaded, tokens), logits_of(model, tokens))
+
+
+def test_a_loaded_model_splits_and_compiles() -> None:
+    first, second = load_pretrained("tiny"), load_pretrained("tiny")
+    graph, params = nnx.split(first)
+    assert graph == nnx.split(second)[0]
+    assert hash(graph) == hash(nnx.split(second)[0])
+    assert nnx.merge(graph, params).tokenizer == first.tokenizer
+
+
+def test_without_tokenizer_file_there_is_no_tokenizer() -> None:
+    assert load_pretrained(CHECKPOINTS / "opt").tokenizer is None

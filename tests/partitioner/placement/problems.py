@@ -1,0 +1,121 @@
+"""Placement problems for tests: random small ones, and one with the numbers of a large decoder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+
+
+def random_problem(seed: int, max_placements: int = 300) -> Problem:
+    """Returns a problem with one to three stages and at most ``max_placements`` placements."""
+    rng = np.random.default_rng(seed)
+    while True:
+        problem = _draw(rng)
+        if num_placements(problem) <= max_placements:
+            return problem
+
+
+def num_placements(problem: Problem) -> int:
+    return math.prod(
+        math.prod(len(choice.variants) for choice in stage.block.choices) ** stage.count
+        for stage in problem.stages
+    )
+
+
+def _draw(rng: np.random.Generator) -> Problem:
+    num_tiers, num_phases = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    resources = tuple((f"link{i}", int(rng.integers(num_phases))) for i in range(rng.integers(0, 4)))
+    sizes = (num_tiers, num_phases, len(resources))
+    live = tuple(int(p) for p in rng.integers(num_phases, size=rng.integers(0, 3)))
+    stages = []
+    for index in range(rng.integers(1, 4)):
+        count = int(rng.choice([1, 1, 2, 3, 4]))
+        exits = live if count > 1 else tuple(int(p) for p in rng.integers(num_phases, size=rng.integers(0, 3)))
+        stages.append(Stage(_block(rng, f"block{index}", sizes, live, exits), count))
+        live = exits
+    problem = Problem(
+        tiers=("gpu", "host", "csd")[:num_tiers],
+        capacities=(math.inf,) * num_tiers,
+        phases=("prefill", "decode")[:num_phases],
+        resources=resources,
+        stages=tuple(stages),
+        entry_tier=int(rng.integers(num_tiers)),
+    )
+    return replace(problem, capacities=_capacities(rng, problem))
+
+
+def _capacities(rng: np.random.Generator, problem: Problem) -> tuple[float, ...]:
+    """Draws capacities from ample to hopeless, with sums of the variants' sizes, so that a limit is often met exactly."""
+    sizes = [
+        np.mean([variant.memory for variant in choice.variants], axis=0)
+        for stage in problem.stages
+        for _ in range(stage.count)
+        for choice in stage.block.choices
+    ]
+    mean = np.sum(sizes, axis=0) if sizes else np.zeros(len(problem.tiers))
+    factor = rng.choice([0.3, 0.6, 0.8, 1.0, 1.3, 3.0]) * rng.uniform(0.6, 1.6, len(problem.tiers))
+    return tuple(float(math.floor(c)) if rng.random() < 0.9 else math.inf for c in mean * factor)
+
+
+def _block(
+    rng: np.random.Generator,
+    name: str,
+    sizes: tuple[int, int, int],
+    entries: tuple[int, ...],
+    exits: tuple[int, ...],
+) -> Block:
+    num_choices = int(rng.integers(1, 4))
+    always = bool(rng.random() < 0.5)
+    choices = tuple(
+        Choice(f"op{i}", tuple(_variant(rng, sizes, always) for _ in range(rng.integers(1, 4))))
+        for i in range(num_choices)
+    )
+    flows = []
+    leaving = {phase: [j for j, p in enumerate(exits) if p == phase] for phase in range(sizes[1])}
+    for source, phase in enumerate(entries):
+        passes = leaving[phase].pop() if leaving[phase] and rng.random() < 0.3 else None
+        flows.append(Flow(phase, None, source, _consumers(rng, 0, num_choices), passes, _moves(rng, sizes[0])))
+    for producer, choice in enumerate(choices):
+        for phase in range(sizes[1]):
+            if any(variant.tiers[phase] is None for variant in choice.variants):
+                continue
+            consumers = _consumers(rng, producer + 1, num_choices)
+            leaves = leaving[phase].pop() if leaving[phase] and rng.random() < 0.5 else None
+            flows.append(Flow(phase, producer, None, consumers, leaves, _moves(rng, sizes[0])))
+    for phase, left in leaving.items():
+        for leaves in left:
+            sources = [source for source, p in enumerate(entries) if p == phase]
+            if sources and rng.random() < 0.3:
+                flows.append(Flow(phase, None, sources[0], (), leaves, _moves(rng, sizes[0])))
+            else:
+                choices = (*choices[:-1], Choice("last", tuple(_variant(rng, sizes, True) for _ in range(2))))
+                flows.append(Flow(phase, len(choices) - 1, None, (), leaves, _moves(rng, sizes[0])))
+    return Block(name, choices, tuple(flows), entries, exits)
+
+
+def _consumers(rng: np.random.Generator, first: int, end: int) -> tuple[int, ...]:
+    return tuple(i for i in range(first, end) if rng.random() < 0.6)
+
+
+def _variant(rng: np.random.Generator, sizes: tuple[int, int, int], always: bool) -> Variant:
+    num_tiers, num_phases, num_resources = sizes
+    tiers = tuple(
+        None if not always and rng.random() < 0.15 else int(rng.integers(num_tiers)) for _ in range(num_phases)
+    )
+    memory = np.zeros(num_tiers)
+    if rng.random() < 0.8:
+        memory[rng.integers(num_tiers)] = rng.integers(1, 10)
+    busy = tuple((r, float(rng.integers(1, 12))) for r in range(num_resources) if rng.random() < 0.4)
+    whole = bool(rng.random() < 0.5)
+    seconds = rng.integers(0, 8, num_phases) if whole else rng.uniform(0, 8, num_phases)
+    return Variant(tiers, tuple(float(s) for s in seconds), tuple(float(m) for m in memory), busy)
+
+
+def _moves(rng: np.random.Generator, num_tiers: int) -> tuple[tuple[float, ...], ...]:
+    seconds = rng.uniform(0, 4, (num_tiers, num_tiers)) * (rng.random((num_tiers, num_tiers)) < 0.8)
+    np.fill_diagonal(seconds, 0.0)
+    return tuple(tuple(float(s) for s in row) for row in seconds)

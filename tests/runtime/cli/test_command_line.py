@@ -1,0 +1,154 @@
+"""The commands, as a user types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cost_models import HardwareSpec
+from runtime.cli.main import app
+
+PLAN = ["plan", "tiny", "--hw", "demo", "--batch", "2", "--prompt-len", "24", "--decode-len", "4"]
+RUN = [
+    "run",
+    "tiny",
+    "--clock",
+    "virtual",
+    "--max-new-tokens",
+    "3",
+    "--prompt",
+    "def f(x):",
+    "--prompt",
+    "import ",
+]
+
+
+def invoke(*arguments: str) -> str:
+    """Returns what a command that succeeds prints."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+class TestPresets:
+    def test_lists_every_preset_with_its_description(self) -> None:
+        printed = invoke("presets")
+        assert all(name in printed for name in HardwareSpec.preset_names())
+        assert HardwareSpec.load("demo").description in printed
+
+    def test_describes_one(self) -> None:
+        assert invoke("presets", "a6000-csd").strip() == HardwareSpec.load("a6000-csd").describe()
+
+    def test_prints_one_as_json_that_can_be_read_back(self) -> None:
+        hw = HardwareSpec.from_dict(json.loads(invoke("presets", "demo", "--json")))
+        assert hw == HardwareSpec.load("demo")
+
+    def test_prints_the_list_as_json(self) -> None:
+        assert set(json.loads(invoke("presets", "--json"))) == set(HardwareSpec.preset_names())
+
+
+class TestPlan:
+    def test_prints_the_report(self) -> None:
+        printed = invoke(*PLAN, "--policy", "instinfer")
+        assert "instinfer" in printed
+        assert "csd0" in printed
+        assert max(map(len, printed.splitlines())) <= 100
+
+    def test_prints_json(self) -> None:
+        assert json.loads(invoke(*PLAN, "--json"))["policy"] == "auto"
+
+    def test_takes_a_number_of_drives(self) -> None:
+        assert "csd1" in invoke(*PLAN, "--policy", "instinfer", "--drives", "2")
+
+    def test_plans_a_model_known_by_name_alone(self) -> None:
+        printed = invoke("plan", "opt-125m", "--hw", "a6000-csd", "--prompt-len", "64", "--decode-len", "8")
+        assert "opt-125m" in printed
+
+    def test_saves_a_plan_that_runs(self, tmp_path: Path) -> None:
+        file = tmp_path / "plan.json"
+        invoke(*PLAN, "--policy", "instinfer", "--save", str(file))
+        printed = json.loads(invoke(*RUN, "--plan", str(file), "--json"))
+        assert printed["policy"] == "instinfer"
+
+
+class TestRun:
+    def test_prints_text_and_speed(self) -> None:
+        printed = invoke(*RUN)
+        assert "--- prompt 1\nimport " in printed
+        assert "tokens/s" in printed
+        assert "predicted" in printed
+
+    def test_prints_json(self) -> None:
+        printed = json.loads(invoke(*RUN, "--policy", "instinfer", "--json"))
+        assert [len(row) for row in printed["tokens"]] == [3, 3]
+        assert printed["measured"]["flash_read_bytes"] >= 0
+        assert set(printed["measured"]["busy_s"]) >= {"gpu0", "csd0"}
+
+    def test_reads_prompts_from_a_text_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "prompt.txt"
+        file.write_text("x = [", encoding="utf-8")
+        printed = json.loads(
+            invoke(
+                "run",
+                "tiny",
+                "--clock",
+                "virtual",
+                "--max-new-tokens",
+                "2",
+                "--prompt-file",
+                str(file),
+                "--json",
+            )
+        )
+        assert printed["prompts"] == ["x = ["]
+
+    def test_reads_prompts_from_a_json_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "prompts.json"
+        file.write_text(json.dumps(["a = 1", "b"]), encoding="utf-8")
+        printed = json.loads(
+            invoke(
+                "run",
+                "tiny",
+                "--clock",
+                "virtual",
+                "--max-new-tokens",
+                "2",
+                "--prompt-file",
+                str(file),
+                "--json",
+            )
+        )
+        assert printed["prompts"] == ["a = 1", "b"]
+
+
+class TestBench:
+    ARGUMENTS = (
+        *("bench", "tiny", "--policies", "flexgen-ssd,instinfer", "--batches", "1,2", "--clock", "virtual"),
+        *("--max-new-tokens", "2", "--repeats", "1", "--prompt", "def f(x):", "--prompt", "import os"),
+    )
+
+    def test_prints_a_table_and_writes_a_plot(self, tmp_path: Path) -> None:
+        file = tmp_path / "bench.png"
+        printed = invoke(*self.ARGUMENTS, "--plot", str(file))
+        lines = printed.splitlines()
+        assert sum(line.startswith("instinfer") for line in lines) == 4
+        assert max(map(len, lines)) <= 100
+        assert file.read_bytes().startswith(b"\x89PNG")
+
+    def test_prints_json_with_settings_and_ratios(self) -> None:
+        report = json.loads(invoke(*self.ARGUMENTS, "--json"))
+        assert [(row["policy"], row["batch_size"]) for row in report["rows"]] == [
+            ("flexgen-ssd", 1),
+            ("instinfer", 1),
+            ("flexgen-ssd", 2),
+            ("instinfer", 2),
+        ]
+        assert all(row["ratio"]["same_tokens"] for row in report["rows"])
+        assert report["machine"]["versions"]["jax"]
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "bench", "presets", "demo"])
+def test_every_command_has_help(command: str) -> None:
+    assert command in invoke("--help")
+    assert invoke(command, "--help")
