@@ -19,7 +19,6 @@ from partitioner.passes.raise_attention import RaisedAttention, raise_decode_att
 from partitioner.passes.split_equations import split_equations
 from partitioner.workload import Workload
 
-_PROBE_BATCH, _PROBE_LEN = (3, 5), (7, 11)
 _PREFILL_SHARE = 0.05
 """Largest share of GPU memory that a prefill slice's activations may take; more rows at once gain nothing, since a prefill of
 one row of a few hundred tokens is bound by compute already."""
@@ -64,16 +63,11 @@ def trace_model(
     """
     batch = workload.batch_size
     decode = trace_phase(function, "decode", batch_size=batch, chunk=1, max_len=workload.max_len)
-    probe = trace_phase(
-        function,
-        "decode",
-        batch_size=_different(batch, _PROBE_BATCH),
-        chunk=1,
-        max_len=_different(workload.max_len, _PROBE_LEN),
-    )
     show("trace", lambda: str(decode))
     split = split_equations(decode)
-    raised, unraised = raise_decode_attention(decode, split, probe)
+    raised, unraised = raise_decode_attention(
+        decode, split, lambda b, n: trace_phase(function, "decode", batch_size=b, chunk=1, max_len=n)
+    )
     graphs = [group_ops(decode, split, raised, unraised)]
     if function.max_chunk is None:
         memory = hw.gpus[0].memory_bytes * len(hw.gpus)
@@ -106,10 +100,6 @@ def _guess_rows(raised: Sequence[RaisedAttention], workload: Workload, memory_by
     """Returns the rows whose attention logits and probabilities, in float32, keep to their share of memory."""
     heads = max((r.attention.num_heads for r in raised), default=1)
     return _largest_divisor(workload.batch_size, memory_bytes, 8 * heads * workload.prompt_len**2)
-
-
-def _different(size: int, options: tuple[int, int]) -> int:
-    return options[0] if size != options[0] else options[1]
 
 
 def _fitting_rows(graph: OpGraph, memory_bytes: float, batch: int) -> int:

@@ -61,6 +61,11 @@ def shape_of(atom: Atom) -> tuple[int, ...]:
     return tuple(aval.shape)
 
 
+def fresh_variables() -> Callable[[Any], Var]:
+    """Returns a function that makes a new variable of a given type."""
+    return core.gensym()
+
+
 def make_flat(
     function: Callable[..., Any], *args: Any
 ) -> tuple[list[Var], list[Eqn], list[Atom], list[tuple[Var, Any]], Any]:
@@ -128,6 +133,19 @@ def drop_dead(equations: Sequence[Eqn], outputs: Iterable[Atom]) -> list[Eqn]:
             kept.append(eqn)
             needed.update(variables(eqn.invars))
     return kept[::-1]
+
+
+def needed_for(equations: Sequence[Eqn], wanted: Iterable[Var]) -> list[Eqn]:
+    """Returns those of the equations that variables depend on, in their order."""
+    maker = {v: e for e in equations for v in e.outvars}
+    found: set[int] = set()
+    pending = list(wanted)
+    while pending:
+        eqn = maker.get(pending.pop())
+        if eqn is not None and id(eqn) not in found:
+            found.add(id(eqn))
+            pending += variables(eqn.invars)
+    return [e for e in equations if id(e) in found]
 
 
 def evaluate(equations: Iterable[Eqn], env: dict[Var, Any]) -> dict[Var, Any]:

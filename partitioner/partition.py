@@ -15,6 +15,7 @@ from partitioner.front import Traced, trace_model
 from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
+from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.solve import solve
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
@@ -79,6 +80,8 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     for mode in _modes(paired, policy):
         built = build_problem(paired, costing, policy, mode, steps)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
+            continue
+        if found and min(s.objective for _, s in found) <= lower_bound(built.problem):
             continue
         result = solve(built.problem)
         if isinstance(result, Solution):

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from partitioner.plan.plan import Plan
 from runtime.bench_errors import BenchError
 from runtime.bench_machine import this_machine
+from runtime.bench_prediction import predict_generation
 from runtime.bench_report import BenchReport
 from runtime.bench_row import BenchRow
-from runtime.bench_usage import measured_usage, predicted_usage
+from runtime.bench_usage import measured_usage
 from runtime.session import Session
 
 _BASELINE = "flexgen-ssd"
@@ -34,14 +35,14 @@ def bench(
         plans: Plans for ``model`` on one hardware description.
         model: The model with its weights.
         prompts: Texts or token ids; none longer than the plans' prompt length.
-        max_new_tokens: New tokens per sequence; the plans' decode length, for predictions to fit.
+        max_new_tokens: New tokens per sequence; at most the plans' decode length.
         repeats: Runs of each plan.
         clock: ``wall`` measures time; ``virtual`` emulates it without waiting.
 
     Raises:
         BenchError: If there is nothing to run, or the plans are for different systems.
     """
-    _check(plans, prompts, max_new_tokens, repeats)
+    _check(plans, prompts, repeats)
     ordered = sorted(plans, key=lambda plan: plan.workload.batch_size)
     rows = [_measure(plan, model, prompts, max_new_tokens, repeats, clock) for plan in ordered]
     policies = [plan.policy for plan in plans]
@@ -58,7 +59,7 @@ def bench(
     )
 
 
-def _check(plans: Sequence[Plan], prompts: Sequence[Any], max_new_tokens: int, repeats: int) -> None:
+def _check(plans: Sequence[Plan], prompts: Sequence[Any], repeats: int) -> None:
     if not plans:
         raise BenchError("bench needs at least one plan; partition(model, hw, workload, policy) makes one")
     if not prompts or isinstance(prompts, str):
@@ -70,11 +71,6 @@ def _check(plans: Sequence[Plan], prompts: Sequence[Any], max_new_tokens: int, r
             raise BenchError(
                 f"bench compares plans of one model on one system; got {plan.model_name} on {plan.hw.name} "
                 f"beside {plans[0].model_name} on {plans[0].hw.name}"
-            )
-        if plan.workload.decode_len != max_new_tokens:
-            raise BenchError(
-                f"the {plan.policy} plan predicts {plan.workload.decode_len} new tokens and {max_new_tokens} "
-                "are asked for; plan with Workload(decode_len=max_new_tokens)"
             )
 
 
@@ -90,16 +86,22 @@ def _measure(
     batch = [prompts[index % len(prompts)] for index in range(plan.workload.batch_size)]
     with Session(plan, model, clock=clock) as session:
         results = [session.generate(batch, max_new_tokens=max_new_tokens) for _ in range(repeats)]
+    prediction = predict_generation(plan, [_num_tokens(prompt, model) for prompt in batch], max_new_tokens)
     middle = sorted(results, key=lambda result: result.tokens_per_second)[repeats // 2]
     return BenchRow(
         policy=plan.policy,
         batch_size=plan.workload.batch_size,
-        predicted_tokens_per_s=plan.tokens_per_second,
+        predicted_tokens_per_s=prediction.tokens_per_second,
         measured_tokens_per_s=tuple(result.tokens_per_second for result in results),
-        predicted_prefill_s=plan.prefill_seconds,
+        predicted_prefill_s=prediction.prefill_s,
         measured_prefill_s=tuple(result.prefill_s for result in results),
-        predicted=predicted_usage(plan),
+        predicted=prediction.usage,
         measured=measured_usage(middle.timeline),
         fidelity=middle.fidelity,
         tokens=tuple(tuple(int(token) for token in row) for row in middle.tokens),
     )
+
+
+def _num_tokens(prompt: str | Sequence[int], model: Any) -> int:
+    """Returns the length of a prompt, which a session has accepted."""
+    return len(model.tokenizer.encode(prompt)) if isinstance(prompt, str) else len(prompt)

@@ -41,7 +41,6 @@ def _named(array: jax.Array, layout: Layout, roles: tuple[AxisRole, ...]) -> jax
     return flat.transpose([held.index(r) for r in roles if r in held])
 
 
-@jax.jit
 def _store(cache: jax.Array, fresh: jax.Array, starts: list[jax.Array]) -> jax.Array:
     return jax.lax.dynamic_update_slice(cache, fresh.astype(cache.dtype), starts)
 

@@ -70,7 +70,9 @@ def _task(name: str, held: list[tuple[str, Attention, Share]], plan: Plan) -> Dr
                 f"{_shown(other, other_share)} of {other_name}; a drive keeps one, so keep one kind on the drives"
             )
         if other_name == first_name:
-            raise SessionError(f"{name} has two shares of {first_name}; partition again with one share per drive")
+            raise SessionError(
+                f"{name} has two shares of {first_name}; partition again with one share per drive"
+            )
     states = {i.name: i.var for i in plan.decode.graph.phase.inputs if i.role == "cache"}
     cache: Any = states[attention.key_cache].aval
     configure = Configure(
@@ -96,6 +98,4 @@ def _geometry(attention: Attention, share: Share) -> tuple[object, ...]:
 
 
 def _shown(attention: Attention, share: Share) -> str:
-    return (
-        f"{share.num_rows} rows x {share.num_kv_heads} KV heads x {attention.head_size} {attention.cache_dtype}"
-    )
+    return f"{share.num_rows} rows x {share.num_kv_heads} KV heads x {attention.head_size} {attention.cache_dtype}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import SingleDeviceSharding
 
-from partitioner.jaxpr import Literal, Var, evaluate
+from partitioner.jaxpr import Var, evaluate
 from partitioner.plan.steps import Segment
+from runtime.jax_device import JaxDevice
 from runtime.program import Program, describe_aval
 
 Executable = Callable[..., list[jax.Array]]
@@ -24,7 +25,7 @@ def segment_classes(program: Program) -> dict[int, Segment]:
     return found
 
 
-def compile_segment(segment: Segment, device: jax.Device) -> Executable:
+def compile_segment(segment: Segment, device: JaxDevice) -> Executable:
     """Returns a function of a segment's inputs that gives its outputs, compiled for a device.
 
     States that an output replaces are donated, so that a cache is updated in place.
@@ -38,20 +39,15 @@ def compile_segment(segment: Segment, device: jax.Device) -> Executable:
     return compile_for(device, run, [shape_on(v, device) for v in segment.inputs], donated)
 
 
-def shape_on(var: Var, device: jax.Device) -> jax.ShapeDtypeStruct:
+def shape_on(var: Var, device: JaxDevice) -> jax.ShapeDtypeStruct:
     """Returns the abstract array of a variable on a device."""
     shape, dtype = describe_aval(var)
     return jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
 
 
 def compile_for(
-    device: jax.Device, function: Callable[..., Any], shapes: Sequence[Any], donated: tuple[int, ...]
+    device: JaxDevice, function: Callable[..., Any], shapes: Sequence[Any], donated: tuple[int, ...]
 ) -> Callable[..., Any]:
     """Returns a function compiled ahead of time for abstract arguments that live on a device."""
     with jax.default_device(device):
         return jax.jit(function, donate_argnums=donated).lower(*shapes).compile()
-
-
-def output_value(env: Mapping[Var, Any], atom: Var | Literal) -> Any:
-    """Returns the value of an output, which may be a constant."""
-    return atom.val if isinstance(atom, Literal) else env[atom]

@@ -23,6 +23,7 @@ class Frame:
         before: int32[rows], tokens of each row that are cached already.
         after: int32[rows], tokens of each row once this run is done.
         index: Per processor, the index inputs that its segments read.
+        told: All index inputs.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class Frame:
         before: np.ndarray,
         after: np.ndarray,
         index: Mapping[str, Mapping[Var, Any]],
+        told: Mapping[Var, Any],
     ) -> None:
         self.program = program
         self.first_row = first_row
         self.before = before
         self.after = after
         self.index = index
+        self.told = told
         self._left = dict(program.readers)
         self._values: dict[tuple[str, Key], Any] = {}
         self._parts: dict[tuple[str, Key], list[tuple[Share, Any]]] = {}

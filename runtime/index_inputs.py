@@ -13,6 +13,7 @@ from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph
 from partitioner.jaxpr import Literal, Var, borders, drop_dead, evaluate, variables
 from runtime.errors import SessionError
+from runtime.jax_device import JaxDevice
 
 
 def index_values(
@@ -27,7 +28,7 @@ def index_values(
         after: int32[rows], tokens of each row once the step is done, padding not counted.
         cursors: The model's own counters, by state name.
     """
-    space = np if isinstance(tokens, np.ndarray) else jnp
+    space = np if isinstance(before, np.ndarray) else jnp
     values: dict[Var, Any] = {}
     for i in phase.inputs:
         aval: Any = i.var.aval
@@ -44,7 +45,7 @@ def index_values(
                 value = cursors[i.name]
             case _:
                 continue
-        values[i.var] = value.astype(aval.dtype)
+        values[i.var] = value if value.dtype == aval.dtype else value.astype(aval.dtype)
     return values
 
 
@@ -59,7 +60,7 @@ class Cursors:
         SessionError: A counter depends on more than tokens and positions.
     """
 
-    def __init__(self, graph: OpGraph, device: jax.Device) -> None:
+    def __init__(self, graph: OpGraph, device: JaxDevice) -> None:
         phase = graph.phase
         self._device = device
         self._given = [i.var for i in phase.inputs if i.role in ("token", "position", "mask", "cursor")]

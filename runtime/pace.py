@@ -31,6 +31,10 @@ class Pace(Protocol):
         """Returns when work that should take from ``begin_s`` to ``end_s`` is done."""
         ...
 
+    def restart(self) -> None:
+        """Forgets what was asked and taken so far."""
+        ...
+
     @property
     def fidelity(self) -> float:
         """Seconds that throttled work should have taken over seconds that it took."""
@@ -47,6 +51,9 @@ class VirtualPace:
     def fidelity(self) -> float:
         """Returns 1: nothing is ever late."""
         return 1.0
+
+    def restart(self) -> None:
+        """Does nothing."""
 
     def throttles(self, emulated: bool) -> bool:
         """Returns true: on this clock nothing runs at its own speed."""
@@ -75,8 +82,13 @@ class WallPace:
 
     @property
     def fidelity(self) -> float:
-        """Returns seconds asked over seconds taken, since the pace was made."""
+        """Returns seconds asked over seconds taken, since the last restart."""
         return self._asked_s / self._taken_s if self._taken_s else 1.0
+
+    def restart(self) -> None:
+        """Forgets what was asked and taken so far."""
+        with self._lock:
+            self._asked_s = self._taken_s = 0.0
 
     def throttles(self, emulated: bool) -> bool:
         """Returns whether the processor is emulated; a real one runs as it can."""

@@ -125,7 +125,10 @@ class Program:
     def runs_alone(self) -> bool:
         """Tells whether one processor does everything, so that a step needs no other resource."""
         steps = self.phase.steps
-        return all(isinstance(s, Run) and s.share is None for s in steps) and len({d for d in self._devices()}) == 1
+        return (
+            all(isinstance(s, Run) and s.share is None for s in steps)
+            and len({d for d in self._devices()}) == 1
+        )
 
     def _devices(self) -> set[str]:
         return {s.device for s in self.phase.segments}

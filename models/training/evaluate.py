@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -37,7 +37,6 @@ def bits_per_byte(
     """
     windows = [window for document in documents for window in _windows(document.text, context)]
     nats, num_bytes = 0.0, 0
-    logits_of = _jitted_logits(model)
     for start in range(0, len(windows), batch_size):
         chosen = windows[start : start + batch_size]
         tokens = np.zeros((batch_size, context + 1), np.int32)
@@ -45,7 +44,9 @@ def bits_per_byte(
         for row, window in enumerate(chosen):
             tokens[row, : len(window)] = window
             weights[row, : len(window) - 1] = 1
-        log_likelihood = _log_likelihood(logits_of(jnp.asarray(tokens[:, :-1])), jnp.asarray(tokens[:, 1:]))
+        log_likelihood = _log_likelihood(
+            _all_logits(model, jnp.asarray(tokens[:, :-1])), jnp.asarray(tokens[:, 1:])
+        )
         nats -= float((np.asarray(log_likelihood, np.float64) * weights).sum())
         num_bytes += int(weights.sum())
     return nats / np.log(2) / num_bytes
@@ -59,12 +60,11 @@ def recall_accuracy(model: Transformer, texts: Sequence[RecallText], batch_size:
         texts: All of one length.
         batch_size: Texts per call; divides their number.
     """
-    logits_of = _jitted_logits(model)
     num_right, num_answers = 0, 0
     for start in range(0, len(texts), batch_size):
         chosen = texts[start : start + batch_size]
         tokens = np.stack([text.tokens for text in chosen]).astype(np.int32)
-        predicted = np.asarray(jnp.argmax(logits_of(jnp.asarray(tokens)), axis=-1))
+        predicted = np.asarray(jnp.argmax(_all_logits(model, jnp.asarray(tokens)), axis=-1))
         for row, text in enumerate(chosen):
             for answer in text.answers:
                 digits = slice(answer, answer + VALUE_DIGITS)
@@ -99,18 +99,12 @@ def _windows(text: bytes, context: int) -> list[np.ndarray]:
     return [tokens[start : start + context + 1] for start in range(0, len(text), context)]
 
 
-def _jitted_logits(model: Transformer) -> Callable[[jax.Array], jax.Array]:
-    """Returns the model's own forward pass over a fresh cache, compiled."""
-    graph, params = nnx.split(model)
-
-    @jax.jit
-    def logits_of(params: nnx.State, tokens: jax.Array) -> jax.Array:
-        merged = nnx.merge(graph, params)
-        cache = merged.init_cache(tokens.shape[0], tokens.shape[1])
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        return merged(tokens, cache, positions)[0]
-
-    return lambda tokens: logits_of(params, tokens)
+@nnx.jit
+def _all_logits(model: Transformer, tokens: jax.Array) -> jax.Array:
+    """Returns the logits of the model's own forward pass over a fresh cache."""
+    batch_size, length = tokens.shape
+    positions = jnp.broadcast_to(jnp.arange(length), tokens.shape)
+    return model(tokens, model.init_cache(batch_size, length), positions)[0]
 
 
 @jax.jit

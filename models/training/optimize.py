@@ -11,6 +11,7 @@ from flax import nnx
 from jax import numpy as jnp
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.abstraction import abstract
 from models.config import TransformerConfig
 from models.training.batches import Batch, make_batches
 from models.training.forward import AttentionKernel, fastest_attention_kernel, training_logits
@@ -102,9 +103,8 @@ def train_model(
                 progress.update(task, description=line)
                 progress.console.print(line)
     train_s = time.perf_counter() - start_s
-    merged = nnx.merge(graph, params)
-    merged.config = config
-    return TrainResult(merged, num_steps, train_s, kernel, history)
+    trained = nnx.merge(nnx.split(abstract(config))[0], params)
+    return TrainResult(trained, num_steps, train_s, kernel, history)
 
 
 def _make_optimizer(settings: TrainSettings) -> optax.GradientTransformation:

@@ -31,22 +31,18 @@ class RegionLayout:
     head_size: int
 
 
-def infer_layout(
-    runner: RegionRunner, other_shape: tuple[int, ...], other_phase: TracedPhase
-) -> RegionLayout:
+def infer_layout(runner: RegionRunner) -> RegionLayout:
     """Returns the layout of a region.
 
     Args:
-        runner: The region in the small probe trace.
-        other_shape: The K cache's shape in the real trace, which differs in batch and length only.
-        other_phase: The real trace.
+        runner: The region at small sizes; no other size of the cache may equal its batch or its length.
 
     Raises:
         LayoutError: If the axes cannot be told.
     """
     region, phase = runner.region, runner.phase
     shape = shape_of(region.key.before)
-    cache = _cache_layout(shape, phase, other_shape, other_phase)
+    cache = _cache_layout(shape, phase)
     operand = _operand_axes(region.key)
     (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = region.key.contraction.params["dimension_numbers"]
     contract, batch = (lhs_contract, lhs_batch) if region.key.operand == 0 else (rhs_contract, rhs_batch)
@@ -82,24 +78,14 @@ def infer_layout(
     return RegionLayout(tuple(query), new, final, output, num_heads, num_kv, head_size)
 
 
-def _cache_layout(
-    shape: tuple[int, ...], phase: TracedPhase, other_shape: tuple[int, ...], other: TracedPhase
-) -> Layout:
-    if len(shape) != 4 or len(other_shape) != 4:
+def _cache_layout(shape: tuple[int, ...], phase: TracedPhase) -> Layout:
+    if len(shape) != 4:
         raise LayoutError(f"the cache has {len(shape)} axes; one each for batch, KV head, token, head size are expected")
-    axes: list[tuple[AxisRole, ...]] = []
-    for small, large in zip(shape, other_shape, strict=True):
-        if (small, large) == (phase.batch_size, other.batch_size):
-            axes.append(("batch",))
-        elif (small, large) == (phase.max_len, other.max_len):
-            axes.append(("token",))
-        elif small == large:
-            axes.append(())
-        else:
-            raise LayoutError(f"a cache axis has size {large} where neither batch nor length explains it")
+    known: dict[int, tuple[AxisRole, ...]] = {phase.batch_size: ("batch",), phase.max_len: ("token",)}
+    axes = tuple(known.get(size, ()) for size in shape)
     if axes.count(("batch",)) != 1 or axes.count(("token",)) != 1:
-        raise LayoutError(f"cannot tell batch and token axes of a cache of shape {other_shape}")
-    return tuple(axes)
+        raise LayoutError(f"cannot tell batch and token axes of a cache of shape {shape}")
+    return axes
 
 
 def _operand_axes(use: CacheUse) -> list[tuple[int, ...]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import Unraised
 from partitioner.ir.op import Attention
-from partitioner.jaxpr import Eqn, shape_of, signature, variables
+from partitioner.jaxpr import Eqn, borders, needed_for, shape_of, signature
 from partitioner.passes.find_attention import AttentionRegion, find_attention
 from partitioner.passes.infer_layout import LayoutError, RegionLayout, infer_layout
 from partitioner.passes.run_region import RegionRunner
+from partitioner.passes.shrink_region import SmallRegion, as_small_region, shrink_region
 from partitioner.passes.split_equations import SplitEquations, split_equations
 from partitioner.passes.validate_attention import ValidationError, validate_attention
+
+_PROBE_BATCHES = (3, 5, 9, 10)
+_PROBE_LENGTHS = (7, 11, 13, 17, 19)
 
 
 @dataclass(frozen=True)
@@ -26,36 +31,24 @@ class RaisedAttention:
 
 
 def raise_decode_attention(
-    phase: TracedPhase, split: SplitEquations, probe: TracedPhase
+    phase: TracedPhase, split: SplitEquations, trace_probe: Callable[[int, int], TracedPhase]
 ) -> tuple[tuple[RaisedAttention, ...], tuple[Unraised, ...]]:
     """Returns the confirmed attentions of a decode step in execution order, and what stays unraised with the reason.
 
     Args:
         phase: The decode trace at the workload's sizes.
         split: Its equations, sorted.
-        probe: The same step traced at a small batch and length, on which regions are run.
+        trace_probe: Traces the same step at a given batch and length; called only where regions cannot be shrunk.
     """
     regions, unraised = find_attention(phase, split)
-    probe_split = split_equations(probe)
-    small = {r.key.name: r for r in find_attention(probe, probe_split)[0]}
+    confirmer = _Confirmer(phase, split, trace_probe)
     confirmed: dict[Any, tuple[RegionLayout, float] | str] = {}
     raised: list[RaisedAttention] = []
     left = list(unraised)
     for region in regions:
-        twin = small.get(region.key.name)
-        if twin is None:
-            left.append(
-                Unraised(region.key.name, "the step traces differently at a small batch and length")
-            )
-            continue
-        inputs = [twin.query, twin.key.new, twin.value.new, twin.key.before, twin.value.before]
-        inputs += sorted(
-            {v for e in twin.equations for v in variables(e.invars) if v in probe_split.index_vars},
-            key=lambda v: _first_use(twin, v),
-        )
-        form = signature(twin.equations, inputs, [twin.output, twin.key.after, twin.value.after])
+        form = _form(region, split)
         if form not in confirmed:
-            confirmed[form] = _confirm(twin, probe, probe_split, region, phase)
+            confirmed[form] = confirmer.confirm(region)
         result = confirmed[form]
         if isinstance(result, str):
             left.append(Unraised(region.key.name, result))
@@ -87,19 +80,58 @@ def raise_prefill_attention(
     return tuple(found)
 
 
-def _confirm(
-    twin: AttentionRegion,
-    probe: TracedPhase,
-    split: SplitEquations,
-    region: AttentionRegion,
-    phase: TracedPhase,
-) -> tuple[RegionLayout, float] | str:
-    runner = RegionRunner(twin, probe, split.index)
+class _Confirmer:
+    """Runs regions at small sizes: as they are, shrunk, or found again in a small trace."""
+
+    def __init__(
+        self, phase: TracedPhase, split: SplitEquations, trace_probe: Callable[[int, int], TracedPhase]
+    ) -> None:
+        self._phase, self._split, self._trace_probe = phase, split, trace_probe
+        self._probes: dict[tuple[int, int], tuple[TracedPhase, SplitEquations]] = {}
+
+    def confirm(self, region: AttentionRegion) -> tuple[RegionLayout, float] | str:
+        """Returns layout and scale of a region that is attention, or the reason why it is not."""
+        shape = shape_of(region.key.before)
+        batch = next(b for b in _PROBE_BATCHES if b not in shape)
+        length = next(n for n in _PROBE_LENGTHS if n not in shape and n != batch)
+        index = self._split.index
+        small = as_small_region(region, self._phase, index) or shrink_region(
+            region, self._phase, index, batch, length
+        )
+        if small is not None:
+            result = _run(small, broken=(LayoutError, ValidationError, TypeError, ValueError))
+            if not isinstance(result, str):
+                return result
+        probe = self._probe(region, batch, length)
+        return probe if isinstance(probe, str) else _run(probe, broken=(LayoutError, ValidationError))
+
+    def _probe(self, region: AttentionRegion, batch: int, length: int) -> SmallRegion | str:
+        if (batch, length) not in self._probes:
+            phase = self._trace_probe(batch, length)
+            self._probes[batch, length] = phase, split_equations(phase)
+        phase, split = self._probes[batch, length]
+        twin = next((r for r in find_attention(phase, split)[0] if r.key.name == region.key.name), None)
+        if twin is None:
+            return "the step traces differently at a small batch and length"
+        return SmallRegion(twin, phase, split.index)
+
+
+def _run(small: SmallRegion, broken: tuple[type[Exception], ...]) -> tuple[RegionLayout, float] | str:
     try:
-        layout = infer_layout(runner, shape_of(region.key.before), phase)
+        runner = RegionRunner(small.region, small.phase, small.index)
+        layout = infer_layout(runner)
         return layout, validate_attention(runner, layout)
-    except (LayoutError, ValidationError) as error:
+    except broken as error:
         return str(error)
+
+
+def _form(region: AttentionRegion, split: SplitEquations) -> Any:
+    """Returns what equal regions share: their equations and the index arithmetic they need."""
+    needed = needed_for(split.index, borders(region.equations))
+    equations = [*needed, *region.equations]
+    given = [region.query, region.key.new, region.value.new, region.key.before, region.value.before]
+    inputs = [*given, *(v for v in borders(equations) if v not in given)]
+    return signature(equations, inputs, [region.output, region.key.after, region.value.after])
 
 
 def _describe(region: AttentionRegion, layer: int, layout: RegionLayout, scale: float) -> Attention:
@@ -122,11 +154,3 @@ def _describe(region: AttentionRegion, layer: int, layout: RegionLayout, scale: 
         cache_layout=layout.cache,
         output_layout=layout.output,
     )
-
-
-def _first_use(region: AttentionRegion, var: Any) -> tuple[int, int]:
-    for i, e in enumerate(region.equations):
-        for j, a in enumerate(e.invars):
-            if a is var:
-                return i, j
-    return len(region.equations), 0

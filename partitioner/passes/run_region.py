@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
-from partitioner.jaxpr import Eqn, Var, evaluate
+from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for
 from partitioner.passes.find_attention import AttentionRegion, CacheUse
 
 _FAST_COMPILE = {"xla_backend_optimization_level": "0"}
@@ -25,6 +25,8 @@ def index_inputs(phase: TracedPhase, lengths: np.ndarray) -> dict[Var, Any]:
     env: dict[Var, Any] = {}
     for i in phase.inputs:
         aval: Any = i.var.aval
+        if i.role in ("param", "rng", "cache"):
+            continue
         if i.role == "token" or i.name == "logits_at":
             env[i.var] = jnp.zeros(aval.shape, aval.dtype)
         elif i.role == "position":
@@ -54,9 +56,11 @@ class RegionRunner:
         given = [region.query, key.new, value.new, key.before, value.before]
         order = list(index_inputs(phase, np.zeros(phase.batch_size, np.int64)))
 
+        needed = needed_for(index, borders(region.equations))
+
         def run(arrays: list[Any], indices: list[Any]) -> tuple[Any, Any, Any]:
             env = dict(zip(given, arrays, strict=True)) | dict(zip(order, indices, strict=True))
-            evaluate(index, env)
+            evaluate(needed, env)
             evaluate(region.equations, env)
             return env[region.output], env[key.after], env[value.after]
 

@@ -149,7 +149,7 @@ def solve_flow(
     """
     meeting = boundaries(folded)
     kinds, asked = folded.kinds, goal.asked
-    num_arcs, num_meeting, num_kinds = len(arcs.source), len(meeting.upper), len(kinds.most)
+    num_arcs, num_meeting, num_kinds = len(arcs.source), len(meeting.upper), len(kinds.vector)
     scale = goal.row_scale(folded.most, unit)
     groups = -(goal.group[asked][:, None] == np.arange(goal.num_groups)).astype(float)
     limits = hstack(
@@ -173,6 +173,11 @@ def solve_flow(
     ]
     counts = np.array([float(stage.count) for stage in folded.stages])
     constraints.append(_rows(hstack([instances, csr_array((num_stages, num_meeting + rest))]), counts, counts))
+    sums = kinds.feature[num_kinds:]
+    if len(sums):
+        before, after = csr_array((len(sums), num_arcs + num_meeting)), csr_array((len(sums), goal.num_groups))
+        summed = hstack([before, csr_array(sums), after])
+        constraints.append(_rows(summed, box.lower[num_kinds:], box.upper[num_kinds:]))
     if cuts:
         constraints.append(_rows(hstack([csr_array(np.stack(cuts)), csr_array((len(cuts), rest))]), 0.0, np.inf))
     size = num_arcs + num_meeting + rest
@@ -184,8 +189,8 @@ def solve_flow(
         cost,
         integrality=integral,
         bounds=_bounds(
-            np.concatenate([np.zeros(num_arcs), meeting.lower, box.lower, np.zeros(goal.num_groups)]),
-            np.concatenate([counts[arcs.stage], meeting.upper, box.upper, times]),
+            np.concatenate([np.zeros(num_arcs), meeting.lower, box.lower[:num_kinds], np.zeros(goal.num_groups)]),
+            np.concatenate([counts[arcs.stage], meeting.upper, box.upper[:num_kinds], times]),
         ),
         constraints=constraints,
         options={"mip_rel_gap": 1e-10, "node_limit": max_nodes},

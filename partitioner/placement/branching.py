@@ -17,7 +17,7 @@ from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, Goal
 from partitioner.placement.relaxation import Relaxation, relax
 
-MAX_SPLITS = 12
+MAX_SPLITS = 40
 HEAVY = 0.02
 """A kind is decided first if taking it once is this share of a capacity or of the objective."""
 
@@ -46,7 +46,8 @@ def open_boxes(folded: Folded, goal: Goal, unit: float, pool: ColumnPool, root: 
 
 
 def _weights(folded: Folded, goal: Goal, unit: float) -> NDArray[np.float64]:
-    """Returns [K] the largest share of a capacity or of the objective that taking a kind once makes up."""
+    """Returns [F] the largest share of a capacity or of the objective that taking a feature once makes up."""
     size = np.where(goal.group == HARD, np.abs(goal.limit), unit)
     shares = folded.kinds.vector[:, goal.asked] / np.maximum(size[goal.asked], 1e-300)
-    return shares.max(axis=1, initial=0.0)
+    kind = shares.max(axis=1, initial=0.0)
+    return (folded.kinds.feature * kind).max(axis=1, initial=0.0) * (1 + 1e-6 * (folded.kinds.feature.sum(axis=1) > 1))

@@ -135,9 +135,10 @@ def _ways(
 
 
 def stage_paths(
-    folded: Folded, price: NDArray[np.float64], kind_price: NDArray[np.float64]
+    folded: Folded, price: NDArray[np.float64], feature_price: NDArray[np.float64]
 ) -> tuple[CheapestPaths, ...]:
-    """Returns the cheapest ways through each stage's block at a price [D] and a surcharge [K] on kinds of variants."""
+    """Returns the cheapest ways through each stage's block at a price [D] and a price [F] of features."""
+    kind_price = feature_price @ folded.kinds.feature
     return tuple(
         cheapest_paths(stage.graph, price, [kind_price[of] for of in kinds])
         for stage, kinds in zip(folded.stages, folded.kinds.of, strict=True)

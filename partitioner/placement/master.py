@@ -1,7 +1,7 @@
 """The master problem of the relaxation: which mixture of columns is best.
 
 Variables are a share of instances per column, the boundaries between stages, a time (or missing bytes) per group of the goal,
-and slacks of a box on how often kinds of variants are taken. The slacks cost a penalty, so that a few columns are enough to
+and slacks of a box on features. The slacks cost a penalty, so that a few columns are enough to
 begin with; a penalty that is too small gives a weaker bound and never a wrong one.
 """
 
@@ -32,15 +32,15 @@ class Duals:
     Attributes:
         value: The optimum.
         price: [D] price of each component, in units of the objective.
-        kind_price: [K] price of each kind of variant.
+        feature_price: [F] price of each feature.
         node: For each stage [nodes] the price of leaving a node.
         instance: For each stage the price of an instance.
-        tally: [K] how often each kind is taken.
+        tally: [F] how often each feature is taken.
     """
 
     value: float
     price: NDArray[np.float64]
-    kind_price: NDArray[np.float64]
+    feature_price: NDArray[np.float64]
     node: tuple[NDArray[np.float64], ...]
     instance: tuple[float, ...]
     tally: NDArray[np.float64]
@@ -56,8 +56,8 @@ def solve_master(
         goal: What is minimised.
         unit: The size of the objective, roughly.
         columns: The columns.
-        box: How often kinds may be taken.
-        penalty: Cost of taking a kind once too often or too rarely.
+        box: How often features may be taken.
+        penalty: Cost of taking a feature once too often or too rarely.
 
     Raises:
         MasterError: The solver failed, or no mixture of the columns keeps the hard limits.
@@ -98,15 +98,15 @@ def solve_master(
     if result.status != 0:
         raise MasterError(f"the linear relaxation ended with status {result.status}: {result.message}")
     marginals = -result.ineqlin.marginals * step
-    price, kind_price = np.zeros(len(goal.group)), np.zeros(len(kinds.most))
+    price, feature_price = np.zeros(len(goal.group)), np.zeros(len(kinds.most))
     price[asked] = np.maximum(0.0, marginals[: len(asked)]) / scale[asked]
-    kind_price[above] += marginals[len(asked) : len(asked) + len(above)]
-    kind_price[below] -= marginals[len(asked) + len(above) :]
+    feature_price[above] += marginals[len(asked) : len(asked) + len(above)]
+    feature_price[below] -= marginals[len(asked) + len(above) :]
     equalities = result.eqlin.marginals * step
     nodes = np.split(equalities[num_stages:], meeting.first_node[1:])
     instance = tuple(float(x) for x in equalities[:num_stages])
     tally = tallies @ result.x[:num_columns]
-    return Duals(float(result.fun) * step, price, kind_price, tuple(nodes), instance, tally)
+    return Duals(float(result.fun) * step, price, feature_price, tuple(nodes), instance, tally)
 
 
 def _walks(folded: Folded, columns: list[Column]) -> csr_array:

@@ -29,9 +29,9 @@ class Relaxation:
     """Holds the solved relaxation in a box.
 
     Attributes:
-        box: How often kinds may be taken.
+        box: How often features may be taken.
         bound: Lower bound on the goal's value in the box.
-        tally: [K] how often each kind is taken at the optimum, as a mixture.
+        tally: [F] how often each feature is taken at the optimum, as a mixture.
         paths: The cheapest ways through each stage's block at the prices that prove the bound.
         model: The cheapest placement of the model at these prices.
         rounds: How often columns were generated.
@@ -55,7 +55,7 @@ def relax(
         goal: What is minimised.
         unit: The size of the objective, roughly.
         pool: Columns of which some mixture keeps the hard limits.
-        box: How often kinds may be taken.
+        box: How often features may be taken.
         enough: A value at which there is no need to go on.
 
     Raises:
@@ -63,20 +63,20 @@ def relax(
     """
     rounds = 0
     while True:
-        duals = solve_master(folded, goal, unit, list(pool), box, 0.1 * unit)
+        duals = solve_master(folded, goal, unit, list(pool), box, unit)
         rounds += 1
-        paths = stage_paths(folded, duals.price, duals.kind_price)
+        paths = stage_paths(folded, duals.price, duals.feature_price)
         better = _improving(folded, paths, duals, 1e-9 * unit)
         if not pool.add(better) or duals.value <= enough or rounds >= MAX_ROUNDS:
             break
-    return relaxation_at(folded, goal, duals.price, duals.kind_price, box, duals.tally, rounds)
+    return relaxation_at(folded, goal, duals.price, duals.feature_price, box, duals.tally, rounds)
 
 
 def relaxation_at(
     folded: Folded,
     goal: Goal,
     price: NDArray[np.float64],
-    kind_price: NDArray[np.float64],
+    feature_price: NDArray[np.float64],
     box: Box,
     tally: NDArray[np.float64],
     rounds: int,
@@ -85,9 +85,9 @@ def relaxation_at(
     price = price.copy()
     for group in range(goal.num_groups):
         price[goal.group == group] /= max(1.0, float(price[goal.group == group].sum()))
-    paths = stage_paths(folded, price, kind_price)
+    paths = stage_paths(folded, price, feature_price)
     model = cheapest_model(folded, paths)
-    bound = model.price - float(price @ goal.limit) - box.limit(kind_price)
+    bound = model.price - float(price @ goal.limit) - box.limit(feature_price)
     return Relaxation(box, bound, tally, paths, model, rounds)
 
 

@@ -94,7 +94,7 @@ class Search:
             known: A placement that keeps the hard limits, if one is known.
         """
         few = sum(stage.graph.num_arcs for stage in self.folded.stages) <= FEW_ARCS
-        boxes = [root] if few else open_boxes(self.folded, self.goal, self.unit, pool, root)
+        boxes = [root] if few else open_boxes(self.folded, self.goal, max(root.bound, 1e-3 * self.unit), pool, root)
         lower = max(root.bound, boxes[0].bound)
         distance = math.inf if few else FIRST_DISTANCE * max(lower, 1e-3 * self.unit)
         best, num_arcs = known, 0

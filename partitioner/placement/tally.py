@@ -4,7 +4,11 @@ Variants of equal cost in one stage are one *kind*: a layer's four square weight
 capacity and resource. Besides the moves, the cost of a placement depends on how often each kind is taken alone, so a search over
 these numbers is a search over tens of integers where the variants are hundreds.
 
-Letter in the shapes: K kinds.
+A *feature* is such a number or a sum of them that means something on its own: how many of the things of one size have their
+home on a tier, or run on it. A mixture may keep a third of a KV cache on the drive in any of several ways at once; only a split
+at the number of caches on the drive takes all of them away.
+
+Letters in the shapes: K kinds, F features.
 """
 
 from __future__ import annotations
@@ -25,34 +29,36 @@ class Kinds:
     Attributes:
         of: For each stage and choice [V] the kind of each variant.
         vector: [K D] the cost vector of each kind, without moves.
-        most: [K] how often each can be taken at most.
+        feature: [F K] which kinds each feature sums up; the first K features are the kinds themselves.
+        most: [F] how often each can be taken at most.
     """
 
     of: tuple[tuple[NDArray[np.int64], ...], ...]
     vector: NDArray[np.float64]
+    feature: NDArray[np.float64]
     most: NDArray[np.float64]
 
     def tally(self, stage: int, picks: tuple[int, ...]) -> NDArray[np.float64]:
-        """Returns [K] how often a way to place a stage's block takes each kind."""
+        """Returns [F] how often a way to place a stage's block has each feature."""
         taken = [int(kinds[pick]) for kinds, pick in zip(self.of[stage], picks, strict=True)]
-        return np.bincount(np.array(taken, np.int64), minlength=len(self.most)).astype(float)
+        return self.feature[:, taken].sum(axis=1)
 
 
 @dataclass(frozen=True)
 class Box:
-    """Holds a least and a largest number [K] of each kind."""
+    """Holds a least and a largest number [F] of each feature."""
 
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
 
     def limit(self, price: NDArray[np.float64]) -> float:
-        """Returns the most that any tally in the box costs at a price [K]."""
+        """Returns the most that any tally in the box costs at a price [F]."""
         return float(np.where(price > 0, self.upper, self.lower) @ price)
 
-    def split(self, kind: int, value: float) -> tuple[Box, Box]:
-        """Returns the parts of the box where a kind is taken at most, or more than, floor(value) times."""
+    def split(self, feature: int, value: float) -> tuple[Box, Box]:
+        """Returns the parts of the box where a feature is at most, or more than, floor(value)."""
         upper, lower = self.upper.copy(), self.lower.copy()
-        upper[kind], lower[kind] = np.floor(value), np.floor(value) + 1
+        upper[feature], lower[feature] = np.floor(value), np.floor(value) + 1
         return replace(self, upper=upper), replace(self, lower=lower)
 
     def hull(self, other: Box) -> Box:
@@ -62,7 +68,7 @@ class Box:
 
 def kinds_of(problem: Problem) -> Kinds:
     """Returns the kinds of variants of a problem."""
-    known: dict[tuple[int, bytes], int] = {}
+    known: dict[tuple[int, tuple[int | None, ...], bytes], int] = {}
     vectors: list[NDArray[np.float64]] = []
     most: list[float] = []
     of: list[tuple[NDArray[np.int64], ...]] = []
@@ -72,7 +78,7 @@ def kinds_of(problem: Problem) -> Kinds:
             kinds: list[int] = []
             for variant in choice.variants:
                 vector = variant_vector(problem, variant)
-                kind = known.setdefault((position, vector.tobytes()), len(known))
+                kind = known.setdefault((position, variant.tiers, vector.tobytes()), len(known))
                 if kind == len(vectors):
                     vectors.append(vector)
                     most.append(0.0)
@@ -82,4 +88,21 @@ def kinds_of(problem: Problem) -> Kinds:
             choices.append(np.array(kinds, np.int64))
         of.append(tuple(choices))
     stacked = np.stack(vectors) if vectors else np.zeros((0, vector_size(problem)))
-    return Kinds(tuple(of), stacked, np.array(most))
+    sums = _sums(problem, [(stage, tiers) for stage, tiers, _ in known], stacked)
+    feature = np.concatenate([np.eye(len(vectors)), sums])
+    return Kinds(tuple(of), stacked, feature, feature @ np.array(most))
+
+
+def _sums(
+    problem: Problem, ways: list[tuple[int, tuple[int | None, ...]]], vectors: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns the features that sum up several kinds: same stage and size, and same home or same tiers."""
+    together: dict[tuple[object, ...], list[int]] = {}
+    for kind, (stage, tiers) in enumerate(ways):
+        memory = vectors[kind, vector_size(problem) - len(problem.tiers) :]
+        together.setdefault(("home", stage, memory.tobytes()), []).append(kind)
+        together.setdefault(("runs", stage, float(memory.sum()), tiers), []).append(kind)
+    sums = np.zeros((len(together), len(ways)))
+    for row, kinds in enumerate(together.values()):
+        sums[row, kinds] = 1.0
+    return sums[sums.sum(axis=1) > 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from cost_models import Hop
 from partitioner.costing import TIERS, Costing
@@ -49,6 +49,7 @@ class VariantBuilder:
         self._state_bytes = {i.name: num_bytes(i.var) for i in graphs[-1].phase.inputs if i.role == "cache"}
         self._shared = shared_params
         self._counted: set[str] = set()
+        self._memo: dict[Hashable, tuple[Variant, ...]] = {}
         self._resource: dict[tuple[str, int], int] = {}
         self.stream_buffer_bytes = 0.0
 
@@ -58,10 +59,27 @@ class VariantBuilder:
         return tuple(self._resource)
 
     def of(self, pair: PairedOp) -> tuple[Variant, ...]:
-        """Returns the variants of an op."""
-        if any(op and op.attention for op in pair.ops):
-            return self._attention_variants(pair)
-        return self._compute_variants(pair)
+        """Returns the variants of an op; ops that are alike share them."""
+        alike = self._form(pair)
+        if alike not in self._memo:
+            attention = any(op and op.attention for op in pair.ops)
+            self._memo[alike] = (self._attention_variants if attention else self._compute_variants)(pair)
+        return self._memo[alike]
+
+    def _form(self, pair: PairedOp) -> Hashable:
+        """Returns all of an op that its variants depend on."""
+        rows: list[Hashable] = []
+        for op in pair.ops:
+            if op is None:
+                rows.append(None)
+                continue
+            params = tuple((self._param_bytes.get(n), n in op.gathered) for n in op.params)
+            shared = tuple((n, n in self._counted) for n in op.params if n in self._shared)
+            states = () if op.attention else op.states
+            a = op.attention
+            heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype)
+            rows.append((op.work, op.dtype, params, shared, states, heads))
+        return tuple(rows)
 
     def _executions(self, graph: OpGraph) -> float:
         if graph.phase.name == "prefill":
@@ -113,7 +131,6 @@ class VariantBuilder:
         for tier in {t for t in placed if t}:
             memory[tier] += float(sum(self._state_bytes[s] for s in states))
         seconds = [0.0] * len(placed)
-        busy: dict[int, float] = {}
         for phase, (op, tier) in enumerate(zip(pair.ops, placed, strict=True)):
             if op is None or tier is None:
                 continue
@@ -121,8 +138,9 @@ class VariantBuilder:
             if large and home != tier:
                 moved = float(sum(self._param_bytes[n] for n in names if n in op.params))
                 self.stream_buffer_bytes = max(self.stream_buffer_bytes, 2 * moved)
-                self._load(busy, phase, self._costing.hop_seconds(moved, home, tier), self._steps[phase])
-        return self._variant(placed, seconds, memory, busy, home)
+                once = self._costing.transfer_s(moved, home, tier) + self._costing.latency_s(home, tier)
+                seconds[phase] += self._steps[phase] * once
+        return self._variant(placed, seconds, memory, {}, home)
 
     def _attention_variants(self, pair: PairedOp) -> tuple[Variant, ...]:
         policy, costing = self._policy, self._costing
@@ -171,24 +189,23 @@ class VariantBuilder:
             else:
                 seconds[phase] = self._steps[phase] * costing.run_cost(op, tier).seconds
                 if home != tier:
-                    self._stream_cache(busy, phase, attention, home, tier)
+                    seconds[phase] += self._stream_cache_s(phase, attention, home, tier)
         return self._variant(placed, seconds, memory, busy, home)
 
-    def _stream_cache(
-        self, busy: dict[int, float], phase: int, attention: Attention, home: str, tier: str
-    ) -> None:
+    def _stream_cache_s(self, phase: int, attention: Attention, home: str, tier: str) -> float:
+        """Returns the time all decode steps take to ship a cache to where it is used, and the new entries back."""
         costing = self._costing
         self.stream_buffer_bytes = max(
             self.stream_buffer_bytes, 2 * costing.kv_bytes(attention, costing.workload.max_len)
         )
+        latency = costing.latency_s(home, tier)
+        total = self._steps[phase] * costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
         for context, weight in self._contexts:
             cached = costing.kv_bytes(attention, context - 1)
-            self._load(busy, phase, costing.hop_seconds(cached, home, tier), weight)
-            if home == "csd":
-                self._add(busy, phase, FLASH, weight * costing.flash_read_s(cached))
-        self._load(
-            busy, phase, costing.hop_seconds(costing.kv_bytes(attention, 1), tier, home), self._steps[phase]
-        )
+            shipped = costing.transfer_s(cached, home, tier)
+            read = costing.flash_read_s(cached) if home == "csd" else 0.0
+            total += weight * (max(shipped, read) + latency)
+        return total
 
     def _load(self, busy: dict[int, float], phase: int, hops: dict[Hop, float], times: float) -> None:
         for (link, direction), seconds in hops.items():

@@ -9,7 +9,7 @@ import typer
 from cost_models import HardwareSpec
 from models import Transformer
 from partitioner import Plan
-from runtime import bench
+from runtime.bench import bench
 from runtime.bench_report import BenchReport
 from runtime.cli.code_prompts import CODE_PROMPTS
 from runtime.cli.comparison import plans_to_compare
@@ -17,7 +17,7 @@ from runtime.cli.given_model import SHIPPED, model_to_run, tokenizer_of
 
 POLICIES = ("flexgen-ssd", "instinfer", "auto")
 BATCH_SIZE = 8
-NEW_TOKENS = 24
+NEW_TOKENS = 48
 _SHOWN = 3
 
 

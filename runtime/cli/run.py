@@ -10,7 +10,9 @@ import typer
 
 from partitioner import Plan, Workload, partition
 from runtime import Session
-from runtime.bench_usage import measured_usage, predicted_usage
+from runtime.bench_prediction import Prediction, predict_generation
+from runtime.bench_table import align
+from runtime.bench_usage import measured_usage
 from runtime.cli.given_hardware import hardware
 from runtime.cli.given_model import model_to_run, tokenizer_of
 from runtime.cli.given_prompts import read_prompts
@@ -28,6 +30,7 @@ from runtime.cli.options import (
 )
 from runtime.cli.progress import GenerationProgress
 from runtime.cli.usage_table import usage_table
+from runtime.result import GenerationResult
 
 SavedPlan = Annotated[
     Path | None,
@@ -54,45 +57,53 @@ def run_command(
         loaded = model_to_run(model)
         progress("load", 1, 1)
         progress("plan", 0, 1)
+        lengths = [len(tokens) for tokens in map(tokenizer_of(loaded).encode, prompts)]
         if plan is not None:
             chosen = Plan.load(plan, loaded)
         else:
-            longest = max(map(len, map(tokenizer_of(loaded).encode, prompts)))
-            workload = Workload(len(prompts), longest, max_new_tokens)
+            workload = Workload(len(prompts), max(lengths), max_new_tokens)
             chosen = partition(loaded, hardware(hw, drives), workload, policy)
         progress("plan", 1, 1)
         with Session(chosen, loaded, clock=clock.value, progress=progress) as session:
             result = session.generate(prompts, max_new_tokens=max_new_tokens)
+    prediction = predict_generation(chosen, lengths, max_new_tokens)
     if as_json:
-        typer.echo(json.dumps(_as_dict(chosen, prompts, result), indent=2))
+        typer.echo(json.dumps(_as_dict(chosen, prompts, result, prediction), indent=2))
         return
-    for number, (given, text) in enumerate(zip(prompts, result.texts, strict=True)):
+    for number, (given, text) in enumerate(zip(prompts, result.texts or (), strict=True)):
         typer.echo(f"--- prompt {number}\n{given}{text}")
-    typer.echo(f"---\n{_summary(chosen, result, clock)}")
+    typer.echo(f"---\n{_summary(chosen, result, prediction, clock)}")
 
 
-def _summary(plan: Plan, result: Any, clock: ClockName) -> str:
+def _summary(plan: Plan, result: GenerationResult, prediction: Prediction, clock: ClockName) -> str:
     """Returns speed and use of resources, predicted and measured."""
     return "\n".join(
         (
             f"{plan.policy} on {plan.hw.name}, {clock.value} clock, fidelity {result.fidelity:.3f}",
-            f"tokens/s   measured {result.tokens_per_second:.1f}   predicted {plan.tokens_per_second:.1f}",
-            f"prefill s  measured {result.prefill_s:.3f}   predicted {plan.prefill_seconds:.3f}",
-            f"decode s   measured {result.decode_s:.3f}   predicted {plan.total_decode_seconds:.3f}",
+            *align(
+                [
+                    ("", "predicted", "measured"),
+                    ("tokens/s", f"{prediction.tokens_per_second:.1f}", f"{result.tokens_per_second:.1f}"),
+                    ("prefill s", f"{prediction.prefill_s:.3f}", f"{result.prefill_s:.3f}"),
+                    ("decode s", f"{prediction.decode_s:.3f}", f"{result.decode_s:.3f}"),
+                ]
+            ),
             "",
-            usage_table(predicted_usage(plan), measured_usage(result.timeline)),
+            usage_table(prediction.usage, measured_usage(result.timeline)),
         )
     )
 
 
-def _as_dict(plan: Plan, prompts: list[str], result: Any) -> dict[str, Any]:
+def _as_dict(
+    plan: Plan, prompts: list[str], result: GenerationResult, prediction: Prediction
+) -> dict[str, Any]:
     """Returns what the command prints as plain data."""
     return {
         "policy": plan.policy,
         "hardware": plan.hw.name,
         "prompts": prompts,
-        "texts": list(result.texts),
-        "tokens": [[int(token) for token in row] for row in result.tokens],
+        "texts": result.texts,
+        "tokens": result.tokens,
         "fidelity": result.fidelity,
         "measured": {
             "tokens_per_second": result.tokens_per_second,
@@ -101,9 +112,9 @@ def _as_dict(plan: Plan, prompts: list[str], result: Any) -> dict[str, Any]:
             **measured_usage(result.timeline).to_dict(),
         },
         "predicted": {
-            "tokens_per_second": plan.tokens_per_second,
-            "prefill_s": plan.prefill_seconds,
-            "decode_s": plan.total_decode_seconds,
-            **predicted_usage(plan).to_dict(),
+            "tokens_per_second": prediction.tokens_per_second,
+            "prefill_s": prediction.prefill_s,
+            "decode_s": prediction.decode_s,
+            **prediction.usage.to_dict(),
         },
     }

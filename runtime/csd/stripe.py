@@ -82,7 +82,8 @@ class Stripe:
                 raise CapacityError(
                     f"KV cache of {task.batch_size} sequences x {task.max_len} tokens has "
                     f"{task.kv_bytes} bytes and takes {reserved} bytes in whole blocks; the flash has "
-                    f"{geometry.capacity_bytes} bytes. Lower the batch or the length, or use more or larger drives"
+                    f"{geometry.capacity_bytes} bytes. Lower the batch or the length, "
+                    "or use more or larger drives"
                 )
             num_streams = (num_streams + 1) // 2
         return num_streams

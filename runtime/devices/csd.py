@@ -9,7 +9,6 @@ from runtime.csd import (
     Attend,
     Command,
     Completion,
-    Configure,
     Drive,
     Health,
     HealthReport,
@@ -98,11 +97,6 @@ class StorageDrive:
     def health(self) -> HealthReport:
         """Returns the drive's counters."""
         return self._drive.execute(Health(), self._pace.clock.now_s()).value
-
-    @property
-    def configured(self) -> Configure:
-        """Returns the command that the drive was configured with."""
-        return self.task.configure
 
     def _execute(self, command: Command, start_s: float, name: str, phase: str) -> tuple[Completion, float]:
         completion = self._drive.execute(command, start_s)

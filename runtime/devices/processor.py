@@ -12,6 +12,7 @@ from cost_models.components import ComputeSpec
 from runtime.busy import BusyUntil
 from runtime.demand import Demand
 from runtime.event_log import EventLog
+from runtime.jax_device import JaxDevice
 from runtime.pace import Pace
 
 
@@ -29,7 +30,7 @@ class Processor:
         weights: Parameters that live here, by name.
     """
 
-    def __init__(self, name: str, spec: ComputeSpec, device: jax.Device, pace: Pace, log: EventLog) -> None:
+    def __init__(self, name: str, spec: ComputeSpec, device: JaxDevice, pace: Pace, log: EventLog) -> None:
         self.name = name
         self.spec = spec
         self.device = device

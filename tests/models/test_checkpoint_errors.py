@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from models import CheckpointError, ConfigError, Transformer, TransformerConfig, load_pretrained
+from models import CheckpointError, ConfigError, abstract, load_pretrained
 from models.checkpoint import save_pretrained
 from models.training.vocabulary import tokenizer_json
 
@@ -191,9 +190,6 @@ def test_bad_override() -> None:
 
 
 def test_only_the_llama_family_is_written(tmp_path: Path) -> None:
-    config = TransformerConfig.named("opt-125m").replace(
-        num_layers=1, vocab_size=8, hidden_size=8, ffn_size=8
-    )
-    model = Transformer(config, rngs=nnx.Rngs(0))
+    model = abstract("opt-125m")
     with pytest.raises(CheckpointError, match="opt-125m is not of the Llama family"):
         save_pretrained(model, tmp_path, "float32")

@@ -84,7 +84,9 @@ def test_redundant_tensors_are_left_unread(tmp_path: Path) -> None:
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    config = TransformerConfig.named("tiny").replace(num_layers=1, num_kv_heads=2, hidden_size=32)
+    config = TransformerConfig.named("tiny").replace(
+        num_layers=1, num_heads=2, num_kv_heads=1, head_size=16, hidden_size=32, ffn_size=32
+    )
     model = Transformer(config, rngs=nnx.Rngs(3))
     save_pretrained(model, tmp_path, "float32", eos_id=END)
     (tmp_path / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")

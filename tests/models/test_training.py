@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from models import Transformer, TransformerConfig
+from models import Transformer, TransformerConfig, load_pretrained
 from models.training.batches import make_batches
 from models.training.corpus import Document, group_of, is_held_out, read_corpus, token_stream
 from models.training.evaluate import bits_per_byte
@@ -95,7 +95,7 @@ def test_learning_rate_rises_and_falls() -> None:
 
 def test_an_untrained_model_needs_eight_bits_and_training_lowers_them() -> None:
     config = TransformerConfig.named("tiny").replace(
-        num_layers=1, num_heads=2, num_kv_heads=2, head_size=16, hidden_size=32, ffn_size=48
+        num_layers=1, num_heads=2, num_kv_heads=2, head_size=16, hidden_size=32, ffn_size=32
     )
     settings = TrainSettings(steps=25, batch_size=4, context=32, warmup_steps=5, recall_share=0.0)
     document = Document("a.py", TEXT[:1000])
@@ -109,7 +109,7 @@ def test_an_untrained_model_needs_eight_bits_and_training_lowers_them() -> None:
 
 
 def test_dropout_is_seeded() -> None:
-    model = Transformer(TransformerConfig.named("tiny").replace(num_layers=1), rngs=nnx.Rngs(0))
+    model = load_pretrained("tiny")
     tokens = jax.random.randint(jax.random.key(0), (2, 16), 0, 256)
     logits_of = nnx.jit(lambda model, key: training_logits(model, tokens, kernel="xla", dropout=0.5, key=key))
     first, again, other = (np.asarray(logits_of(model, jax.random.key(seed))) for seed in (1, 1, 2))
