@@ -11,8 +11,8 @@ from functools import cached_property
 from cost_models import (
     ComputeSpec,
     Cost,
-    Hop,
     HardwareSpec,
+    Hop,
     attend_cost,
     compute_cost,
     flash_read_cost,
@@ -146,7 +146,9 @@ class Costing:
         """Returns the latency of a transfer between tiers."""
         a, b = self._members(src)[0], self._members(dst)[0]
         path = self.path(a, b)
-        return sum(self.hw.link(h[0]).latency_s for h in route(self.hw, a, b, path)) if path != "local" else 0.0
+        return (
+            sum(self.hw.link(h[0]).latency_s for h in route(self.hw, a, b, path)) if path != "local" else 0.0
+        )
 
     def transfer_s(self, num_bytes: float, src: Tier, dst: Tier) -> float:
         """Returns the time in use of the busiest link, without latency."""

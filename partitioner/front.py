@@ -15,7 +15,11 @@ from partitioner.ir.verify import verify_graph
 from partitioner.ir.working_set import working_set_bytes
 from partitioner.jaxpr import Literal, Var
 from partitioner.passes.group_ops import group_ops
-from partitioner.passes.raise_attention import RaisedAttention, raise_decode_attention, raise_prefill_attention
+from partitioner.passes.raise_attention import (
+    RaisedAttention,
+    raise_decode_attention,
+    raise_prefill_attention,
+)
 from partitioner.passes.split_equations import split_equations
 from partitioner.workload import Workload
 
@@ -123,9 +127,7 @@ def fingerprint_of(phases: Sequence[TracedPhase]) -> str:
             number[i.var] = len(number)
             digest.update(f"{i.role} {i.name} {i.var.aval}\n".encode())
         for eqn in phase.equations:
-            operands = [
-                str(a.val) if isinstance(a, Literal) else str(number.get(a, -1)) for a in eqn.invars
-            ]
+            operands = [str(a.val) if isinstance(a, Literal) else str(number.get(a, -1)) for a in eqn.invars]
             for v in eqn.outvars:
                 number[v] = len(number)
             shapes = " ".join(f"{v.aval.shape}{v.aval.dtype}" for v in eqn.outvars)  # type: ignore[attr-defined]

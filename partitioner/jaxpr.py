@@ -172,9 +172,7 @@ def borders(equations: Sequence[Eqn]) -> list[Var]:
     return list(read)
 
 
-def signature(
-    equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]
-) -> tuple[Any, ...]:
+def signature(equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> tuple[Any, ...]:
     """Returns a hashable form that two groups share exactly if they compute the same function of their inputs."""
     number: dict[Var, int] = {v: i for i, v in enumerate(inputs)}
     rows: list[Any] = [tuple((shape_of(v), str(_dtype(v))) for v in inputs)]

@@ -10,18 +10,18 @@ from typing import Any
 from cost_models import HardwareSpec
 from partitioner.costing import Costing
 from partitioner.errors import PlacementError
-from partitioner.frontend.adapt import adapt
 from partitioner.front import Traced, trace_model
+from partitioner.frontend.adapt import adapt
 from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
+from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
-from partitioner.placement.lower_bound import lower_bound
+from partitioner.placement.shortfall import shortfall_message
 from partitioner.placement.solve import solve
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.plan.plan import Plan
 from partitioner.plan.verify_plan import verify_plan
-from partitioner.placement.shortfall import shortfall_message
 from partitioner.workload import Workload
 
 
@@ -73,7 +73,9 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     """
     costing = Costing(hw, workload, policy.via_host)
     paired = PairedGraphs.of(traced.graphs)
-    steps = [workload.batch_size / g.phase.batch_size if g.phase.name == "prefill" else 0.0 for g in traced.graphs]
+    steps = [
+        workload.batch_size / g.phase.batch_size if g.phase.name == "prefill" else 0.0 for g in traced.graphs
+    ]
     steps[-1] = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []

@@ -26,7 +26,9 @@ class SparF:
     def ratio(cls, compression: float) -> SparF:
         """Returns SparF that reads one part in ``compression`` of what dense attention reads."""
         if not compression > 1:
-            raise WorkloadError(f"SparF.ratio needs a number above 1 (8 reads one eighth), got {compression!r}")
+            raise WorkloadError(
+                f"SparF.ratio needs a number above 1 (8 reads one eighth), got {compression!r}"
+            )
         return cls(compression=float(compression))
 
 

@@ -12,6 +12,7 @@ from runtime.bench_prediction import predict_generation
 from runtime.bench_report import BenchReport
 from runtime.bench_row import BenchRow
 from runtime.bench_usage import measured_usage
+from runtime.generation import Progress
 from runtime.session import Session
 
 _BASELINE = "flexgen-ssd"
@@ -25,6 +26,7 @@ def bench(
     max_new_tokens: int,
     repeats: int = 3,
     clock: Literal["wall", "virtual"] = "wall",
+    progress: Progress | None = None,
 ) -> BenchReport:
     """Runs every plan and returns predicted next to measured speed, time and bytes.
 
@@ -38,13 +40,14 @@ def bench(
         max_new_tokens: New tokens per sequence; at most the plans' decode length.
         repeats: Runs of each plan.
         clock: ``wall`` measures time; ``virtual`` emulates it without waiting.
+        progress: Told of what is being done, as by a session: stage (with the policy before it), done, total.
 
     Raises:
         BenchError: If there is nothing to run, or the plans are for different systems.
     """
     _check(plans, prompts, repeats)
     ordered = sorted(plans, key=lambda plan: plan.workload.batch_size)
-    rows = [_measure(plan, model, prompts, max_new_tokens, repeats, clock) for plan in ordered]
+    rows = [_measure(plan, model, prompts, max_new_tokens, repeats, clock, progress) for plan in ordered]
     policies = [plan.policy for plan in plans]
     return BenchReport(
         model=plans[0].model_name,
@@ -81,10 +84,11 @@ def _measure(
     max_new_tokens: int,
     repeats: int,
     clock: Literal["wall", "virtual"],
+    progress: Progress | None,
 ) -> BenchRow:
     """Runs one plan ``repeats`` times in one session, so that loading and compiling do not count."""
     batch = [prompts[index % len(prompts)] for index in range(plan.workload.batch_size)]
-    with Session(plan, model, clock=clock) as session:
+    with Session(plan, model, clock=clock, progress=_named(plan, progress)) as session:
         results = [session.generate(batch, max_new_tokens=max_new_tokens) for _ in range(repeats)]
     prediction = predict_generation(plan, [_num_tokens(prompt, model) for prompt in batch], max_new_tokens)
     middle = sorted(results, key=lambda result: result.tokens_per_second)[repeats // 2]
@@ -105,3 +109,11 @@ def _measure(
 def _num_tokens(prompt: str | Sequence[int], model: Any) -> int:
     """Returns the length of a prompt, which a session has accepted."""
     return len(model.tokenizer.encode(prompt)) if isinstance(prompt, str) else len(prompt)
+
+
+def _named(plan: Plan, progress: Progress | None) -> Progress | None:
+    """Returns a session's progress with the plan's name before each stage."""
+    if progress is None:
+        return None
+    name = f"{plan.policy}, batch {plan.workload.batch_size}"
+    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)

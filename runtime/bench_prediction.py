@@ -37,8 +37,8 @@ def predict_generation(plan: Plan, prompt_lens: Sequence[int], max_new_tokens: i
     """Returns what a plan expects of a batch of uneven prompts.
 
     A plan's own figures are for prompts that are all as long as the longest. What a decode step reads grows
-    with the tokens of each row, so here a step takes the mean, over the rows, of what it would take if all rows
-    were of that length.
+    with the tokens of each row, so here a step takes the mean, over the rows, of what it would take if all
+    rows were of that length.
 
     Args:
         plan: The plan.

@@ -76,11 +76,15 @@ def _speed(report: BenchReport, row: BenchRow) -> Cells:
 
 def _bytes(report: BenchReport) -> list[str]:
     """Returns the bytes over each kind of link and from flash, predicted beside measured."""
-    links = sorted(
-        {link for row in report.rows for link in (*row.predicted.link_bytes, *row.measured.link_bytes)}
-    )
-    head = ("MB, predicted / measured", "batch", *links, "flash read")
-    return align([head, *(_moved(row, links) for row in report.rows)])
+    links = sorted({link for row in report.rows for link in _links(row)})
+    title = "MB over each kind of link, and read from flash while decoding: predicted / measured"
+    head = ("policy", "batch", *links, "flash read")
+    return [title, *align([head, *(_moved(row, links) for row in report.rows)])]
+
+
+def _links(row: BenchRow) -> set[str]:
+    """Returns the kinds of links that a row used, or was expected to."""
+    return {*row.predicted.link_bytes, *row.measured.link_bytes}
 
 
 def _moved(row: BenchRow, links: Sequence[str]) -> Cells:
@@ -88,4 +92,10 @@ def _moved(row: BenchRow, links: Sequence[str]) -> Cells:
         (row.predicted.link_bytes.get(link, 0.0), row.measured.link_bytes.get(link, 0.0)) for link in links
     ]
     cells.append((row.predicted.flash_read_bytes, row.measured.flash_read_bytes))
-    return (row.policy, str(row.batch_size), *(f"{a / 1e6:.4g} / {b / 1e6:.4g}" for a, b in cells))
+    return (row.policy, str(row.batch_size), *(f"{_megabytes(a)} / {_megabytes(b)}" for a, b in cells))
+
+
+def _megabytes(num_bytes: float) -> str:
+    """Returns three significant digits, or all digits before the point."""
+    value = num_bytes / 1e6
+    return f"{value:.0f}" if value >= 100 or value == 0 else f"{value:.3g}"

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import SingleDeviceSharding
 
-from partitioner.jaxpr import Var, evaluate
+from partitioner.jaxpr import Var, evaluate, signature
 from partitioner.plan.steps import Segment
 from runtime.jax_device import JaxDevice
 from runtime.program import Program, describe_aval
 
 Executable = Callable[..., list[jax.Array]]
+
+_KEPT = 256
+"""Executables remembered for later sessions; those used longest ago go first."""
+
+_COMPILED: OrderedDict[Any, Executable] = OrderedDict()
+_LOCK = threading.Lock()
 
 
 def segment_classes(program: Program) -> dict[int, Segment]:
@@ -28,15 +36,26 @@ def segment_classes(program: Program) -> dict[int, Segment]:
 def compile_segment(segment: Segment, device: JaxDevice) -> Executable:
     """Returns a function of a segment's inputs that gives its outputs, compiled for a device.
 
-    States that an output replaces are donated, so that a cache is updated in place.
+    States that an output replaces are donated, so that a cache is updated in place. Segments of any plan that
+    compute the same function share what was compiled once.
     """
+    donated = tuple(segment.inputs.index(v) for v in segment.donated)
+    key = (device, donated, signature(segment.equations, segment.inputs, segment.outputs))
+    with _LOCK:
+        if key in _COMPILED:
+            _COMPILED.move_to_end(key)
+            return _COMPILED[key]
 
     def run(*inputs: Any) -> list[Any]:
         env = evaluate(segment.equations, dict(zip(segment.inputs, inputs, strict=True)))
         return [env[v] for v in segment.outputs]
 
-    donated = tuple(segment.inputs.index(v) for v in segment.donated)
-    return compile_for(device, run, [shape_on(v, device) for v in segment.inputs], donated)
+    compiled = compile_for(device, run, [shape_on(v, device) for v in segment.inputs], donated)
+    with _LOCK:
+        _COMPILED[key] = compiled
+        if len(_COMPILED) > _KEPT:
+            _COMPILED.popitem(last=False)
+    return compiled
 
 
 def shape_on(var: Var, device: JaxDevice) -> jax.ShapeDtypeStruct:

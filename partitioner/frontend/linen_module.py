@@ -27,7 +27,9 @@ def from_linen(module: linen.Module, variables: Any, *, max_chunk: int | None = 
         ModelError: If there are no parameters.
     """
     if "params" not in variables:
-        raise ModelError(f"the variables of {type(module).__name__} hold no 'params'; pass what module.init returned")
+        raise ModelError(
+            f"the variables of {type(module).__name__} hold no 'params'; pass what module.init returned"
+        )
     accepted = inspect.signature(type(module).__call__).parameters
     fixed = {k: v for k, v in variables.items() if k != "cache"}
 

@@ -46,5 +46,10 @@ def from_step(
         return step(params, tokens, cache, positions, mask)
 
     return StepFunction(
-        name=name, step=adapted, params=params, init_state=init_cache, max_chunk=max_chunk, tokenizer=tokenizer
+        name=name,
+        step=adapted,
+        params=params,
+        init_state=init_cache,
+        max_chunk=max_chunk,
+        tokenizer=tokenizer,
     )

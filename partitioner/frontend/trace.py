@@ -111,7 +111,9 @@ def _check_outputs(
     function: StepFunction, name: str, out_shape: Any, state_shapes: Any, batch_size: int
 ) -> None:
     if not (isinstance(out_shape, tuple) and len(out_shape) == 2):
-        raise ModelError(f"{function.name} must return (logits, cache) in {name}, got {type(out_shape).__name__}")
+        raise ModelError(
+            f"{function.name} must return (logits, cache) in {name}, got {type(out_shape).__name__}"
+        )
     logits, state = out_shape
     if getattr(logits, "ndim", 0) != 3 or logits.shape[0] != batch_size:
         raise ModelError(

@@ -50,4 +50,3 @@ def verify_graph(graph: OpGraph, after: str) -> None:
     for output in graph.phase.outputs:
         if isinstance(output.atom, Var) and output.atom not in defined and output.atom not in index_made:
             raise PassError(f"after {after}: output {output.name!r} is made by no op")
-

@@ -6,7 +6,9 @@ from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
 from partitioner.jaxpr import Var, num_bytes, variables
 
-_STORED = frozenset({"dot_general", "conv_general_dilated", "sort", "gather", "cumsum", "concatenate", "scan", "while"})
+_STORED = frozenset(
+    {"dot_general", "conv_general_dilated", "sort", "gather", "cumsum", "concatenate", "scan", "while"}
+)
 
 
 def working_set_bytes(graph: OpGraph, op: Op) -> int:
@@ -15,7 +17,7 @@ def working_set_bytes(graph: OpGraph, op: Op) -> int:
     Inputs and outputs count, and results that must be stored because a contraction makes or reads them, from where they are
     made to where they are last read; element-wise chains in between are fused and need no memory of their own.
     """
-    persistent = {i.var for i in graph.phase.inputs}
+    persistent = graph.input_of
     caches = {v for v in op.outputs if v in graph.output_of and graph.output_of[v].role == "cache"}
     border = sum(num_bytes(v) for v in op.inputs if v not in persistent)
     border += sum(num_bytes(v) for v in op.outputs if v not in caches)

@@ -101,7 +101,9 @@ def find_attention(
         else:
             regions.append(region)
     unraised += [
-        Unraised(u.name, "its contraction neither leads to, nor follows from, a contraction with another cache")
+        Unraised(
+            u.name, "its contraction neither leads to, nor follows from, a contraction with another cache"
+        )
         for u in uses
         if u.name not in paired
     ]

@@ -50,7 +50,9 @@ def pair_ops(graphs: Sequence[OpGraph]) -> tuple[PairedOp, ...]:
     for graph in graphs:
         order.add_nodes_from(op.name for op in graph.ops)
         for var, index in graph.producer.items():
-            order.add_edges_from((graph.ops[index].name, graph.ops[c].name) for c in graph.consumers.get(var, ()))
+            order.add_edges_from(
+                (graph.ops[index].name, graph.ops[c].name) for c in graph.consumers.get(var, ())
+            )
     position = {op.name: i for graph in reversed(graphs) for i, op in enumerate(graph.ops)}
     position.update({op.name: i for i, op in enumerate(graphs[-1].ops)})
     by_name = [{op.name: op for op in graph.ops} for graph in graphs]

@@ -80,7 +80,9 @@ def infer_layout(runner: RegionRunner) -> RegionLayout:
 
 def _cache_layout(shape: tuple[int, ...], phase: TracedPhase) -> Layout:
     if len(shape) != 4:
-        raise LayoutError(f"the cache has {len(shape)} axes; one each for batch, KV head, token, head size are expected")
+        raise LayoutError(
+            f"the cache has {len(shape)} axes; one each for batch, KV head, token, head size are expected"
+        )
     known: dict[int, tuple[AxisRole, ...]] = {phase.batch_size: ("batch",), phase.max_len: ("token",)}
     axes = tuple(known.get(size, ()) for size in shape)
     if axes.count(("batch",)) != 1 or axes.count(("token",)) != 1:
@@ -178,7 +180,9 @@ def _place_group(
         if axis not in fixed and size == group:
             layout[axis] = ("group",)
             return
-    raise LayoutError(f"no axis of size {group} holds the query heads of a group in an operand of shape {shape}")
+    raise LayoutError(
+        f"no axis of size {group} holds the query heads of a group in an operand of shape {shape}"
+    )
 
 
 def _iota(shape: Sequence[int], axis: int) -> np.ndarray:
@@ -188,7 +192,5 @@ def _iota(shape: Sequence[int], axis: int) -> np.ndarray:
 
 def _varying(value: np.ndarray) -> list[int]:
     return [
-        a
-        for a in range(value.ndim)
-        if value.shape[a] > 1 and (np.take(value, [0], axis=a) != value).any()
+        a for a in range(value.ndim) if value.shape[a] > 1 and (np.take(value, [0], axis=a) != value).any()
     ]

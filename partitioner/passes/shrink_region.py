@@ -74,9 +74,7 @@ def shrink_region(
     return SmallRegion(small, small_phase, tuple(small_index))
 
 
-def as_small_region(
-    region: AttentionRegion, phase: TracedPhase, index: Sequence[Eqn]
-) -> SmallRegion | None:
+def as_small_region(region: AttentionRegion, phase: TracedPhase, index: Sequence[Eqn]) -> SmallRegion | None:
     """Returns the region as it is if it is small enough to run and its sizes can be told apart."""
     cache = shape_of(region.key.before)
     size = 1

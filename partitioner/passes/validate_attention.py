@@ -126,7 +126,9 @@ def _literal_factors(equations: tuple[Eqn, ...]) -> set[float]:
     return factors | {a * b for a, b in itertools.combinations(factors, 2)}
 
 
-def _compare(runner: _CanonicalRunner, scale: float, lengths: np.ndarray, generator: np.random.Generator) -> None:
+def _compare(
+    runner: _CanonicalRunner, scale: float, lengths: np.ndarray, generator: np.random.Generator
+) -> None:
     def draw(shape: tuple[int, ...], like: Var) -> np.ndarray:
         return _stored(generator.standard_normal(shape).astype(np.float32), like)
 
@@ -144,9 +146,7 @@ def _compare(runner: _CanonicalRunner, scale: float, lengths: np.ndarray, genera
     tolerance = runner.tolerance
     for name, got, want in (("K", keys, expected[0]), ("V", values, expected[1])):
         if not np.allclose(got, want, atol=tolerance):
-            raise ValidationError(
-                f"it does not append one token at the next position of the {name} cache"
-            )
+            raise ValidationError(f"it does not append one token at the next position of the {name} cache")
     logits = scale * np.einsum("bkgd,bksd->bkgs", query, expected[0]).astype(np.float64)
     valid = np.arange(runner.phase.max_len)[None, :] <= lengths[:, None]
     logits = np.where(valid[:, None, None, :], logits, -np.inf)

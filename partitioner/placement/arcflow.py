@@ -58,14 +58,16 @@ class Flow:
     """Holds a solution of the integer program.
 
     Attributes:
-        on_arc: Instances on each arc, None where no solution was found.
+        on_arc: Instances on each arc, None where no solution was found or arcs need not be whole.
         starts: The boundary variables, None where no solution was found.
+        tally: [F] how often each feature is taken, None where no solution was found.
         bound: Lower bound on the goal's value over these arcs; infinite where there is no solution at all.
         finished: Whether the bound is the optimum.
     """
 
     on_arc: NDArray[np.int64] | None
     starts: NDArray[np.int64] | None
+    tally: NDArray[np.float64] | None
     bound: float
     finished: bool
 
@@ -77,7 +79,9 @@ def kept_arcs(folded: Folded, relaxations: list[Relaxation], value: float) -> Ar
     parts: list[tuple[NDArray[np.int64], ...]] = []
     moves: list[NDArray[np.float64]] = []
 
-    def add(stage: int, source: NDArray[np.int64], target: NDArray[np.int64], *variant: NDArray[np.int64]) -> None:
+    def add(
+        stage: int, source: NDArray[np.int64], target: NDArray[np.int64], *variant: NDArray[np.int64]
+    ) -> None:
         none = np.full(len(source), -1)
         parts.append((np.full(len(source), stage), source, target, *(variant or (none, none))))
         if not variant:
@@ -107,7 +111,12 @@ def _within(relaxation: Relaxation, position: int, value: float) -> list[NDArray
     graph = path.graph
     budget = np.finfo(float).max
     if np.isfinite(value):
-        budget = value - relaxation.bound + relaxation.model.price + 1e-9 * (abs(value) + abs(relaxation.model.price))
+        budget = (
+            value
+            - relaxation.bound
+            + relaxation.model.price
+            + 1e-9 * (abs(value) + abs(relaxation.model.price))
+        )
     num_entries = len(graph.entries)
     reached = np.full((num_entries, len(path.to_exit[0])), np.inf)
     reached[np.arange(num_entries), graph.roots] = 0.0
@@ -131,6 +140,8 @@ def solve_flow(
     cuts: list[NDArray[np.float64]],
     tightened: NDArray[np.float64],
     max_nodes: int,
+    max_gap: float,
+    whole: bool = True,
 ) -> Flow:
     """Solves the integer program.
 
@@ -143,6 +154,8 @@ def solve_flow(
         cuts: Rows [arcs + boundary variables] whose product with the solution must not be negative.
         tightened: [D] by how much limits are lowered.
         max_nodes: Nodes of the search tree after which the best so far is returned.
+        max_gap: Relative gap at which the search may end.
+        whole: Whether instances on arcs must be whole numbers, or only how often each kind is taken.
 
     Raises:
         MasterError: The solver failed.
@@ -161,7 +174,9 @@ def solve_flow(
         ]
     )
     taken = np.flatnonzero(arcs.kind >= 0)
-    tallies = csr_array((np.ones(len(taken)), (arcs.kind[taken], taken)), shape=(num_kinds, num_arcs + num_meeting))
+    tallies = csr_array(
+        (np.ones(len(taken)), (arcs.kind[taken], taken)), shape=(num_kinds, num_arcs + num_meeting)
+    )
     begun = np.flatnonzero(arcs.begins)
     num_stages = len(folded.stages)
     instances = csr_array((np.ones(len(begun)), (arcs.stage[begun], begun)), shape=(num_stages, num_arcs))
@@ -172,38 +187,51 @@ def solve_flow(
         _rows(hstack([_conservation(arcs, meeting.balance), csr_array((arcs.num_vertices, rest))]), 0.0, 0.0),
     ]
     counts = np.array([float(stage.count) for stage in folded.stages])
-    constraints.append(_rows(hstack([instances, csr_array((num_stages, num_meeting + rest))]), counts, counts))
+    constraints.append(
+        _rows(hstack([instances, csr_array((num_stages, num_meeting + rest))]), counts, counts)
+    )
     sums = kinds.feature[num_kinds:]
     if len(sums):
-        before, after = csr_array((len(sums), num_arcs + num_meeting)), csr_array((len(sums), goal.num_groups))
+        before, after = (
+            csr_array((len(sums), num_arcs + num_meeting)),
+            csr_array((len(sums), goal.num_groups)),
+        )
         summed = hstack([before, csr_array(sums), after])
         constraints.append(_rows(summed, box.lower[num_kinds:], box.upper[num_kinds:]))
     if cuts:
-        constraints.append(_rows(hstack([csr_array(np.stack(cuts)), csr_array((len(cuts), rest))]), 0.0, np.inf))
+        constraints.append(
+            _rows(hstack([csr_array(np.stack(cuts)), csr_array((len(cuts), rest))]), 0.0, np.inf)
+        )
     size = num_arcs + num_meeting + rest
     cost, integral = np.zeros(size), np.ones(size)
     cost[size - goal.num_groups :] = 1.0
     integral[size - goal.num_groups :] = 0.0
+    if not whole:
+        integral[:num_arcs] = 0.0
     times = np.full(goal.num_groups, np.inf)
     result = milp(
         cost,
         integrality=integral,
         bounds=_bounds(
-            np.concatenate([np.zeros(num_arcs), meeting.lower, box.lower[:num_kinds], np.zeros(goal.num_groups)]),
+            np.concatenate(
+                [np.zeros(num_arcs), meeting.lower, box.lower[:num_kinds], np.zeros(goal.num_groups)]
+            ),
             np.concatenate([counts[arcs.stage], meeting.upper, box.upper[:num_kinds], times]),
         ),
         constraints=constraints,
-        options={"mip_rel_gap": 1e-10, "node_limit": max_nodes},
+        options={"mip_rel_gap": max_gap, "node_limit": max_nodes},
     )
     if result.status == 2:
-        return Flow(None, None, np.inf, True)
+        return Flow(None, None, None, np.inf, True)
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * unit / SCALE
     if result.x is None:
         if result.status not in (1, 4):
             raise MasterError(f"the integer program ended with status {result.status}: {result.message}")
-        return Flow(None, None, bound, False)
-    whole = np.rint(result.x[: num_arcs + num_meeting]).astype(np.int64)
-    return Flow(whole[:num_arcs], whole[num_arcs:], bound, result.status == 0)
+        return Flow(None, None, None, bound, False)
+    taken_kinds = np.rint(result.x[num_arcs + num_meeting : num_arcs + num_meeting + num_kinds])
+    rounded = np.rint(result.x[: num_arcs + num_meeting]).astype(np.int64)
+    on_arc = rounded[:num_arcs] if whole else None
+    return Flow(on_arc, rounded[num_arcs:], kinds.feature @ taken_kinds, bound, result.status == 0)
 
 
 def _conservation(arcs: Arcs, balance: csr_array) -> csr_array:
@@ -212,7 +240,14 @@ def _conservation(arcs: Arcs, balance: csr_array) -> csr_array:
     ends = np.concatenate([arcs.source, arcs.target])
     signs = np.repeat([1.0, -1.0], len(number))
     flow = csr_array((signs, (ends, np.tile(number, 2))), shape=(arcs.num_vertices, len(number)))
-    meeting = csr_array((balance.data, balance.indices, np.pad(balance.indptr, (0, arcs.num_vertices - balance.shape[0]), mode="edge")), shape=(arcs.num_vertices, balance.shape[1]))
+    meeting = csr_array(
+        (
+            balance.data,
+            balance.indices,
+            np.pad(balance.indptr, (0, arcs.num_vertices - balance.shape[0]), mode="edge"),
+        ),
+        shape=(arcs.num_vertices, balance.shape[1]),
+    )
     return hstack([flow, meeting])
 
 

@@ -17,12 +17,14 @@ from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, Goal
 from partitioner.placement.relaxation import Relaxation, relax
 
-MAX_SPLITS = 40
-HEAVY = 0.02
+MAX_SPLITS = 15
+HEAVY = 0.05
 """A kind is decided first if taking it once is this share of a capacity or of the objective."""
 
 
-def open_boxes(folded: Folded, goal: Goal, unit: float, pool: ColumnPool, root: Relaxation) -> list[Relaxation]:
+def open_boxes(
+    folded: Folded, goal: Goal, unit: float, pool: ColumnPool, root: Relaxation
+) -> list[Relaxation]:
     """Returns relaxations whose boxes hold every placement, by ascending bound."""
     weight = _weights(folded, goal, unit)
     waiting: list[tuple[float, int, Relaxation]] = [(root.bound, 0, root)]
@@ -50,4 +52,6 @@ def _weights(folded: Folded, goal: Goal, unit: float) -> NDArray[np.float64]:
     size = np.where(goal.group == HARD, np.abs(goal.limit), unit)
     shares = folded.kinds.vector[:, goal.asked] / np.maximum(size[goal.asked], 1e-300)
     kind = shares.max(axis=1, initial=0.0)
-    return (folded.kinds.feature * kind).max(axis=1, initial=0.0) * (1 + 1e-6 * (folded.kinds.feature.sum(axis=1) > 1))
+    return (folded.kinds.feature * kind).max(axis=1, initial=0.0) * (
+        1 + 1e-6 * (folded.kinds.feature.sum(axis=1) > 1)
+    )

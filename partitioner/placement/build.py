@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
@@ -12,7 +13,7 @@ from partitioner.ir.working_set import working_set_bytes
 from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import PairedOp, ValueFlow, cut_points, fold, pair_ops, value_flows
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage
 from partitioner.placement.variants import VariantBuilder
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
@@ -64,7 +65,12 @@ class PairedGraphs:
         flows = value_flows(graphs, pairs)
         return cls(tuple(graphs), pairs, flows, cut_points(len(pairs), flows, len(graphs)))
 
-    @property
+    @cached_property
+    def peak_activation_bytes(self) -> float:
+        """Returns the largest working set of any op."""
+        return max((float(working_set_bytes(g, op)) for g in self.graphs for op in g.ops), default=0.0)
+
+    @cached_property
     def shared_params(self) -> frozenset[str]:
         """Names the parameters that more than one op uses."""
         seen: set[str] = set()
@@ -92,7 +98,8 @@ def build_problem(
         paired.graphs, costing, policy, mode.shared_home, mode.streaming, paired.shared_params
     )
     choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
-    reserved = _reserved(paired, variants.stream_buffer_bytes if mode.streaming else 0.0)
+    buffers = variants.stream_buffer_bytes if mode.streaming else 0.0
+    reserved = (paired.peak_activation_bytes + buffers, 0.0, 0.0)
     maker = _BlockMaker(paired, choices, costing, steps)
     spans = list(zip(paired.cuts[:-1], paired.cuts[1:], strict=True))
     stages: list[Stage] = []
@@ -115,14 +122,6 @@ def build_problem(
 
 def _folded_name(name: str) -> str:
     return _NUMBER.sub("*", name)
-
-
-def _reserved(paired: PairedGraphs, buffers: float) -> tuple[float, float, float]:
-    peak = max(
-        (float(working_set_bytes(g, op)) for g in paired.graphs for op in g.ops),
-        default=0.0,
-    )
-    return (peak + buffers, 0.0, 0.0)
 
 
 class _BlockMaker:
@@ -183,4 +182,3 @@ class _BlockMaker:
 
             self._memo[key] = tuple(tuple(seconds(s, d) for d in range(3)) for s in range(3))
         return self._memo[key]
-

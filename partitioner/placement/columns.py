@@ -63,5 +63,6 @@ class ColumnPool:
         """Adds the columns of a placement of the whole model."""
         for stage, (path, ways) in enumerate(zip(paths, model.ways, strict=True)):
             self.add(
-                column(stage, path.graph, entry, path.picks(entry, leave)) for entry, leave in sorted(set(ways))
+                column(stage, path.graph, entry, path.picks(entry, leave))
+                for entry, leave in sorted(set(ways))
             )

@@ -98,7 +98,9 @@ def _moves(
             src = _tier(block, picks, flow.producer, flow.phase)
             assert src is not None, "a producer runs in the phase of its flow"
         consuming = {_tier(block, picks, consumer, flow.phase) for consumer in flow.consumers}
-        moves.extend((flow.phase, flow.move_s[src][dst]) for dst in consuming if dst is not None and dst != src)
+        moves.extend(
+            (flow.phase, flow.move_s[src][dst]) for dst in consuming if dst is not None and dst != src
+        )
         if flow.leaves is not None:
             exits[flow.leaves] = src
     return moves, tuple(exits)
@@ -114,10 +116,14 @@ def _check_shape(problem: Problem, chosen: Chosen) -> None:
     for stage, instances in zip(problem.stages, chosen, strict=True):
         block = stage.block
         if len(instances) != stage.count:
-            raise ValueError(f"block {block.name!r} is repeated {stage.count} times, got {len(instances)} instances")
+            raise ValueError(
+                f"block {block.name!r} is repeated {stage.count} times, got {len(instances)} instances"
+            )
         for picks in instances:
             if len(picks) != len(block.choices):
-                raise ValueError(f"block {block.name!r} has {len(block.choices)} choices, got {len(picks)} picks")
+                raise ValueError(
+                    f"block {block.name!r} has {len(block.choices)} choices, got {len(picks)} picks"
+                )
             for choice, pick in zip(block.choices, picks, strict=True):
                 if not 0 <= pick < len(choice.variants):
                     raise ValueError(

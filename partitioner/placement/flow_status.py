@@ -59,7 +59,8 @@ def flow_statuses(block: Block, flow: Flow, num_tiers: int) -> FlowStatuses:
     asked = [_asked_tiers(block, flow, first) for first in range(birth, len(block.choices) + 1)]
     statuses: dict[_Status, int] = {}
     initial = [
-        _number(statuses, _status(flow, tier, tuple(flow.move_s[tier]), asked[0])) for tier in range(num_tiers)
+        _number(statuses, _status(flow, tier, tuple(flow.move_s[tier]), asked[0]))
+        for tier in range(num_tiers)
     ]
     steps: list[Step] = []
     for position, later in zip(range(birth, len(block.choices)), asked[1:], strict=True):

@@ -73,7 +73,11 @@ def fastest(problem: Problem, most: NDArray[np.float64]) -> Goal:
         problem: The problem.
         most: [D] a vector no placement exceeds; what can never matter is not asked for.
     """
-    group = [*range(len(problem.phases)), *(phase for _, phase in problem.resources), *(HARD for _ in problem.tiers)]
+    group = [
+        *range(len(problem.phases)),
+        *(phase for _, phase in problem.resources),
+        *(HARD for _ in problem.tiers),
+    ]
     limit = [0.0] * (len(problem.phases) + len(problem.resources)) + list(problem.capacities)
     return _goal(group, limit, len(problem.phases), most)
 

@@ -91,7 +91,9 @@ def solve_master(
         A_ub=limits,
         b_ub=np.concatenate([(goal.limit / scale)[asked], box.upper[above], -box.lower[below]]),
         A_eq=walks,
-        b_eq=np.concatenate([[stage.count for stage in folded.stages], np.zeros(walks.shape[0] - num_stages)]),
+        b_eq=np.concatenate(
+            [[stage.count for stage in folded.stages], np.zeros(walks.shape[0] - num_stages)]
+        ),
         bounds=np.stack([lower, upper], axis=1),
         method="highs",
     )

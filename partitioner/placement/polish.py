@@ -19,7 +19,9 @@ from partitioner.placement.goal import HARD, Goal
 MAX_EXCHANGES = 40
 
 
-def polish(folded: Folded, goal: Goal, num_tiers: int, stages: list[Counter[Column]]) -> list[Counter[Column]]:
+def polish(
+    folded: Folded, goal: Goal, num_tiers: int, stages: list[Counter[Column]]
+) -> list[Counter[Column]]:
     """Returns columns and counts whose goal value is no higher, and whose weight in ties is lower or the same."""
     weight = _tie_weight(folded.most, num_tiers)
     stages = [Counter(counted) for counted in stages]

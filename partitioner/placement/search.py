@@ -73,12 +73,14 @@ class Search:
         folded: The same with repeated blocks kept once.
         goal: What is minimised.
         unit: The size of the objective, roughly.
+        max_gap: Relative gap that is good enough.
     """
 
     problem: Problem
     folded: Folded
     goal: Goal
     unit: float
+    max_gap: float
 
     def place(self, chosen: Chosen) -> Placed:
         """Returns a placement with its value."""
@@ -94,7 +96,11 @@ class Search:
             known: A placement that keeps the hard limits, if one is known.
         """
         few = sum(stage.graph.num_arcs for stage in self.folded.stages) <= FEW_ARCS
-        boxes = [root] if few else open_boxes(self.folded, self.goal, max(root.bound, 1e-3 * self.unit), pool, root)
+        boxes = (
+            [root]
+            if few
+            else open_boxes(self.folded, self.goal, max(root.bound, 1e-3 * self.unit), pool, root)
+        )
         lower = max(root.bound, boxes[0].bound)
         distance = math.inf if few else FIRST_DISTANCE * max(lower, 1e-3 * self.unit)
         best, num_arcs = known, 0
@@ -107,21 +113,50 @@ class Search:
             found = self._best(arcs, near, best, lower)
             best = found.placed
             bound = min(value, max(found.bound, lower))
-            if best is not None and bound >= best.value * (1 - CLOSE):
+            if best is not None and bound >= best.value * (1 - max(CLOSE, self.max_gap)):
                 return Found(best, min(bound, best.value), num_arcs)
             if value == widest:
                 return Found(best, bound, num_arcs)
             distance = distance * 8 if distance < abs(lower) else math.inf
 
     def _best(self, arcs: Arcs, near: list[Relaxation], known: Placed | None, lower: float) -> Found:
-        """Returns the best placement along some arcs, and a bound for these arcs."""
+        """Returns the best placement along some arcs, and a bound for these arcs.
+
+        Where a gap is allowed, whole numbers are first asked of the kinds alone, and then of the arcs with these kinds.
+        """
         box = functools.reduce(Box.hull, (relaxation.box for relaxation in near))
+        if self.max_gap > CLOSE and len(arcs.source) > FEW_ARCS:
+            unit, free = max(lower, 1e-3 * self.unit), np.zeros(len(self.goal.group))
+            rough = solve_flow(
+                self.folded, self.goal, unit, arcs, box, [], free, MAX_NODES, 0.5 * self.max_gap, whole=False
+            )
+            if rough.tally is None and rough.finished:
+                return Found(known, math.inf, len(arcs.source))
+            if rough.tally is not None:
+                found = self._whole(arcs, Box(rough.tally, rough.tally), known, lower)
+                known = found.placed
+                if known is not None and rough.bound >= known.value * (1 - self.max_gap):
+                    return Found(known, rough.bound, len(arcs.source))
+        return self._whole(arcs, box, known, lower)
+
+    def _whole(self, arcs: Arcs, box: Box, known: Placed | None, lower: float) -> Found:
+        """Returns the best placement along some arcs in a box, and a bound for these."""
         unit = max(lower, 1e-3 * self.unit)
         tightened = np.zeros(len(self.goal.group))
         cuts: list[NDArray[np.float64]] = []
         bound, best = -math.inf, known
         for _ in range(50):
-            flow = solve_flow(self.folded, self.goal, unit, arcs, box, cuts, tightened, MAX_NODES)
+            flow = solve_flow(
+                self.folded,
+                self.goal,
+                unit,
+                arcs,
+                box,
+                cuts,
+                tightened,
+                MAX_NODES,
+                max(0.5 * self.max_gap, 1e-10),
+            )
             if not tightened.any():
                 bound = flow.bound
             if flow.on_arc is None or flow.starts is None:
@@ -157,5 +192,7 @@ def _reach(folded: Folded, arcs: Arcs, detached: Detached) -> NDArray[np.float64
     row[: len(arcs.source)] -= inside[arcs.source] & arcs.begins
     num_entries = len(stage.graph.entries)
     first = int(meeting.first[detached.stage])
-    row[first + len(arcs.source) : first + len(arcs.source) + num_entries] = stage.count * inside[node : node + num_entries]
+    row[first + len(arcs.source) : first + len(arcs.source) + num_entries] = (
+        stage.count * inside[node : node + num_entries]
+    )
     return row

@@ -23,7 +23,7 @@ from partitioner.placement.unfolded import solve_unfolded
 from partitioner.placement.validate import validate
 
 
-def solve(problem: Problem) -> Solution | Infeasible:
+def solve(problem: Problem, max_gap: float = 0.0) -> Solution | Infeasible:
     """Returns the fastest placement with its certificate, or what is missing where nothing fits.
 
     The same problem always gives the same result; of equally fast placements one with little load and few bytes on later
@@ -41,7 +41,7 @@ def solve(problem: Problem) -> Solution | Infeasible:
     pool = ColumnPool()
     alone = _chains_alone(problem, folded, goal, pool)
     seconds = float(folded.most[: len(problem.phases)].sum())
-    search = Search(problem, folded, goal, alone.bound or seconds or 1.0)
+    search = Search(problem, folded, goal, alone.bound or seconds or 1.0, max_gap)
     quickest = search.place(_chosen(alone))
     fits = goal.holds(quickest.total)
     if fits and quickest.value - alone.bound <= CLOSE * quickest.value:
@@ -86,7 +86,9 @@ def _chosen(relaxation: Relaxation) -> Chosen:
 def _missing(search: Search) -> Search:
     """Returns the search for the least bytes missing."""
     goal = least_missing(search.problem, search.folded.most)
-    return Search(search.problem, search.folded, goal, float(search.folded.most[goal.asked].sum()) or 1.0)
+    return Search(
+        search.problem, search.folded, goal, float(search.folded.most[goal.asked].sum()) or 1.0, 0.0
+    )
 
 
 def _least(missing: Search, pool: ColumnPool) -> Placed:

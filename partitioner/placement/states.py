@@ -80,7 +80,8 @@ def reachable_exits(block: Block, entries: tuple[Boundary, ...]) -> tuple[Bounda
             placed = dict(zip(producers, tiers, strict=True))
             exits.add(
                 tuple(
-                    entry[f.source] if f.source is not None else placed[f.producer or 0][f.phase] or 0 for f in leaving
+                    entry[f.source] if f.source is not None else placed[f.producer or 0][f.phase] or 0
+                    for f in leaving
                 )
             )
     return tuple(sorted(exits))
@@ -113,7 +114,9 @@ def block_graph(problem: Problem, block: Block, entries: tuple[Boundary, ...]) -
 
 def _leaving(live: list[FlowStatuses], states: NDArray[np.int64]) -> NDArray[np.int64]:
     """Returns for each state [S] the producers' tiers of the values that leave, in the order of the exits."""
-    columns = {v.flow.leaves: v.producers[states[:, c]] for c, v in enumerate(live) if v.flow.leaves is not None}
+    columns = {
+        v.flow.leaves: v.producers[states[:, c]] for c, v in enumerate(live) if v.flow.leaves is not None
+    }
     empty = np.zeros((len(states), 0), np.int64)
     return np.stack([columns[leaves] for leaves in sorted(columns)], axis=1) if columns else empty
 

@@ -68,7 +68,9 @@ def _most(problem: Problem) -> NDArray[np.float64]:
     most = np.zeros(vector_size(problem))
     for stage in problem.stages:
         for choice in stage.block.choices:
-            most += stage.count * np.max([variant_vector(problem, variant) for variant in choice.variants], axis=0)
+            most += stage.count * np.max(
+                [variant_vector(problem, variant) for variant in choice.variants], axis=0
+            )
         for flow in stage.block.flows:
             most[flow.phase] += stage.count * sum(max(row) for row in zip(*flow.move_s, strict=True))
     return most * (1 + 1e-9)
@@ -139,7 +141,9 @@ def _moves(
             row = {pairs[src, dst]: 1.0 for dst in range(len(targets))}
             program.equal.append((row | {x: -a for x, a in shares[src].items()}, 0.0))
         for dst, asked in enumerate(targets):
-            program.equal.append(({pairs[s, dst]: 1.0 for s in tiers} | {x: -a for x, a in asked.items()}, 0.0))
+            program.equal.append(
+                ({pairs[s, dst]: 1.0 for s in tiers} | {x: -a for x, a in asked.items()}, 0.0)
+            )
         for src, dst in ((s, d) for s in tiers for d in tiers if flow.move_s[s][d] > 0):
             if (src, dst) not in moved:
                 moved[src, dst] = program.variable(False)
@@ -147,7 +151,9 @@ def _moves(
             program.at_least.append({moved[src, dst]: 1.0, pairs[src, dst]: -1.0})
 
 
-def _solve(problem: Problem, program: _Program, goal: Goal, most: NDArray[np.float64]) -> tuple[Chosen, float]:
+def _solve(
+    problem: Problem, program: _Program, goal: Goal, most: NDArray[np.float64]
+) -> tuple[Chosen, float]:
     """Returns the best placement for a goal, and a bound."""
     num_variables = len(program.integral) + goal.num_groups
     unit = max(float(most[goal.group >= 0].sum()), 1e-300) / SCALE

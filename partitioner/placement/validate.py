@@ -51,7 +51,9 @@ def validate(problem: Problem) -> None:
 def _validate_block(problem: Problem, block: Block) -> None:
     for choice in block.choices:
         if not choice.variants:
-            raise ValueError(f"choice {choice.name!r} of block {block.name!r} has no variants; give at least one")
+            raise ValueError(
+                f"choice {choice.name!r} of block {block.name!r} has no variants; give at least one"
+            )
         for variant in choice.variants:
             fault = _variant_fault(problem, variant)
             if fault:

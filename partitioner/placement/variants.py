@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from cost_models import Hop
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
-from partitioner.ir.op import Attention, Op
+from partitioner.ir.op import Attention
 from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.policies import Policy
@@ -230,4 +230,3 @@ class VariantBuilder:
             busy=tuple(sorted(busy.items())),
             key=(*(t or "-" for t in placed), home),
         )
-

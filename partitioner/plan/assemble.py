@@ -63,9 +63,7 @@ def _kept_on(
     return {name: frozenset(devices or {"gpu0"}) for name, devices in kept.items()}
 
 
-def _cache_shares(
-    decode: OpGraph, decisions: Decisions, costing: Costing
-) -> Mapping[str, tuple[Share, ...]]:
+def _cache_shares(decode: OpGraph, decisions: Decisions, costing: Costing) -> Mapping[str, tuple[Share, ...]]:
     return {
         op.name: _shares(op.attention, decisions.ops[op.name].home, costing)
         for op in decode.ops

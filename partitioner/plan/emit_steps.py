@@ -147,9 +147,7 @@ class _Emitter:
                 moved = tuple(v for v in operands if self._made[v][0] == src)
                 size = sum(_part(num_bytes(v), share) for v in moved)
                 made = {s for v in moved for s in self._made[v][1]}
-                waits.add(
-                    self._move("hand_over", moved, (), src, share.device, size, op.name, share, made)
-                )
+                waits.add(self._move("hand_over", moved, (), src, share.device, size, op.name, share, made))
             run = self._run(segment, share.device, share, waits)
             size = _part(num_bytes(attention.output), share)
             arrived.append(

@@ -65,9 +65,7 @@ class StepCosts:
         return found
 
 
-def schedule(
-    costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: int = 1
-) -> Timeline:
+def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: int = 1) -> Timeline:
     """Returns the timeline of a phase's steps.
 
     Every step starts when those it waits for have ended and its resource is free. A transfer uses every link of its route for
@@ -98,9 +96,7 @@ def _run(clock: _Clock, costs: StepCosts, step: Run, start: float, context_len: 
     segment = costs.segments[step.segment]
     size = 0.0
     if segment.attention is not None and step.share is not None:
-        size = costs.costing.kv_bytes(
-            costs.attention(segment.attention), context_len, step.share.fraction
-        )
+        size = costs.costing.kv_bytes(costs.attention(segment.attention), context_len, step.share.fraction)
     return clock.use(step.device, start, cost.seconds, segment.name, phase, size)
 
 

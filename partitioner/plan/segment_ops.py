@@ -27,9 +27,7 @@ def segment_ops(graph: OpGraph, decisions: Mapping[str, Decision]) -> tuple[Segm
         groups[-1].append(op)
         previous = op
     classes: dict[Any, int] = {}
-    return tuple(
-        _segment(graph, number, group, decisions, classes) for number, group in enumerate(groups)
-    )
+    return tuple(_segment(graph, number, group, decisions, classes) for number, group in enumerate(groups))
 
 
 def streams_cache(op: Op, decision: Decision, phase: str) -> bool:
@@ -89,9 +87,7 @@ def _segment(
     )
 
 
-def _leaves(
-    graph: OpGraph, op: Op, var: Var, names: set[str], decisions: Mapping[str, Decision]
-) -> bool:
+def _leaves(graph: OpGraph, op: Op, var: Var, names: set[str], decisions: Mapping[str, Decision]) -> bool:
     """Tells whether a value is needed after its segment."""
     phase = graph.phase.name
     decision = decisions[op.name]

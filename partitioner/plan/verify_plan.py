@@ -30,7 +30,9 @@ def _verify_order(phase: PhasePlan) -> None:
             raise PlanError(f"{phase.graph.phase.name}: step {position} is numbered {step.id}")
         late = [i for i in step.after if i >= position]
         if late:
-            raise PlanError(f"{phase.graph.phase.name}: step {position} waits for step {late[0]}, which comes later")
+            raise PlanError(
+                f"{phase.graph.phase.name}: step {position} waits for step {late[0]}, which comes later"
+            )
 
 
 def _verify_coverage(phase: PhasePlan) -> None:
@@ -72,7 +74,9 @@ def _verify_residency(plan: Plan, phase: PhasePlan) -> None:
                 if described is None:
                     found = made_by.get((v, step.device))
                     if not found or not found <= reach:
-                        raise PlanError(f"{name}: {segment.name!r} reads a value that is not on {step.device} by then")
+                        raise PlanError(
+                            f"{name}: {segment.name!r} reads a value that is not on {step.device} by then"
+                        )
                 elif described.role == "param":
                     homes = {plan.homes[described.name], *plan.copies.get(described.name, ())}
                     if step.device not in homes and streamed.get((described.name, step.device)) not in reach:
@@ -91,7 +95,9 @@ def _check_move(
     for v in step.values:
         makers = made_by.get((v, step.src))
         if makers is None or not (makers & reach):
-            raise PlanError(f"{phase}: move {step.id} ({step.kind}) takes a value from {step.src} that is not there by then")
+            raise PlanError(
+                f"{phase}: move {step.id} ({step.kind}) takes a value from {step.src} that is not there by then"
+            )
 
 
 def _check_caches(
@@ -106,7 +112,9 @@ def _check_caches(
         else:
             missing = all(s.device != step.device for s in plan.caches[op_name])
         if missing:
-            raise PlanError(f"decode: {op_name!r} runs on {step.device} and its cache is neither there nor streamed")
+            raise PlanError(
+                f"decode: {op_name!r} runs on {step.device} and its cache is neither there nor streamed"
+            )
 
 
 def _verify_shares(plan: Plan) -> None:
@@ -120,4 +128,6 @@ def _verify_capacity(plan: Plan) -> None:
     for device, row in plan.resident_bytes().items():
         used = row["weights"] + row["kv_cache"] + row["reserve"]
         if used > row["capacity"] * (1 + 1e-9):
-            raise PlanError(f"{device} would hold {used:.0f} bytes of {row['capacity']:.0f}; lower the batch or the lengths")
+            raise PlanError(
+                f"{device} would hold {used:.0f} bytes of {row['capacity']:.0f}; lower the batch or the lengths"
+            )

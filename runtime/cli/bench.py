@@ -26,7 +26,8 @@ from runtime.cli.options import (
     PromptFile,
     Prompts,
 )
-from runtime.cli.written_file import write_to
+from runtime.cli.progress import GenerationProgress
+from runtime.cli.written_file import PLOT_FORMATS, check_output, write_to
 
 Policies = Annotated[str, typer.Option("--policies", help="Policies, separated by commas.")]
 Batches = Annotated[str, typer.Option("--batches", help="Batch sizes, separated by commas.")]
@@ -51,6 +52,7 @@ def bench_command(
     """Run a model under several policies and compare speed, time and bytes with the prediction."""
     names = [name.strip() for name in policies.split(",") if name.strip()]
     sizes = _batch_sizes(batches)
+    check_output(plot, PLOT_FORMATS)
     prompts = read_prompts(prompt, prompt_file) if prompt or prompt_file else list(CODE_PROMPTS)
     if not names:
         raise ArgumentError(
@@ -58,10 +60,19 @@ def bench_command(
         )
     system = hardware(hw, drives)
     loaded = model_to_run(model)
-    plans = plans_to_compare(
-        loaded, system, policies=names, batches=sizes, prompts=prompts, max_new_tokens=max_new_tokens
-    )
-    report = bench(plans, loaded, prompts, max_new_tokens=max_new_tokens, repeats=repeats, clock=clock.value)
+    with GenerationProgress() as progress:
+        plans = plans_to_compare(
+            loaded, system, policies=names, batches=sizes, prompts=prompts, max_new_tokens=max_new_tokens
+        )
+        report = bench(
+            plans,
+            loaded,
+            prompts,
+            max_new_tokens=max_new_tokens,
+            repeats=repeats,
+            clock=clock.value,
+            progress=progress,
+        )
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())
     if plot is not None:
         write_to(plot, report.plot)

@@ -14,8 +14,11 @@ from runtime.bench_report import BenchReport
 from runtime.cli.code_prompts import CODE_PROMPTS
 from runtime.cli.comparison import plans_to_compare
 from runtime.cli.given_model import SHIPPED, model_to_run, tokenizer_of
+from runtime.cli.progress import GenerationProgress
+from runtime.cli.usage_table import usage_table
 
 POLICIES = ("flexgen-ssd", "instinfer", "auto")
+REPORTED = "instinfer"
 BATCH_SIZE = 8
 NEW_TOKENS = 48
 _SHOWN = 3
@@ -34,13 +37,24 @@ def demo_command() -> None:
         prompts=CODE_PROMPTS,
         max_new_tokens=NEW_TOKENS,
     )
-    typer.echo(_plan_of("instinfer", plans).report())
+    typer.echo(_plan_of(REPORTED, plans).report())
     typer.echo(
         f"\nGenerating under {', '.join(POLICIES)}: every device waits as long as the emulated one would."
     )
-    report = bench(plans, model, CODE_PROMPTS, max_new_tokens=NEW_TOKENS, repeats=1, clock="wall")
+    with GenerationProgress() as progress:
+        report = bench(
+            plans,
+            model,
+            CODE_PROMPTS,
+            max_new_tokens=NEW_TOKENS,
+            repeats=1,
+            clock="wall",
+            progress=progress,
+        )
     _print_texts(report, model)
     typer.echo(f"\n{report.table()}")
+    shown = next(row for row in report.rows if row.policy == REPORTED)
+    typer.echo(f"\nSeconds in use under {REPORTED}\n{usage_table(shown.predicted, shown.measured)}")
     typer.echo(f"\n{time.perf_counter() - start:.0f} s in all")
 
 

@@ -12,7 +12,7 @@ from partitioner import Workload, partition
 from runtime.cli.given_hardware import hardware
 from runtime.cli.given_model import model_to_plan
 from runtime.cli.options import Drives, Hardware, Json, Model, Policy
-from runtime.cli.written_file import write_to
+from runtime.cli.written_file import check_output, write_to
 
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Sequences generated together.")]
 PromptLen = Annotated[int, typer.Option("--prompt-len", min=1, help="Tokens of the longest prompt.")]
@@ -36,6 +36,7 @@ def plan_command(
     print_after: PrintAfter = None,
 ) -> None:
     """Plan a model on a system and print the placement report. No weights are needed."""
+    check_output(save)
     workload = Workload(batch_size=batch, prompt_len=prompt_len, decode_len=decode_len)
     plan = partition(
         model_to_plan(model),

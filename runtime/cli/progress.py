@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class GenerationProgress:
-    """Shows one bar per stage (load, compile, prefill, decode); silent where nobody watches.
+    """Shows one bar per stage (loading, compiling, prefill, decode); silent where nobody watches.
 
     Called as ``progress(stage, done, total)``, the form in which a session reports.
     """
@@ -18,7 +18,7 @@ class GenerationProgress:
     def __init__(self) -> None:
         console = Console(stderr=True)
         self._bars = Progress(
-            TextColumn("{task.description:<10}"),
+            TextColumn("{task.description:<32}"),
             BarColumn(bar_width=40),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

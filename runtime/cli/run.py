@@ -53,17 +53,17 @@ def run_command(
     """Generate text for one prompt or a batch of them."""
     prompts = read_prompts(prompt, prompt_file)
     with GenerationProgress() as progress:
-        progress("load", 0, 1)
+        progress("reading the model", 0, 1)
         loaded = model_to_run(model)
-        progress("load", 1, 1)
-        progress("plan", 0, 1)
+        progress("reading the model", 1, 1)
+        progress("planning", 0, 1)
         lengths = [len(tokens) for tokens in map(tokenizer_of(loaded).encode, prompts)]
         if plan is not None:
             chosen = Plan.load(plan, loaded)
         else:
             workload = Workload(len(prompts), max(lengths), max_new_tokens)
             chosen = partition(loaded, hardware(hw, drives), workload, policy)
-        progress("plan", 1, 1)
+        progress("planning", 1, 1)
         with Session(chosen, loaded, clock=clock.value, progress=progress) as session:
             result = session.generate(prompts, max_new_tokens=max_new_tokens)
     prediction = predict_generation(chosen, lengths, max_new_tokens)

@@ -1,18 +1,34 @@
-"""Writes a file that a user asked for."""
+"""Checks and writes files that a user asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.cli.one_line_errors import ArgumentError
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_output(path: Path | None, suffixes: Sequence[str] = ()) -> None:
+    """Checks, before any work is done, that a file can be written where it is wanted.
+
+    Raises:
+        ArgumentError: If its folder does not exist, or its suffix is none of those given.
+    """
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise ArgumentError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    if suffixes and path.suffix not in suffixes:
+        raise ArgumentError(f"cannot write {str(path)!r}: the suffix must be one of {', '.join(suffixes)}")
 
 
 def write_to(path: Path, write: Callable[[Path], None]) -> None:
     """Writes a file through ``write``.
 
     Raises:
-        ArgumentError: If the path cannot be written, or its suffix names no known format.
+        ArgumentError: If the path cannot be written.
     """
     try:
         write(path)

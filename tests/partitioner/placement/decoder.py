@@ -16,7 +16,9 @@ LAYER = ("norm1", "query", "key", "value", "attention", "out", "norm2", "up", "d
 CAPACITIES = (48e9, 96e9, 2e12)
 
 
-def decoder_problem(num_layers: int, capacities: tuple[float, ...] = CAPACITIES, rich: bool = False) -> Problem:
+def decoder_problem(
+    num_layers: int, capacities: tuple[float, ...] = CAPACITIES, rich: bool = False
+) -> Problem:
     """Returns the problem; with ``rich`` every weight op may run on another device in each phase, from any home."""
     return Problem(
         tiers=("gpu", "host", "csd"),
@@ -94,13 +96,21 @@ def _moves(phase: int, width: int = HIDDEN) -> tuple[tuple[float, ...], ...]:
     times, size = (STEPS, BATCH * width * 2) if phase else (1, BATCH * PROMPT * width * 2)
     slow = {frozenset((GPU, HOST)): 16e9, frozenset((GPU, CSD)): 3.2e9, frozenset((HOST, CSD)): 3.5e9}
     return tuple(
-        tuple(0.0 if a == b else times * (size / slow[frozenset((a, b))] + 15e-6) for b in range(3)) for a in range(3)
+        tuple(0.0 if a == b else times * (size / slow[frozenset((a, b))] + 15e-6) for b in range(3))
+        for a in range(3)
     )
 
 
 def _flows(wires: list[tuple[int | None, tuple[int, ...], bool]]) -> tuple[Flow, ...]:
     return tuple(
-        Flow(phase, producer, phase if producer is None else None, consumers, phase if leaves else None, _moves(phase))
+        Flow(
+            phase,
+            producer,
+            phase if producer is None else None,
+            consumers,
+            phase if leaves else None,
+            _moves(phase),
+        )
         for phase in (0, 1)
         for producer, consumers, leaves in wires
     )
@@ -134,5 +144,8 @@ def _embed() -> Block:
 
 
 def _head(rich: bool) -> Block:
-    choices = (Choice("norm", _norm_variants()), Choice("head", _weight_variants(VOCABULARY * HIDDEN * 2, rich)))
+    choices = (
+        Choice("norm", _norm_variants()),
+        Choice("head", _weight_variants(VOCABULARY * HIDDEN * 2, rich)),
+    )
     return Block("head", choices, _flows([(None, (0,), False), (0, (1,), False)]), (0, 1), ())

@@ -34,7 +34,9 @@ def _draw(rng: np.random.Generator) -> Problem:
     stages = []
     for index in range(rng.integers(1, 4)):
         count = int(rng.choice([1, 1, 2, 3, 4]))
-        exits = live if count > 1 else tuple(int(p) for p in rng.integers(num_phases, size=rng.integers(0, 3)))
+        exits = (
+            live if count > 1 else tuple(int(p) for p in rng.integers(num_phases, size=rng.integers(0, 3)))
+        )
         stages.append(Stage(_block(rng, f"block{index}", sizes, live, exits), count))
         live = exits
     problem = Problem(
@@ -78,7 +80,9 @@ def _block(
     leaving = {phase: [j for j, p in enumerate(exits) if p == phase] for phase in range(sizes[1])}
     for source, phase in enumerate(entries):
         passes = leaving[phase].pop() if leaving[phase] and rng.random() < 0.3 else None
-        flows.append(Flow(phase, None, source, _consumers(rng, 0, num_choices), passes, _moves(rng, sizes[0])))
+        flows.append(
+            Flow(phase, None, source, _consumers(rng, 0, num_choices), passes, _moves(rng, sizes[0]))
+        )
     for producer, choice in enumerate(choices):
         for phase in range(sizes[1]):
             if any(variant.tiers[phase] is None for variant in choice.variants):
@@ -104,7 +108,8 @@ def _consumers(rng: np.random.Generator, first: int, end: int) -> tuple[int, ...
 def _variant(rng: np.random.Generator, sizes: tuple[int, int, int], always: bool) -> Variant:
     num_tiers, num_phases, num_resources = sizes
     tiers = tuple(
-        None if not always and rng.random() < 0.15 else int(rng.integers(num_tiers)) for _ in range(num_phases)
+        None if not always and rng.random() < 0.15 else int(rng.integers(num_tiers))
+        for _ in range(num_phases)
     )
     memory = np.zeros(num_tiers)
     if rng.random() < 0.8:

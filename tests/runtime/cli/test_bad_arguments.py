@@ -46,7 +46,7 @@ CASES = {
     "too large a model": (
         (
             "plan",
-            "opt-175b",
+            "opt-1.3b",
             "--hw",
             "demo",
             "--policy",
@@ -60,22 +60,16 @@ CASES = {
     ),
     "plan file that is none": (("run", "tiny", *PROMPT, "--plan", "/nowhere.json"), r"/nowhere\.json"),
     "plot in no folder": (
-        (
-            *(
-                "bench",
-                "tiny",
-                "--policies",
-                "auto",
-                "--batches",
-                "1",
-                "--clock",
-                "virtual",
-                "--repeats",
-                "1",
-            ),
-            *(*PROMPT, "--max-new-tokens", "2", "--plot", "/nowhere/a.png"),
-        ),
-        r"cannot write '/nowhere/a\.png': No such file or directory",
+        ("bench", "tiny", "--plot", "/nowhere/a.png"),
+        r"cannot write '/nowhere/a\.png': there is no folder '/nowhere'",
+    ),
+    "plot of no format": (
+        ("bench", "tiny", "--plot", "a.doc"),
+        r"the suffix must be one of \.png, \.svg, \.pdf",
+    ),
+    "plan saved in no folder": (
+        ("plan", "tiny", "--save", "/nowhere/a.json"),
+        r"there is no folder '/nowhere'",
     ),
 }
 

@@ -1,0 +1,212 @@
+"""What an op would cost on another device, everything else staying where it is.
+
+Costs follow the solver's account: the op's own time, the weights or the cache it has to stream, and the values that cross to it
+and from it, one after the other, with the launches that a change of device brings. A value that crosses anyway for another reader
+is counted for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from cost_models import Cost, sequential
+from partitioner.costing import TIERS
+from partitioner.ir.op import Attention, Op
+from partitioner.jaxpr import Var, num_bytes
+from partitioner.placement.policies import POLICIES
+
+if TYPE_CHECKING:
+    from partitioner.plan.plan import Plan
+
+
+class Alternative(NamedTuple):
+    """Says what an op would cost on a tier.
+
+    Attributes:
+        tier: ``gpu``, ``host`` or ``csd``.
+        cost: Time of one execution with everything that has to move for it; None where it cannot run there.
+        reason: Why it cannot, or what comes with it; empty if there is nothing to say.
+    """
+
+    tier: str
+    cost: Cost | None
+    reason: str
+
+
+def alternatives(plan: Plan, phase: str, op: str, alike: int = 1) -> tuple[Alternative, ...]:
+    """Returns what an op would cost on the tiers it does not run on, the cheapest first, impossible ones last.
+
+    Args:
+        plan: The plan.
+        phase: ``prefill`` or ``decode``; a decode step is the one in the middle of the generation.
+        op: Name of the op.
+        alike: How many ops like this one would go along; their weights and caches have to fit together.
+    """
+    return PlacedOps(plan, phase, plan.middle_context).elsewhere(plan.phase(phase).op[op], alike)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedOps:
+    """Answers what the ops of one phase cost where they are, and elsewhere.
+
+    Attributes:
+        plan: The plan.
+        phase: ``prefill`` or ``decode``.
+        context_len: Tokens attended over in a decode step.
+    """
+
+    plan: Plan
+    phase: str
+    context_len: int
+
+    def alone(self, op: Op) -> Cost:
+        """Returns the time of an op where it runs, moves left aside."""
+        return self._run(op, self._tier(op))
+
+    def here(self, op: Op) -> Cost:
+        """Returns the time of an op where it runs, with what moves for it."""
+        home = self.plan.decisions.ops[op.name].home
+        return sequential(self._at(op, self._tier(op), home))
+
+    def elsewhere(self, op: Op, alike: int = 1) -> tuple[Alternative, ...]:
+        """Returns the costs on the other tiers, the cheapest first; see :func:`alternatives`."""
+        found = [self._alternative(op, tier, alike) for tier in TIERS if tier != self._tier(op)]
+        return tuple(sorted(found, key=lambda a: (a.cost is None, a.cost.seconds if a.cost else 0.0)))
+
+    def _alternative(self, op: Op, tier: str, alike: int) -> Alternative:
+        obstacle = self._obstacle(op, tier)
+        if obstacle:
+            return Alternative(tier, None, obstacle)
+        options: list[tuple[Cost, str]] = []
+        home = self.plan.decisions.ops[op.name].home
+        data = "KV cache" if op.attention else "weights"
+        if home in ("-", tier) or (op.attention and self.phase == "prefill"):
+            options.append((sequential(self._at(op, tier, home)), ""))
+        else:
+            if self._can_stream(op, tier):
+                options.append((sequential(self._at(op, tier, home)), f"streams its {data} from {home}"))
+            missing = alike * self._kept_bytes(op, tier) - self._free_bytes[tier]
+            if missing <= 0 and not self._is_shared(op):
+                options.append((sequential(self._at(op, tier, tier)), f"its {data} would live on {tier}"))
+        if not options:
+            why = "are shared with another op" if self._is_shared(op) else "would not fit there"
+            return Alternative(tier, None, f"its {data} {why}")
+        cost, reason = min(options, key=lambda option: option[0].seconds)
+        forbidden = self._forbidden(op, tier, "would live" in reason)
+        return Alternative(tier, cost, "; ".join(r for r in (reason, forbidden) if r))
+
+    def _obstacle(self, op: Op, tier: str) -> str:
+        """Returns why an op can never run on a tier, or nothing."""
+        costing = self.plan.costing
+        if tier == "csd":
+            if not costing.drives:
+                return "there is no drive"
+            if op.attention is None:
+                return "drives run attention only"
+            if self.phase == "prefill":
+                return "drives attend in decode only"
+            return "" if costing.can_attend() else "the drives have no engine"
+        if op.attention is None and op.states:
+            return f"it updates a cache that was not raised and stays on {self._tier(op)}"
+        return ""
+
+    def _forbidden(self, op: Op, tier: str, rehomed: bool) -> str:
+        policy = POLICIES[self.plan.policy]
+        if op.attention is None:
+            runs, homes = policy.compute, policy.weight_homes
+        else:
+            runs = policy.prefill_attention if self.phase == "prefill" else policy.decode_attention
+            homes = policy.cache_homes
+        allowed = tier in runs and (not rehomed or tier in homes)
+        return "" if allowed else f"not allowed by policy {policy.name!r}"
+
+    def _at(self, op: Op, tier: str, home: str) -> list[Cost]:
+        """Returns the parts of an op's time on a tier with its data living on another."""
+        costs = [self._run(op, tier), *self._value_moves(op, tier)]
+        if op.attention is None:
+            if home not in ("-", tier):
+                costs.append(self._transfer(self._weight_bytes(op), home, tier))
+        elif self.phase == "decode" and home != tier and tier != "csd":
+            costs += self._cache_moves(op.attention, home, tier)
+        return costs
+
+    def _run(self, op: Op, tier: str) -> Cost:
+        if tier == "csd" and op.attention is not None:
+            return self.plan.costing.attend_cost(op.attention, self.context_len)
+        return self.plan.costing.run_cost(op, tier)
+
+    def _cache_moves(self, attention: Attention, home: str, tier: str) -> list[Cost]:
+        costing = self.plan.costing
+        cached = costing.kv_bytes(attention, self.context_len - 1)
+        shipped = costing.transfer_s(cached, home, tier)
+        read = costing.flash_read_s(cached) if home == "csd" else 0.0
+        stream = Cost(
+            max(shipped, read) + costing.latency_s(home, tier), "flash" if read > shipped else "link"
+        )
+        return [stream, Cost(costing.transfer_s(costing.kv_bytes(attention, 1), tier, home), "link")]
+
+    def _value_moves(self, op: Op, tier: str) -> list[Cost]:
+        """Returns the moves of values to an op and from it, by the tiers of its neighbours."""
+        graph, costing = self.plan.phase(self.phase).graph, self.plan.costing
+        arriving: dict[str, float] = {}
+        for v in op.inputs:
+            if v in graph.producer:
+                self._add(arriving, self._tier(graph.ops[graph.producer[v]]), tier, v)
+        leaving: dict[str, float] = {}
+        for v in op.outputs:
+            for reader in {self._tier(graph.ops[c]) for c in graph.consumers.get(v, ())}:
+                self._add(leaving, reader, tier, v)
+        costs = [self._transfer(amount, src, tier) for src, amount in arriving.items()]
+        costs += [self._transfer(amount, tier, dst) for dst, amount in leaving.items()]
+        launched = [tier] * bool(arriving) + list(leaving)
+        return costs + [Cost(costing.launch_s(t), "overhead") for t in launched]
+
+    def _add(self, amounts: dict[str, float], other: str, tier: str, var: Var) -> None:
+        if other != tier:
+            amounts[other] = amounts.get(other, 0.0) + num_bytes(var)
+
+    def _transfer(self, amount: float, src: str, dst: str) -> Cost:
+        costing = self.plan.costing
+        return Cost(costing.transfer_s(amount, src, dst) + costing.latency_s(src, dst), "link")
+
+    def _tier(self, op: Op) -> str:
+        return self.plan.decisions.ops[op.name].tier(self.phase)
+
+    def _can_stream(self, op: Op, tier: str) -> bool:
+        """Tells whether an op's weights or cache can be used away from home: drives and row look-ups cannot."""
+        return tier != "csd" and not set(op.gathered) & set(self._param_bytes)
+
+    def _is_shared(self, op: Op) -> bool:
+        return any(self._num_readers.get(n, 0) > 1 for n in op.params)
+
+    def _weight_bytes(self, op: Op) -> float:
+        return float(sum(self._param_bytes.get(n, 0) for n in op.params))
+
+    def _kept_bytes(self, op: Op, tier: str) -> float:
+        if op.attention is not None:
+            return self.plan.costing.cache_bytes(op.attention, tier)
+        return self._weight_bytes(op)
+
+    @cached_property
+    def _param_bytes(self) -> Mapping[str, int]:
+        inputs = self.plan.phase(self.phase).graph.phase.inputs
+        return {i.name: num_bytes(i.var) for i in inputs if i.role == "param"}
+
+    @cached_property
+    def _num_readers(self) -> Mapping[str, int]:
+        names: Sequence[str] = [n for op in self.plan.ops(self.phase) for n in op.params]
+        counts: dict[str, int] = {}
+        for name in names:
+            counts[name] = counts.get(name, 0) + 1
+        return counts
+
+    @cached_property
+    def _free_bytes(self) -> Mapping[str, float]:
+        free = dict.fromkeys(TIERS, 0.0)
+        for device, row in self.plan.resident_bytes().items():
+            used = row["weights"] + row["kv_cache"] + row["reserve"]
+            free[device.rstrip("0123456789")] += row["capacity"] - used
+        return free

@@ -1,0 +1,38 @@
+"""How full each device is when the context is longest."""
+
+from __future__ import annotations
+
+from partitioner.plan.report.figures import Figures
+from partitioner.plan.report.names import device_span, tier_of
+from partitioner.plan.report.numerals import percent, size, size_unit
+from partitioner.plan.report.table import Column, paragraph, table, title
+
+
+def capacity(figures: Figures) -> list[str]:
+    """Returns a table of bytes used and left."""
+    plan = figures.plan
+    resident = plan.resident_bytes()
+    used = {d: row["weights"] + row["kv_cache"] + row["reserve"] for d, row in resident.items()}
+    scale = size_unit(row["capacity"] for row in resident.values())
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for device, row in resident.items():
+        cells = [scale.of(row[k]) for k in ("weights", "kv_cache", "reserve")]
+        left = row["capacity"] - used[device]
+        cells += [scale.of(used[device]), scale.of(left), scale.of(row["capacity"])]
+        full = percent(used[device] / row["capacity"]) if row["capacity"] else "0"
+        groups.setdefault((tier_of(device), *cells, full), []).append(device)
+    rows = [[device_span(found), *key[1:]] for key, found in groups.items()]
+    columns = (
+        Column("device", "left"),
+        *(
+            Column(f"{name}\n{scale.name}")
+            for name in ("weights", "KV cache", "reserve", "used", "left", "capacity")
+        ),
+        Column("full\n%"),
+    )
+    caches = size(sum(row["kv_cache"] for row in resident.values()))
+    note = (
+        f"At the longest context, {plan.workload.max_len} tokens in each of {plan.workload.batch_size} sequences: {caches} of KV "
+        "cache. The reserve is for activations and for buffers of streamed weights and caches. Drives keep whole pages."
+    )
+    return [*title("Capacity"), *table(columns, rows), *paragraph(note)]

@@ -1,0 +1,119 @@
+"""The numbers that several sections show, each worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from cost_models import Cost, sequential
+from partitioner.ir.op import Op
+from partitioner.plan.alternatives import PlacedOps
+from partitioner.plan.plan import Plan
+from partitioner.plan.report.names import class_name, folded
+from partitioner.plan.report.predicted_use import weighted_timelines
+from partitioner.plan.steps import Run
+from partitioner.plan.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class OpClass:
+    """Holds ops of one phase that differ in their layer numbers alone, and run and keep their data on the same tiers.
+
+    Attributes:
+        name: For people.
+        ops: In execution order.
+        tier: Where they run.
+        home: Where their large weights or caches live; "-" for none.
+    """
+
+    name: str
+    ops: tuple[Op, ...]
+    tier: str
+    home: str
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """Answers what sections need to know of a plan.
+
+    Attributes:
+        plan: The plan.
+        measured: Timeline of a run of the same workload, or None.
+    """
+
+    plan: Plan
+    measured: Timeline | None = None
+
+    @cached_property
+    def phases(self) -> tuple[str, ...]:
+        """Names the phases, decode first: it is what most time goes into."""
+        return ("decode", "prefill") if self.plan.prefill else ("decode",)
+
+    @cached_property
+    def contexts(self) -> tuple[int, int, int]:
+        """Holds the tokens attended over in the first, the middle and the last decode step."""
+        first = self.plan.workload.prompt_len + 1 if self.plan.prefill else 1
+        last = max(first, self.plan.workload.max_len - 1)
+        return first, min(max(self.plan.middle_context, first), last), last
+
+    @cached_property
+    def weighted(self) -> tuple[tuple[Timeline, float], ...]:
+        """Holds timelines and how often each occurs: the prefill first, if there is one, then decode steps."""
+        return weighted_timelines(self.plan)
+
+    @cached_property
+    def step(self) -> Timeline:
+        """Holds the predicted timeline of the middle decode step."""
+        return self.plan.predicted_timeline("decode", self.contexts[1])
+
+    @property
+    def prefill(self) -> Timeline | None:
+        """Holds the predicted timeline of the prefill, if there is one."""
+        return self.weighted[0][0] if self.plan.prefill else None
+
+    def timeline(self, phase: str) -> Timeline:
+        """Returns the timeline of the prefill, or of the middle decode step."""
+        return self.step if phase == "decode" else self.prefill or Timeline(())
+
+    @property
+    def slices(self) -> int:
+        """Counts the runs of the prefill graph that the whole batch takes."""
+        return self.plan.workload.batch_size // self.plan.prefill.rows if self.plan.prefill else 0
+
+    def times(self, phase: str) -> int:
+        """Counts the runs of a phase's graph in what :meth:`timeline` covers."""
+        return self.slices if phase == "prefill" else 1
+
+    @cached_property
+    def placed(self) -> Mapping[str, PlacedOps]:
+        """Maps phases to what ops cost where."""
+        return {p: PlacedOps(self.plan, p, self.contexts[1]) for p in self.phases}
+
+    def classes(self, phase: str) -> tuple[OpClass, ...]:
+        """Returns the classes of a phase's ops, in order of their first op."""
+        groups: dict[tuple[str, str, str], list[Op]] = {}
+        every: dict[str, int] = {}
+        for op in self.plan.ops(phase):
+            decision = self.plan.decisions.ops[op.name]
+            groups.setdefault((folded(op.name), decision.tier(phase), decision.home), []).append(op)
+            every[folded(op.name)] = every.get(folded(op.name), 0) + 1
+        return tuple(
+            OpClass(class_name([op.name for op in ops], every[pattern]), tuple(ops), tier, home)
+            for (pattern, tier, home), ops in groups.items()
+        )
+
+    def attention_class(self, phase: str, name: str) -> str:
+        """Returns the name of the class that an attention belongs to."""
+        return next((c.name for c in self.classes(phase) if any(op.name == name for op in c.ops)), name)
+
+    def bound_on(self, device: str, phase: str) -> str:
+        """Returns what most of a device's time goes into: ``compute``, ``memory``, ``flash`` or ``overhead``."""
+        found = self.plan.phase(phase)
+        costs = self.plan.step_costs(phase)
+        runs: Sequence[Cost] = [
+            costs.run_cost(s, self.contexts[1])
+            for s in found.steps
+            if isinstance(s, Run) and s.device == device
+        ]
+        return sequential(runs).bound if runs else "flash"

@@ -1,0 +1,80 @@
+"""Numbers as people read them: three significant digits, SI prefixes, no exponents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Names a unit and says how much of the SI unit one is.
+
+    Attributes:
+        name: What a header shows.
+        scale: SI units (seconds, bytes) in one.
+    """
+
+    name: str
+    scale: float
+
+    def of(self, value: float) -> str:
+        """Returns a value, given in SI units, as a number of this unit for a table's cell."""
+        scaled = value / self.scale
+        return "<0.001" if 0 < scaled < 0.0005 else significant(scaled)
+
+
+_TIMES = (Unit("s", 1.0), Unit("ms", 1e-3), Unit("us", 1e-6), Unit("ns", 1e-9))
+_SIZES = (Unit("GB", 1e9), Unit("MB", 1e6), Unit("kB", 1e3), Unit("B", 1.0))
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Returns a number with so many significant digits and without an exponent: ``0.00123``, ``7.20``, ``7410``."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = math.floor(math.log10(abs(rounded)))
+    return f"{rounded:.{max(0, digits - 1 - exponent)}f}"
+
+
+def duration(seconds: float, digits: int = 3) -> str:
+    """Returns seconds with the unit that suits them: ``7.26 s``, ``40.8 ms``."""
+    return _with_unit(seconds, _TIMES, digits)
+
+
+def size(num_bytes: float) -> str:
+    """Returns bytes with the unit that suits them: ``107 GB``."""
+    return _with_unit(num_bytes, _SIZES, 3)
+
+
+def time_unit(seconds: Iterable[float]) -> Unit:
+    """Returns the unit for a column of times: the one in which the largest is at least 0.1 and not above 9999."""
+    return _column_unit(seconds, _TIMES)
+
+
+def size_unit(num_bytes: Iterable[float]) -> Unit:
+    """Returns the unit for a column of sizes, by the same rule."""
+    return _column_unit(num_bytes, _SIZES)
+
+
+def percent(share: float) -> str:
+    """Returns a share of one in percent, without the sign: ``99``, ``0.6``, ``<0.1``."""
+    value = 100 * share
+    if 0 < abs(value) < 0.05:
+        return "<0.1"
+    return f"{value:.0f}" if abs(value) >= 9.95 or value == 0 else f"{value:.1f}"
+
+
+def _with_unit(value: float, units: tuple[Unit, ...], digits: int) -> str:
+    if value == 0:
+        return f"0 {units[0].name}"
+    unit = next((u for u in units if abs(value) >= 0.9995 * u.scale), units[-1])
+    return f"{significant(value / unit.scale, digits)} {unit.name}"
+
+
+def _column_unit(values: Iterable[float], units: tuple[Unit, ...]) -> Unit:
+    largest = max((abs(v) for v in values), default=0.0)
+    if largest == 0:
+        return units[0]
+    return next((u for u in reversed(units) if largest <= 9999 * u.scale), units[0])

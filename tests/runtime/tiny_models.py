@@ -1,0 +1,129 @@
+"""Small models with random weights, and the plain jit loop that sessions are held to."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import numpy as jnp
+
+from cost_models import HardwareSpec
+from models import Transformer, TransformerConfig
+from partitioner import Plan, Workload, partition
+from partitioner.frontend import StepFunction, adapt, from_step
+
+VOCAB = 101
+WORKLOAD = Workload(batch_size=4, prompt_len=12, decode_len=10)
+PROMPTS = [[5, 9, 77, 31, 2], list(range(20, 32)), [3]]
+
+
+@cache
+def transformer(kv_dtype: str = "float32", *, num_kv_heads: int = 4, position: str = "rotary") -> Transformer:
+    """A Llama-like or (with learned positions) OPT-like decoder of two layers."""
+    config = TransformerConfig.named("tiny").replace(
+        name="small",
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=num_kv_heads,
+        head_size=8,
+        ffn_size=48,
+        max_position=64,
+        kv_dtype=kv_dtype,
+        position=position,
+        norm="layernorm" if position == "learned" else "rmsnorm",
+        activation="relu" if position == "learned" else "swiglu",
+        tied_embedding=position == "learned",
+    )
+    return Transformer(config, rngs=nnx.Rngs(0))
+
+
+class CountingDecoder(nnx.Module):
+    """A decoder on Flax's own caching attention, which counts its position and takes one token a step."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.embed = nnx.Embed(VOCAB, 32, rngs=rngs)
+        self.place = nnx.Embed(64, 32, rngs=rngs)
+        self.attentions = nnx.List(
+            [
+                nnx.MultiHeadAttention(num_heads=4, in_features=32, decode=True, rngs=rngs, dtype=jnp.float32)
+                for _ in range(2)
+            ]
+        )
+        self.head = nnx.Linear(32, VOCAB, rngs=rngs)
+
+    def __call__(self, tokens: jax.Array, positions: jax.Array) -> jax.Array:
+        x = self.embed(tokens) + self.place(positions)
+        for attention in self.attentions:
+            x = x + attention(x)
+        return self.head(x)
+
+
+@cache
+def counting_decoder() -> CountingDecoder:
+    return CountingDecoder(nnx.Rngs(1))
+
+
+@cache
+def running_mean() -> StepFunction:
+    """A step without attention: its state is the sum of what it has seen, and a count."""
+    keys = jax.random.split(jax.random.key(2), 2)
+    params = {
+        "embed": jax.random.normal(keys[0], (VOCAB, 16)),
+        "head": jax.random.normal(keys[1], (16, VOCAB)),
+    }
+
+    def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+        total = cache["total"] + params["embed"][tokens[:, 0]]
+        seen = cache["seen"] + 1
+        return ((total / seen) @ params["head"])[:, None], {"total": total, "seen": seen}
+
+    def init_cache(batch_size: int, max_len: int) -> Any:
+        return {"total": jnp.zeros((batch_size, 16)), "seen": jnp.zeros((), jnp.int32)}
+
+    return from_step(step, params=params, init_cache=init_cache, max_chunk=1, name="running mean")
+
+
+@cache
+def demo_hardware(num_drives: int = 1) -> HardwareSpec:
+    return HardwareSpec.load("demo").with_drives(num_drives)
+
+
+@cache
+def plan_for(model: Any, policy: str, num_drives: int = 1, workload: Workload = WORKLOAD) -> Plan:
+    return partition(model, demo_hardware(num_drives), workload, policy)
+
+
+@cache
+def _plain_step(model: Any) -> tuple[StepFunction, Any]:
+    function = adapt(model)
+    return function, jax.jit(function.step)
+
+
+def plain_tokens(
+    model: Any, prompts: Sequence[Sequence[int]], num_tokens: int, max_len: int
+) -> list[list[int]]:
+    """Generates greedily with nothing but the model and ``jax.jit``, each prompt by itself and token by token."""
+    function, step = _plain_step(model)
+    rows: list[list[int]] = []
+    for prompt in prompts:
+        state = function.init_state(1, max_len)
+        fed, made = list(prompt), []
+        while len(made) < num_tokens:
+            position = len(fed) - 1 if made else 0
+            for index in range(position, len(fed)):
+                logits, state = step(
+                    function.params,
+                    np.array([[fed[index]]], np.int32),
+                    state,
+                    np.array([[index]], np.int32),
+                    np.arange(max_len)[None] <= index,
+                    np.zeros(1, np.int32),
+                )
+            made.append(int(jnp.argmax(logits[0, -1].astype(jnp.float32))))
+            fed.append(made[-1])
+        rows.append(made)
+    return rows
