@@ -1,0 +1,118 @@
+"""A plan's decisions as plain data, and back, every field checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cost_models import CostModelError, HardwareSpec
+from partitioner.costing import TIERS
+from partitioner.errors import PlanError, WorkloadError
+from partitioner.plan.decisions import Certificate, Decision, Decisions
+from partitioner.workload import Workload
+
+PHASES = ("prefill", "decode")
+
+
+def decisions_to_dict(decisions: Decisions) -> dict[str, Any]:
+    """Returns decisions in the form that :func:`decisions_from_dict` reads."""
+    found = decisions.certificate
+    return {
+        "ops": {name: {**dict(d.tiers), "home": d.home} for name, d in decisions.ops.items()},
+        "reserved_bytes": dict(decisions.reserved_bytes),
+        "certificate": {"objective_s": found.objective_s, "bound_s": found.bound_s, "solver": found.solver},
+    }
+
+
+def decisions_from_dict(data: Mapping[str, Any]) -> Decisions:
+    """Builds decisions.
+
+    Raises:
+        PlanError: If a field is missing, unknown or not accepted; the message names it.
+    """
+    fields = table(data, "decisions", ("ops", "reserved_bytes", "certificate"))
+    proof = table(fields["certificate"], "certificate", ("objective_s", "bound_s", "solver"))
+    reserved = table(fields["reserved_bytes"], "reserved_bytes", TIERS)
+    if not isinstance(fields["ops"], dict) or not fields["ops"]:
+        raise PlanError("decisions.ops must be a table of at least one op")
+    return Decisions(
+        ops={name: _decision(name, op) for name, op in fields["ops"].items()},
+        reserved_bytes={tier: _seconds_or_bytes(reserved[tier], f"reserved_bytes.{tier}") for tier in TIERS},
+        certificate=Certificate(
+            _seconds_or_bytes(proof["objective_s"], "certificate.objective_s"),
+            _seconds_or_bytes(proof["bound_s"], "certificate.bound_s"),
+            text(proof["solver"], "certificate.solver"),
+        ),
+    )
+
+
+def hardware_from_dict(data: Any) -> HardwareSpec:
+    """Builds the hardware a plan was made for.
+
+    Raises:
+        PlanError: If it is no hardware description; the message names the field.
+    """
+    try:
+        return HardwareSpec.from_dict(data)
+    except CostModelError as error:
+        raise PlanError(f"hardware: {error}") from None
+
+
+def workload_from_dict(data: Any) -> Workload:
+    """Builds the workload a plan was made for.
+
+    Raises:
+        PlanError: If it is no workload; the message names the field.
+    """
+    fields = table(data, "workload", ("batch_size", "prompt_len", "decode_len", "sparsity"))
+    try:
+        return Workload.from_dict(fields)
+    except WorkloadError as error:
+        raise PlanError(f"workload: {error}") from None
+
+
+def table(data: Any, where: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Returns a table that has exactly the fields named.
+
+    Raises:
+        PlanError: If it has not.
+    """
+    if not isinstance(data, dict):
+        raise PlanError(f"{where} must be a table, got {type(data).__name__}")
+    missing = [n for n in names if n not in data]
+    if missing:
+        raise PlanError(f"{where} lacks the field {missing[0]!r}")
+    unknown = [n for n in data if n not in names]
+    if unknown:
+        raise PlanError(f"{where} has an unknown field {unknown[0]!r}; accepted are {', '.join(names)}")
+    return data
+
+
+def text(value: Any, where: str) -> str:
+    """Returns a text.
+
+    Raises:
+        PlanError: If it is none.
+    """
+    if not isinstance(value, str):
+        raise PlanError(f"{where} must be a text, got {value!r}")
+    return value
+
+
+def _decision(name: str, data: Any) -> Decision:
+    where = f"ops[{name!r}]"
+    phases = tuple(p for p in PHASES if isinstance(data, dict) and p in data)
+    if not phases:
+        raise PlanError(f"{where} must name a tier for prefill, decode or both, got {data!r}")
+    fields = table(data, where, (*phases, "home"))
+    for field, accepted in (*((p, TIERS) for p in phases), ("home", (*TIERS, "-"))):
+        if fields[field] not in accepted:
+            raise PlanError(f"{where}.{field} must be one of {', '.join(accepted)}, got {fields[field]!r}")
+    return Decision(tuple((p, fields[p]) for p in phases), fields["home"])
+
+
+def _seconds_or_bytes(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise PlanError(f"{where} must be a finite number of at least 0, got {value!r}")
+    return float(value)
