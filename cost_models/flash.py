@@ -154,9 +154,13 @@ def _read_s(flash: FlashSpec, pages: int) -> float:
 
 
 def _program_s(flash: FlashSpec, pages: int) -> float:
-    """Programs pages of one channel: limited by its wires before the last program, or by its dies."""
+    """Takes in pages of one channel: limited by its wires, or after the first page by the rate of its planes.
+
+    A drive's memory is protected against power loss, so a write is done when its pages are taken in; the last of them may
+    still be on their way into the cells.
+    """
     if pages == 0:
         return 0.0
     page_s = flash.page_bytes / flash.channel_bytes_per_s
-    programs = math.ceil(pages / (flash.dies_per_channel * flash.planes_per_die))
-    return max(pages * page_s + flash.t_program_s, page_s + programs * flash.t_program_s)
+    planes = flash.dies_per_channel * flash.planes_per_die
+    return max(pages * page_s, page_s + pages * flash.t_program_s / planes)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cost_models import HardwareSpec
-from partitioner.errors import ModelError
 from partitioner.frontend.step_function import StepFunction
 from partitioner.frontend.trace import TracedPhase, trace_phase
 from partitioner.ir.graph import OpGraph
@@ -81,8 +80,6 @@ def trace_model(
         if fitting < rows:
             graph = _trace_prefill(function, workload, _fitting_rows(graph, memory, batch), raised)
         graphs.insert(0, graph)
-    elif function.max_chunk != 1:
-        raise ModelError(f"max_chunk must be None (any) or 1, got {function.max_chunk}")
     show("raise", lambda: "\n".join(str(g) for g in graphs))
     if verify:
         for graph in graphs:

@@ -61,6 +61,12 @@ def shape_of(atom: Atom) -> tuple[int, ...]:
     return tuple(aval.shape)
 
 
+def dtype_of(atom: Atom) -> Any:
+    """Returns the dtype of an atom's abstract value."""
+    aval: Any = atom.aval
+    return aval.dtype
+
+
 def fresh_variables() -> Callable[[Any], Var]:
     """Returns a function that makes a new variable of a given type."""
     return core.gensym()
@@ -175,7 +181,7 @@ def borders(equations: Sequence[Eqn]) -> list[Var]:
 def signature(equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> tuple[Any, ...]:
     """Returns a hashable form that two groups share exactly if they compute the same function of their inputs."""
     number: dict[Var, int] = {v: i for i, v in enumerate(inputs)}
-    rows: list[Any] = [tuple((shape_of(v), str(_dtype(v))) for v in inputs)]
+    rows: list[Any] = [tuple((shape_of(v), str(dtype_of(v))) for v in inputs)]
     for eqn in equations:
         operands = tuple(_operand(a, number) for a in eqn.invars)
         for v in eqn.outvars:
@@ -185,14 +191,9 @@ def signature(equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence
     return tuple(rows)
 
 
-def _dtype(atom: Atom) -> Any:
-    aval: Any = atom.aval
-    return aval.dtype
-
-
 def _operand(atom: Atom, number: Mapping[Var, int]) -> Any:
     if isinstance(atom, core.Literal):
-        return ("literal", str(atom.val), str(_dtype(atom)), shape_of(atom))
+        return ("literal", str(atom.val), str(dtype_of(atom)), shape_of(atom))
     return number[atom]
 
 

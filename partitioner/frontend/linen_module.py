@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen
 
 from partitioner.errors import ModelError
-from partitioner.frontend.step_function import StepFunction
+from partitioner.frontend.step_function import StepFunction, cause
 
 
 def from_linen(module: linen.Module, variables: Any, *, max_chunk: int | None = 1) -> StepFunction:
@@ -26,7 +27,7 @@ def from_linen(module: linen.Module, variables: Any, *, max_chunk: int | None = 
     Raises:
         ModelError: If there are no parameters.
     """
-    if "params" not in variables:
+    if not isinstance(variables, Mapping) or "params" not in variables:
         raise ModelError(
             f"the variables of {type(module).__name__} hold no 'params'; pass what module.init returned"
         )
@@ -39,7 +40,14 @@ def from_linen(module: linen.Module, variables: Any, *, max_chunk: int | None = 
     def init_state(batch_size: int, max_len: int) -> Any:
         tokens = jnp.zeros((batch_size, max_len), jnp.int32)
         extra = offered(tokens, jnp.ones((batch_size, max_len), jnp.bool_))
-        shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), tokens, **extra))
+        try:
+            shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), tokens, **extra))
+        except Exception as error:  # the user's code ran: whatever it raised is the reason
+            raise ModelError(
+                f"init of {type(module).__name__} for tokens int32[{batch_size}, {max_len}] failed: {cause(error)}; "
+                "its __call__ must take tokens and, by these names, positions and mask, or be wrapped with "
+                "partitioner.frontend.from_step"
+            ) from error
         if "cache" not in shapes:
             raise ModelError(
                 f"{type(module).__name__} makes no 'cache' collection; build it for decoding (decode=True), or wrap it "

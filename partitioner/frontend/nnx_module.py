@@ -7,6 +7,7 @@ from typing import Any
 
 from flax import nnx
 
+from partitioner.errors import ModelError
 from partitioner.frontend.step_function import StepFunction
 
 
@@ -15,9 +16,20 @@ def from_nnx(model: nnx.Module) -> StepFunction:
 
     A ``__call__`` that also names ``logits_at`` is asked for the logits of one position per row only; one that names ``mask``
     gets the valid cache slots, bool[batch, max_len].
+
+    Raises:
+        ModelError: If ``__call__`` does not take the three arguments.
     """
+    signature = inspect.signature(type(model).__call__)
+    accepted = signature.parameters
+    try:
+        signature.bind(model, *(["given"] * 3), **{n: "given" for n in ("logits_at", "mask") if n in accepted})
+    except TypeError as error:
+        raise ModelError(
+            f"{type(model).__name__} has init_cache, so its __call__ must accept (tokens, cache, positions) and return "
+            f"(logits, cache): {error}"
+        ) from error
     graphdef, params = nnx.split(model)
-    accepted = inspect.signature(type(model).__call__).parameters
     selects = "logits_at" in accepted
     masked = "mask" in accepted
 

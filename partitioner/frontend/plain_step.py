@@ -26,12 +26,12 @@ def from_step(
             token of the row once this step is done (causality within a chunk is the function's own affair).
         params: Pytree of arrays or ``jax.ShapeDtypeStruct``.
         init_cache: ``init_cache(batch_size, max_len)`` returns an empty cache.
-        max_chunk: Tokens a step can take; None for any number.
+        max_chunk: Tokens a step can take: None for any number, or 1.
         name: What reports call the model.
         tokenizer: Optional object with ``encode`` and ``decode``.
 
     Raises:
-        ModelError: If the function does not take the five arguments.
+        ModelError: If the function does not take the five arguments, or ``max_chunk`` is neither None nor 1.
     """
     try:
         inspect.signature(step).bind(params, None, None, None, None)

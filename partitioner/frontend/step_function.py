@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from partitioner.errors import ModelError
+
 
 @dataclass(frozen=True, eq=False)
 class StepFunction:
@@ -22,7 +24,7 @@ class StepFunction:
             where n is 1 if the model selects and chunk otherwise.
         params: Pytree of arrays or ``jax.ShapeDtypeStruct``.
         init_state: ``init_state(batch_size, max_len)`` returns the pytree of an empty KV cache; traceable.
-        max_chunk: Tokens a step can take at once; None for any number.
+        max_chunk: Tokens a step can take at once: None for any number, or 1.
         selects_logits: Whether the model computes only the logits at ``logits_at``.
         tokenizer: Object with ``encode(str) -> list[int]`` and ``decode(ids) -> str``, or None.
     """
@@ -35,9 +37,25 @@ class StepFunction:
     selects_logits: bool = False
     tokenizer: Any = None
 
+    def __post_init__(self) -> None:
+        if self.max_chunk not in (None, 1):
+            raise ModelError(f"max_chunk must be None (any) or 1, got {self.max_chunk}")
+
     def abstract_state(self, batch_size: int, max_len: int) -> Any:
-        """Returns the shapes of the empty state without allocating it."""
-        return jax.eval_shape(lambda: self.init_state(batch_size, max_len))
+        """Returns the shapes of the empty state without allocating it.
+
+        Raises:
+            ModelError: If making the empty state fails.
+        """
+        try:
+            return jax.eval_shape(lambda: self.init_state(batch_size, max_len))
+        except ModelError:
+            raise
+        except Exception as error:  # the user's code ran: whatever it raised is the reason
+            raise ModelError(
+                f"init_cache(batch_size, max_len) of {self.name} failed for ({batch_size}, {max_len}): {cause(error)}; it "
+                "must return a pytree of arrays"
+            ) from error
 
     def example_inputs(self, batch_size: int, chunk: int, max_len: int) -> tuple[Any, ...]:
         """Returns the shapes of ``(tokens, positions, mask, logits_at)``."""
@@ -48,6 +66,12 @@ class StepFunction:
             jax.ShapeDtypeStruct((batch_size, max_len), jnp.bool_),
             jax.ShapeDtypeStruct((batch_size,), jnp.int32),
         )
+
+
+def cause(error: Exception) -> str:
+    """Returns an error's class and the first line of its message, for a message of ours."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 
 
 def named_leaves(tree: Any) -> tuple[list[tuple[str, Any]], Any]:

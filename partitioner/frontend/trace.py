@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from partitioner.errors import ModelError
-from partitioner.frontend.step_function import StepFunction, named_leaves
+from partitioner.frontend.step_function import StepFunction, cause, named_leaves
 from partitioner.jaxpr import Atom, Eqn, Var, make_flat, shape_of
 
 Role = Literal["param", "cache", "cursor", "token", "position", "mask", "rng", "const", "logits"]
@@ -70,21 +70,27 @@ def trace_phase(
     """Traces ``function.step`` for the given sizes; allocates nothing.
 
     Raises:
-        ModelError: If tracing fails or the outputs are not ``(logits, state)``.
+        ModelError: If a parameter is no array, if tracing fails, or if the outputs are not ``(logits, state)``.
     """
     params, _ = named_leaves(function.params)
+    for path, leaf in params:
+        if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+            raise ModelError(
+                f"parameter {path!r} of {function.name} is no array but a {type(leaf).__name__}; pass arrays, and close over "
+                "settings that are none"
+            )
     state_shapes = function.abstract_state(batch_size, max_len)
-    state, state_structure = named_leaves(state_shapes)
+    state, _ = named_leaves(state_shapes)
     tokens, positions, mask, logits_at = function.example_inputs(batch_size, chunk, max_len)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), function.params)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), function.params)
     try:
         invars, equations, outputs, consts, out_shape = make_flat(
             function.step, shapes, tokens, state_shapes, positions, mask, logits_at
         )
-    except (TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # the user's code ran: whatever it raised is the reason
         raise ModelError(
             f"tracing {name} of {function.name} for tokens int32[{batch_size}, {chunk}] and {max_len} cache slots failed: "
-            f"{error}"
+            f"{cause(error)}; the step must be traceable by jax.make_jaxpr on arrays of these shapes"
         ) from error
     _check_outputs(function, name, out_shape, state_shapes, batch_size)
     names: list[tuple[str, Role]] = [(n, _param_role(leaf)) for n, leaf in params]
@@ -95,7 +101,6 @@ def trace_phase(
     inputs += [TracedInput(f"const.{i}", "const", v, value) for i, (v, value) in enumerate(consts)]
     out_names: list[tuple[str, Role]] = [("logits", "logits")]
     out_names += [(n, _state_role(leaf)) for n, leaf in state]
-    del state_structure
     return TracedPhase(
         name=name,
         equations=tuple(equations),

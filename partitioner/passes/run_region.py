@@ -12,7 +12,7 @@ from partitioner.frontend.trace import TracedPhase
 from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for
 from partitioner.passes.find_attention import AttentionRegion, CacheUse
 
-_FAST_COMPILE = {"xla_backend_optimization_level": "0"}
+FAST_COMPILE = {"xla_backend_optimization_level": "0"}
 
 
 def index_inputs(phase: TracedPhase, lengths: np.ndarray) -> dict[Var, Any]:
@@ -65,7 +65,7 @@ class RegionRunner:
             return env[region.output], env[key.after], env[value.after]
 
         self._given = given
-        self._run = jax.jit(run, compiler_options=_FAST_COMPILE)
+        self._run = jax.jit(run, compiler_options=FAST_COMPILE)
 
     def __call__(
         self, arrays: list[np.ndarray], lengths: np.ndarray
@@ -95,5 +95,5 @@ def contraction_operand(use: CacheUse, cache: np.ndarray) -> np.ndarray:
     def view(value: Any) -> Any:
         return evaluate(use.views, {use.after: value})[use.views[-1].outvars[0]]
 
-    result = jax.jit(view, compiler_options=_FAST_COMPILE)(jnp.asarray(cache).astype(aval.dtype))
+    result = jax.jit(view, compiler_options=FAST_COMPILE)(jnp.asarray(cache).astype(aval.dtype))
     return np.asarray(result.astype(jnp.float32))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 
 from partitioner.ir.layout import from_layout, to_layout
 from partitioner.ir.op import AxisRole
-from partitioner.jaxpr import Eqn, Literal, Var
+from partitioner.jaxpr import Eqn, Literal, Var, dtype_of
 from partitioner.passes.infer_layout import RegionLayout
 from partitioner.passes.run_region import RegionRunner
 
@@ -19,6 +18,13 @@ CACHE_ROLES: tuple[AxisRole, ...] = ("batch", "kv_head", "token", "head_size")
 
 _TOLERANCE = {"float64": 1e-6, "float32": 2e-4, "float16": 1e-2, "bfloat16": 4e-2}
 _SNAP = 0.05
+_LARGE_QUERY, _LARGE_LOGIT = 256.0, 4096.0
+_FLOAT16_PRODUCT = 2.0**15
+"""What q.K^T may reach before it is scaled; float16 ends at 65504."""
+_GAP = 1 / 64
+"""Of the largest logit: 64, of which the roundings of bfloat16 (2^-8 of a logit) leave 32 at the least."""
+
+_Operands = tuple[np.ndarray, tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class ValidationError(Exception):
@@ -40,7 +46,13 @@ def validate_attention(region: RegionRunner, layout: RegionLayout) -> float:
         lengths = generator.integers(0, size, region.phase.batch_size)
         if trial < 2 or cursors:
             lengths[:] = (0, size - 1, size // 3, size // 2)[trial]
-        _compare(runner, scale, lengths, generator)
+        _compare(runner, scale, lengths, *_random_operands(runner, generator))
+    lengths[:] = size - 1
+    for sign in (1, -1):
+        try:
+            _compare(runner, scale, lengths, *_large_operands(runner, scale, sign, generator))
+        except ValidationError as error:
+            raise ValidationError(f"at large q.K^T, as under a soft cap or a clip, {error}") from error
     return scale
 
 
@@ -61,9 +73,8 @@ class _CanonicalRunner:
             "head_size": size,
             "token": self.phase.max_len,
         }
-        output: Any = self.region.output.aval
-        cache: Any = self.region.key.before.aval
-        self.tolerance = max(_TOLERANCE.get(a.dtype.name, 0.05) for a in (output, cache))
+        rounded = (self.region.output, self.region.key.before)
+        self.tolerance = max(_TOLERANCE.get(dtype_of(v).name, 0.05) for v in rounded)
 
     def __call__(
         self,
@@ -110,8 +121,7 @@ def _read_scale(runner: _CanonicalRunner) -> float:
 
 def _stored(array: np.ndarray, like: Var) -> np.ndarray:
     """Rounds to the dtype of a variable, so that the reference sees what the region sees."""
-    aval: Any = like.aval
-    return array.astype(aval.dtype).astype(np.float32)
+    return array.astype(dtype_of(like)).astype(np.float32)
 
 
 def _literal_factors(equations: tuple[Eqn, ...]) -> set[float]:
@@ -126,9 +136,7 @@ def _literal_factors(equations: tuple[Eqn, ...]) -> set[float]:
     return factors | {a * b for a, b in itertools.combinations(factors, 2)}
 
 
-def _compare(
-    runner: _CanonicalRunner, scale: float, lengths: np.ndarray, generator: np.random.Generator
-) -> None:
+def _random_operands(runner: _CanonicalRunner, generator: np.random.Generator) -> _Operands:
     def draw(shape: tuple[int, ...], like: Var) -> np.ndarray:
         return _stored(generator.standard_normal(shape).astype(np.float32), like)
 
@@ -136,6 +144,39 @@ def _compare(
     query = draw(runner.query_shape, region.query) * 2
     new = (draw(runner.new_shape, region.key.new), draw(runner.new_shape, region.value.new))
     caches = (draw(runner.cache_shape, region.key.before), draw(runner.cache_shape, region.value.before))
+    return query, new, caches
+
+
+def _large_operands(
+    runner: _CanonicalRunner, scale: float, sign: int, generator: np.random.Generator
+) -> _Operands:
+    """Returns random values, and q and K whose logits are all large: the new token's is the largest, by a gap.
+
+    Weights then are all on the new token, unless logits are bounded. With ``sign`` -1 all logits are negative.
+    """
+    query, new, caches = _random_operands(runner, generator)
+    query[:] = 0
+    query[..., 0] = _LARGE_QUERY
+    operands = (runner.region.query, runner.region.key.before)
+    is_half = any(dtype_of(v).name == "float16" for v in operands)
+    logit = min(_LARGE_LOGIT, _FLOAT16_PRODUCT * scale) if is_half else _LARGE_LOGIT
+    size = logit / (_LARGE_QUERY * scale)
+    best, second = (1.0, 1 - _GAP) if sign > 0 else (_GAP - 1, -1.0)
+    slots = np.arange(runner.phase.max_len)
+    new[0][..., 0] = best * size
+    caches[0][..., 0] = size * (np.where(slots % 2 == 0, second, -1.0))
+    return query, new, (_stored(caches[0], runner.region.key.before), caches[1])
+
+
+def _compare(
+    runner: _CanonicalRunner,
+    scale: float,
+    lengths: np.ndarray,
+    query: np.ndarray,
+    new: tuple[np.ndarray, np.ndarray],
+    caches: tuple[np.ndarray, np.ndarray],
+) -> None:
+    region = runner.region
     output, keys, values = runner(query, new, caches, lengths)
     rows = np.arange(runner.phase.batch_size)
     expected = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from partitioner.costing import TIERS, Costing
@@ -98,6 +98,7 @@ def build_problem(
         paired.graphs, costing, policy, mode.shared_home, mode.streaming, paired.shared_params
     )
     choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
+    choices[0] = _launched(choices[0], costing, steps)
     buffers = variants.stream_buffer_bytes if mode.streaming else 0.0
     reserved = (paired.peak_activation_bytes + buffers, 0.0, 0.0)
     maker = _BlockMaker(paired, choices, costing, steps)
@@ -120,6 +121,23 @@ def build_problem(
     return BuiltProblem(problem, paired.pairs, tuple(ranges), reserved)
 
 
+def _launched(first: Choice, costing: Costing, steps: Sequence[float]) -> Choice:
+    """Returns the choice of the first op with the launch that starts every execution; later ones come with changes of tier."""
+    return Choice(
+        first.name,
+        tuple(
+            replace(
+                v,
+                seconds=tuple(
+                    s + (0.0 if t is None else n * costing.launch_s(TIERS[t]))
+                    for s, t, n in zip(v.seconds, v.tiers, steps, strict=True)
+                ),
+            )
+            for v in first.variants
+        ),
+    )
+
+
 def _folded_name(name: str) -> str:
     return _NUMBER.sub("*", name)
 
@@ -131,7 +149,7 @@ class _BlockMaker:
         self, paired: PairedGraphs, choices: Sequence[Choice], costing: Costing, steps: Sequence[float]
     ) -> None:
         self._paired, self._choices, self._costing, self._steps = paired, choices, costing, steps
-        self._first_flow = self._designate()
+        self._carriers = self._designate()
         self._memo: dict[tuple[int, int, bool], tuple[tuple[float, ...], ...]] = {}
 
     def block(self, start: int, end: int) -> Block:
@@ -159,15 +177,20 @@ class _BlockMaker:
         )
 
     def _designate(self) -> frozenset[int]:
-        """Returns the flows that carry latency and launch: the first into each op; others travel in the same transfer."""
-        first: dict[tuple[int, int], int] = {}
+        """Returns the flows that carry latency and launch: the one into each op that is made last.
+
+        What an op waits for is the value made last, so a change of device shows there; others came before or travel with it.
+        """
+        last: dict[tuple[int, int], int] = {}
         for n, flow in enumerate(self._paired.flows):
             for consumer in flow.consumers:
-                first.setdefault((flow.phase, consumer), n)
-        return frozenset(id(self._paired.flows[n]) for n in first.values())
+                known = last.get((flow.phase, consumer))
+                if known is None or self._paired.flows[known].producer <= flow.producer:
+                    last[flow.phase, consumer] = n
+        return frozenset(id(self._paired.flows[n]) for n in last.values())
 
     def _move_s(self, flow: ValueFlow) -> tuple[tuple[float, ...], ...]:
-        carries = id(flow) in self._first_flow
+        carries = id(flow) in self._carriers
         key = (num_bytes(flow.var), flow.phase, carries)
         if key not in self._memo:
             costing, steps = self._costing, self._steps[flow.phase]

@@ -180,7 +180,8 @@ class VariantBuilder:
                     stored = costing.kv_bytes(attention, workload.prompt_len)
                     self._load(busy, phase, costing.hop_seconds(stored, tier, home), 1.0)
                     if home == "csd":
-                        self._add(busy, phase, FLASH, costing.flash_write_s(stored))
+                        once = costing.flash_write_s(stored / self._steps[phase])
+                        self._add(busy, phase, FLASH, self._steps[phase] * once)
             elif tier == "csd":
                 seconds[phase] = sum(
                     weight * costing.attend_cost(attention, context).seconds

@@ -1,12 +1,13 @@
 """What an op would cost on another device, everything else staying where it is.
 
-Costs follow the solver's account: the op's own time, the weights or the cache it has to stream, and the values that cross to it
-and from it, one after the other, with the launches that a change of device brings. A value that crosses anyway for another reader
-is counted for each.
+Costs follow the solver's account: the op's own time, the weights or the cache it has to stream, and the values that cross to
+it and from it, one after the other, with the launches that a change of device brings. A value that crosses anyway for another
+reader is counted for each.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from cost_models import Cost, sequential
 from partitioner.costing import TIERS
 from partitioner.ir.op import Attention, Op
+from partitioner.ir.working_set import working_set_bytes
 from partitioner.jaxpr import Var, num_bytes
 from partitioner.placement.policies import POLICIES
+from partitioner.plan.names import tier_of, tier_span
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
@@ -82,21 +85,29 @@ class PlacedOps:
             return Alternative(tier, None, obstacle)
         options: list[tuple[Cost, str]] = []
         home = self.plan.decisions.ops[op.name].home
-        data = "KV cache" if op.attention else "weights"
         if home in ("-", tier) or (op.attention and self.phase == "prefill"):
             options.append((sequential(self._at(op, tier, home)), ""))
         else:
-            if self._can_stream(op, tier):
-                options.append((sequential(self._at(op, tier, home)), f"streams its {data} from {home}"))
-            missing = alike * self._kept_bytes(op, tier) - self._free_bytes[tier]
-            if missing <= 0 and not self._is_shared(op):
-                options.append((sequential(self._at(op, tier, tier)), f"its {data} would live on {tier}"))
-        if not options:
-            why = "are shared with another op" if self._is_shared(op) else "would not fit there"
-            return Alternative(tier, None, f"its {data} {why}")
+            data = "KV cache" if op.attention else "weights"
+            streamable = self._can_stream(op, tier)
+            if streamable and self._stream_bytes(op) <= self._stream_room(tier):
+                source = self._span(home)
+                options.append((sequential(self._at(op, tier, home)), f"streams its {data} from {source}"))
+            if not self._is_shared(op) and alike * self._kept_bytes(op, tier) <= self._free_bytes[tier]:
+                moved = f"its {data} would live on {self._span(tier)}"
+                options.append((sequential(self._at(op, tier, tier)), moved))
+            if not options:
+                return Alternative(tier, None, self._no_option(op, tier, data))
         cost, reason = min(options, key=lambda option: option[0].seconds)
         forbidden = self._forbidden(op, tier, "would live" in reason)
         return Alternative(tier, cost, "; ".join(r for r in (reason, forbidden) if r))
+
+    def _no_option(self, op: Op, tier: str, data: str) -> str:
+        """Returns why an op's weights or cache can neither live on a tier nor be streamed to it."""
+        kept = "are shared with another op" if self._is_shared(op) else "would not fit there"
+        if self._can_stream(op, tier):
+            return f"its {data} {kept}, and neither would buffers to stream {'it' if op.attention else 'them'}"
+        return f"its {data} {kept}" + ("; rows are looked up where they live" if op.attention is None else "")
 
     def _obstacle(self, op: Op, tier: str) -> str:
         """Returns why an op can never run on a tier, or nothing."""
@@ -110,7 +121,7 @@ class PlacedOps:
                 return "drives attend in decode only"
             return "" if costing.can_attend() else "the drives have no engine"
         if op.attention is None and op.states:
-            return f"it updates a cache that was not raised and stays on {self._tier(op)}"
+            return f"it updates a cache that was not raised and stays on {self._span(self._tier(op))}"
         return ""
 
     def _forbidden(self, op: Op, tier: str, rehomed: bool) -> str:
@@ -129,7 +140,7 @@ class PlacedOps:
         if op.attention is None:
             if home not in ("-", tier):
                 costs.append(self._transfer(self._weight_bytes(op), home, tier))
-        elif self.phase == "decode" and home != tier and tier != "csd":
+        elif self.phase == "decode" and tier not in {home, "csd"}:
             costs += self._cache_moves(op.attention, home, tier)
         return costs
 
@@ -179,6 +190,19 @@ class PlacedOps:
         """Tells whether an op's weights or cache can be used away from home: drives and row look-ups cannot."""
         return tier != "csd" and not set(op.gathered) & set(self._param_bytes)
 
+    def _stream_bytes(self, op: Op) -> float:
+        """Returns the bytes of the two buffers that streaming takes: one in use and one on its way."""
+        if op.attention is not None:
+            return 2 * self.plan.costing.kv_bytes(op.attention, self.plan.workload.max_len)
+        return 2 * self._weight_bytes(op)
+
+    def _stream_room(self, tier: str) -> float:
+        """Returns the bytes a tier has for stream buffers; like the solver, it asks for none but on the GPU."""
+        return self._free_bytes["gpu"] + self._buffer_bytes if tier == "gpu" else math.inf
+
+    def _span(self, tier: str) -> str:
+        return tier_span(self.plan.hw, tier)
+
     def _is_shared(self, op: Op) -> bool:
         return any(self._num_readers.get(n, 0) > 1 for n in op.params)
 
@@ -204,9 +228,16 @@ class PlacedOps:
         return counts
 
     @cached_property
+    def _buffer_bytes(self) -> float:
+        """Returns what the GPU keeps free for stream buffers, beside activations."""
+        graphs = [p.graph for p in (self.plan.prefill, self.plan.decode) if p is not None]
+        activations = max(working_set_bytes(g, op) for g in graphs for op in g.ops)
+        return max(0.0, self.plan.decisions.reserved_bytes["gpu"] - activations)
+
+    @cached_property
     def _free_bytes(self) -> Mapping[str, float]:
-        free = dict.fromkeys(TIERS, 0.0)
+        free: dict[str, float] = dict.fromkeys(TIERS, 0.0)
         for device, row in self.plan.resident_bytes().items():
             used = row["weights"] + row["kv_cache"] + row["reserve"]
-            free[device.rstrip("0123456789")] += row["capacity"] - used
+            free[tier_of(device)] += row["capacity"] - used
         return free

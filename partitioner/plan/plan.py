@@ -121,12 +121,13 @@ class Plan:
 
         Args:
             phase: ``prefill`` or ``decode``.
-            context_len: Tokens attended over in a decode step; the middle of the generation by default.
+            context_len: Tokens attended over in a decode step, by default those in the middle of the generation; in a prefill
+                the mean length of the prompts without padding, by default the longest.
         """
         found = self.phase(phase)
         if phase == "prefill":
             slices = self.workload.batch_size // found.rows
-            return schedule(self.step_costs(phase), found.steps, self.workload.prompt_len, slices)
+            return schedule(self.step_costs(phase), found.steps, context_len or self.workload.prompt_len, slices)
         return schedule(self.step_costs(phase), found.steps, context_len or self.middle_context)
 
     @property

@@ -52,10 +52,18 @@ class StepCosts:
         return sequential([*costs, Cost(self.costing.launch_s(tier), "overhead")])
 
     def move_bytes(self, step: Move, context_len: int) -> float:
-        """Returns the bytes a move takes across at a context length (tokens attended over, the new one included)."""
+        """Returns the bytes a move takes across at a context length.
+
+        Args:
+            step: The move.
+            context_len: In a decode step the tokens attended over, the new one included; in a prefill the tokens of a prompt,
+                of which the padding is not stored.
+        """
         if step.kind == "stream_cache" and step.attention is not None and step.share is not None:
             attention = self.attention(step.attention)
             return self.costing.kv_bytes(attention, context_len - 1, step.share.fraction)
+        if step.kind == "store_cache":
+            return step.num_bytes * min(1.0, context_len / self.costing.workload.prompt_len)
         return float(step.num_bytes)
 
     def attention(self, name: str) -> Attention:
@@ -75,7 +83,7 @@ def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: 
     Args:
         costs: Costs of the phase's steps.
         steps: In plan order.
-        context_len: Tokens attended over.
+        context_len: Tokens attended over; in a prefill the tokens of a prompt, padding left aside.
         repeat: Times the steps are run, one behind the other (slices of a prefill).
     """
     clock = _Clock({}, [])

@@ -39,19 +39,27 @@ class Timeline:
         return max((e.end_s for e in self.events), default=0.0)
 
     def busy_s(self, phase: str | None = None) -> dict[str, float]:
-        """Returns seconds in use per resource, in order of first use."""
-        return self._sum((e.resource, e.end_s - e.start_s) for e in self._of(phase))
+        """Returns seconds in use per resource, in order of first use; uses that overlap count once."""
+        spans: dict[str, list[tuple[float, float]]] = {}
+        for e in self._of(phase):
+            spans.setdefault(e.resource, []).append((e.start_s, e.end_s))
+        return {resource: _covered(found) for resource, found in spans.items()}
 
     def moved_bytes(self, phase: str | None = None) -> dict[str, float]:
         """Returns bytes per resource, in order of first use."""
-        return self._sum((e.resource, e.num_bytes) for e in self._of(phase))
+        total: dict[str, float] = {}
+        for e in self._of(phase):
+            total[e.resource] = total.get(e.resource, 0.0) + e.num_bytes
+        return total
 
     def _of(self, phase: str | None) -> Iterable[Event]:
         return (e for e in self.events if phase is None or e.phase == phase)
 
-    @staticmethod
-    def _sum(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
-        total: dict[str, float] = {}
-        for key, amount in pairs:
-            total[key] = total.get(key, 0.0) + amount
-        return total
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """Returns the length of the union of intervals."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total

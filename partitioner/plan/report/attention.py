@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.report.names import class_name, folded
+from partitioner.plan.names import class_name, folded
 from partitioner.plan.report.table import Column, paragraph, table, title
 
 

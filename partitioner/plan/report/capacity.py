@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.report.names import device_span, tier_of
+from partitioner.plan.names import device_span, tier_of
 from partitioner.plan.report.numerals import percent, size, size_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from cost_models import ComputeSpec
 from partitioner.plan.plan import Plan
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.report.names import device_span, tier_of
+from partitioner.plan.names import device_span, tier_of
 from partitioner.plan.report.numerals import Unit, percent, size_unit, time_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
 

@@ -10,7 +10,7 @@ from cost_models import Cost, sequential
 from partitioner.ir.op import Op
 from partitioner.plan.alternatives import PlacedOps
 from partitioner.plan.plan import Plan
-from partitioner.plan.report.names import class_name, folded
+from partitioner.plan.names import class_name, folded
 from partitioner.plan.report.predicted_use import weighted_timelines
 from partitioner.plan.steps import Run
 from partitioner.plan.timeline import Timeline

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cost_models import flash_read_cost, flash_write_cost, route
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.report.names import device_span, folded
+from partitioner.plan.names import device_span, folded
 from partitioner.plan.report.numerals import size_unit, time_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
 from partitioner.plan.steps import Move

@@ -1,10 +1,14 @@
-"""Numbers as people read them: three significant digits, SI prefixes, no exponents."""
+"""Numbers as people read them: three significant digits or whole, SI prefixes, no exponents."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+
+_LEAST = 0.0005
+"""Smaller numbers are not shown in a table."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Unit:
     def of(self, value: float) -> str:
         """Returns a value, given in SI units, as a number of this unit for a table's cell."""
         scaled = value / self.scale
-        return "<0.001" if 0 < scaled < 0.0005 else significant(scaled)
+        return "<0.001" if 0 < scaled < _LEAST else significant(scaled)
 
 
 _TIMES = (Unit("s", 1.0), Unit("ms", 1e-3), Unit("us", 1e-6), Unit("ns", 1e-9))
@@ -30,9 +34,14 @@ _SIZES = (Unit("GB", 1e9), Unit("MB", 1e6), Unit("kB", 1e3), Unit("B", 1.0))
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Returns a number with so many significant digits and without an exponent: ``0.00123``, ``7.20``, ``7410``."""
+    """Returns a number with so many significant digits and without an exponent: ``0.00123``, ``7.20``, ``741``.
+
+    Larger numbers are whole: ``7412``.
+    """
     if value == 0:
         return "0"
+    if abs(value) >= 10**digits - 0.5:
+        return f"{value:.0f}"
     rounded = float(f"{value:.{digits - 1}e}")
     exponent = math.floor(math.log10(abs(rounded)))
     return f"{rounded:.{max(0, digits - 1 - exponent)}f}"
@@ -49,7 +58,10 @@ def size(num_bytes: float) -> str:
 
 
 def time_unit(seconds: Iterable[float]) -> Unit:
-    """Returns the unit for a column of times: the one in which the largest is at least 0.1 and not above 9999."""
+    """Returns the unit for a column of times.
+
+    The largest has one to three digits before its point, or four where the smallest would otherwise not show.
+    """
     return _column_unit(seconds, _TIMES)
 
 
@@ -74,7 +86,10 @@ def _with_unit(value: float, units: tuple[Unit, ...], digits: int) -> str:
 
 
 def _column_unit(values: Iterable[float], units: tuple[Unit, ...]) -> Unit:
-    largest = max((abs(v) for v in values), default=0.0)
-    if largest == 0:
+    sizes = [abs(v) for v in values if v]
+    if not sizes:
         return units[0]
-    return next((u for u in reversed(units) if largest <= 9999 * u.scale), units[0])
+    chosen = next((i for i, u in enumerate(units) if max(sizes) >= 0.9995 * u.scale), len(units) - 1)
+    finer = units[min(chosen + 1, len(units) - 1)]
+    hidden = min(sizes) < _LEAST * units[chosen].scale
+    return finer if hidden and max(sizes) <= 9999 * finer.scale else units[chosen]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cost_models import Cost, sequential
 from partitioner.plan.alternatives import Alternative, PlacedOps
 from partitioner.plan.report.figures import Figures, OpClass
-from partitioner.plan.report.names import tier_span
+from partitioner.plan.names import tier_span
 from partitioner.plan.report.numerals import time_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
 from partitioner.plan.steps import Run
@@ -42,11 +42,11 @@ def _phase(figures: Figures, phase: str) -> list[str]:
         [
             group.name,
             str(len(group.ops)),
-            tier_span(plan, group.tier),
+            tier_span(plan.hw, group.tier),
             unit.of(alone.seconds),
             alone.bound,
             unit.of(in_all),
-            tier_span(plan, other.tier) if other else "-",
+            tier_span(plan.hw, other.tier) if other else "-",
             unit.of(other.cost.seconds) if other and other.cost else "-",
             note,
         ]

@@ -6,7 +6,7 @@ from collections import Counter
 
 from partitioner.plan.plan import Plan
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.report.names import device_span, tier_of, tier_span
+from partitioner.plan.names import device_span, tier_of, tier_span
 from partitioner.plan.report.numerals import percent, significant, size
 from partitioner.plan.report.table import paragraph
 
@@ -33,19 +33,19 @@ def _placement(plan: Plan) -> str:
     others = [op.name for op in plan.ops("decode") if not op.attention]
     for (tier, home), count in _ways(plan, attention).most_common():
         number = "" if count == len(attention) else f" of {count} of {len(attention)} layers"
-        ways = tier_span(plan, tier)
+        ways = tier_span(plan.hw, tier)
         if tier == home:
             parts.append(f"attention{number} and its KV cache on {ways}")
         else:
-            parts.append(f"attention{number} on {ways}, its KV cache on {tier_span(plan, home)}")
+            parts.append(f"attention{number} on {ways}, its KV cache on {tier_span(plan.hw, home)}")
     tiers = Counter(plan.decisions.ops[name].tier("decode") for name in others)
     used = {tier for way in _ways(plan, attention) for tier in way} | set(tiers)
     if len(used) == 1 and set(plan.homes.values()) <= {plan.costing.device(*used)}:
-        return f"everything on {tier_span(plan, *used)}"
+        return f"everything on {tier_span(plan.hw, *used)}"
     spread = [
-        f"{count} of {len(others)} other ops on {tier_span(plan, t)}" for t, count in tiers.most_common()
+        f"{count} of {len(others)} other ops on {tier_span(plan.hw, t)}" for t, count in tiers.most_common()
     ]
-    parts.append(f"all other ops on {tier_span(plan, *tiers)}" if len(tiers) == 1 else " and ".join(spread))
+    parts.append(f"all other ops on {tier_span(plan.hw, *tiers)}" if len(tiers) == 1 else " and ".join(spread))
     return "decode " + "; ".join(p for p in (*parts[1:], parts[0]) if p)
 
 

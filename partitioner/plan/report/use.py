@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.report.names import tier_of
+from partitioner.plan.names import tier_of
 from partitioner.plan.report.numerals import percent, size_unit, time_unit
 from partitioner.plan.report.predicted_use import sum_over
 from partitioner.plan.report.table import Column, paragraph, table, title

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from partitioner.plan.plan import Plan
+from cost_models import HardwareSpec
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 _DEVICE = re.compile(r"(gpu|csd)(\d+)(.*)")
@@ -43,11 +41,9 @@ def device_span(devices: Iterable[str]) -> str:
     return f"{kind}{','.join(_ranges(sorted(int(p.group(2)) for p in parts if p)))}{rest}"
 
 
-def tier_span(plan: Plan, tier: str) -> str:
+def tier_span(hw: HardwareSpec, tier: str) -> str:
     """Returns the name of all devices of a tier."""
-    if tier == "host":
-        return "host"
-    return device_span(d for d in plan.hw.device_names if d.startswith(tier)) or tier
+    return device_span(d for d in hw.device_names if tier_of(d) == tier) or tier
 
 
 def tier_of(device: str) -> str:
