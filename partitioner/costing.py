@@ -108,6 +108,11 @@ class Costing:
         costs = [self.share_attend_cost(attention, s, context_len) for s in self.shares(attention)]
         return max(costs, key=lambda c: c.seconds)
 
+    def flash_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
+        """Returns the bytes of K and V in flash pages of ``tokens`` tokens of every row; the rest is in the drive's group buffer."""
+        page = tokens_per_page(self.hw.drives[0].flash, attention.head_size, itemsize(attention.cache_dtype))
+        return self.kv_bytes(attention, tokens - tokens % page, fraction)
+
     def kv_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
         """Returns the bytes of K and V of ``tokens`` tokens of every row."""
         per_token = 2 * attention.num_kv_heads * attention.head_size * itemsize(attention.cache_dtype)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cost_models import HardwareSpec
 from partitioner.frontend.step_function import StepFunction
 from partitioner.frontend.trace import TracedPhase, trace_phase
-from partitioner.ir.graph import OpGraph
+from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.verify import verify_graph
 from partitioner.ir.working_set import working_set_bytes
-from partitioner.jaxpr import Literal, Var
+from partitioner.jaxpr import bytes_of, signature
 from partitioner.passes.group_ops import group_ops
 from partitioner.passes.raise_attention import (
     RaisedAttention,
@@ -27,7 +28,10 @@ _PREFILL_SHARE = 0.05
 one row of a few hundred tokens is bound by compute already."""
 
 _SLACK = 2.0
-"""A first guess of the rows stands if activations take at most this many times their share; else the prefill is traced again."""
+"""A first guess of the rows stands if activations take at most this many times their share; else the prefill is retraced."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Where a function among an equation's parameters lies in memory, which the next run does not repeat."""
 
 Show = Callable[[str, Callable[[], str]], None]
 
@@ -57,29 +61,29 @@ def trace_model(
 ) -> Traced:
     """Traces, raises attention, and groups ops, for every phase.
 
-    The prefill is traced with a cache of the prompt's length and with as many rows as its activations leave room for; the decode
-    with the whole batch and the longest context.
+    The prefill is traced with a cache of the prompt's length and with as many rows as its activations leave room for; the
+    decode with the whole batch and the longest context.
 
     Raises:
         ModelError: If tracing fails.
         PassError: If a pass made invalid IR.
     """
-    batch = workload.batch_size
-    decode = trace_phase(function, "decode", batch_size=batch, chunk=1, max_len=workload.max_len)
+    decode = trace_phase(
+        function, "decode", batch_size=workload.batch_size, chunk=1, max_len=workload.max_len
+    )
     show("trace", lambda: str(decode))
     split = split_equations(decode)
     raised, unraised = raise_decode_attention(
         decode, split, lambda b, n: trace_phase(function, "decode", batch_size=b, chunk=1, max_len=n)
     )
-    graphs = [group_ops(decode, split, raised, unraised)]
+    graphs: list[OpGraph] = []
     if function.max_chunk is None:
-        memory = hw.gpus[0].memory_bytes * len(hw.gpus)
-        rows = _guess_rows(raised, workload, memory)
-        graph = _trace_prefill(function, workload, rows, raised)
-        fitting = _fitting_rows(graph, memory * _SLACK, batch)
-        if fitting < rows:
-            graph = _trace_prefill(function, workload, _fitting_rows(graph, memory, batch), raised)
-        graphs.insert(0, graph)
+        prefill, lost = _prefill_graph(function, hw, workload, raised)
+        graphs.append(prefill)
+        unraised += lost
+        without = {u.name for u in lost}
+        raised = tuple(r for r in raised if r.attention.key_cache not in without)
+    graphs.append(group_ops(decode, split, raised, unraised))
     show("raise", lambda: "\n".join(str(g) for g in graphs))
     if verify:
         for graph in graphs:
@@ -87,14 +91,28 @@ def trace_model(
     return Traced(function, tuple(graphs), fingerprint_of([g.phase for g in graphs]))
 
 
+def _prefill_graph(
+    function: StepFunction, hw: HardwareSpec, workload: Workload, raised: Sequence[RaisedAttention]
+) -> tuple[OpGraph, tuple[Unraised, ...]]:
+    """Returns the prefill of as many rows as fit, and the attentions of the decode that have no counterpart in it."""
+    memory = hw.gpus[0].memory_bytes * len(hw.gpus)
+    rows = _guess_rows(raised, workload, memory)
+    graph, lost = _trace_prefill(function, workload, rows, raised)
+    if _fitting_rows(graph, memory * _SLACK, workload.batch_size) < rows:
+        rows = _fitting_rows(graph, memory, workload.batch_size)
+        graph, lost = _trace_prefill(function, workload, rows, raised)
+    return graph, lost
+
+
 def _trace_prefill(
     function: StepFunction, workload: Workload, rows: int, raised: Sequence[RaisedAttention]
-) -> OpGraph:
+) -> tuple[OpGraph, tuple[Unraised, ...]]:
     phase = trace_phase(
         function, "prefill", batch_size=rows, chunk=workload.prompt_len, max_len=workload.prompt_len
     )
     split = split_equations(phase)
-    return group_ops(phase, split, raise_prefill_attention(phase, split, tuple(raised)))
+    found, lost = raise_prefill_attention(phase, split, raised)
+    return group_ops(phase, split, found), lost
 
 
 def _guess_rows(raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float) -> int:
@@ -116,17 +134,14 @@ def _largest_divisor(batch: int, memory_bytes: float, bytes_per_row: float) -> i
 
 
 def fingerprint_of(phases: Sequence[TracedPhase]) -> str:
-    """Returns a hash of what phases compute: names and types of inputs, and every equation's primitive, operands and results."""
+    """Returns a hash of what phases compute: names, roles and types of inputs, constants, equations, and outputs."""
     digest = hashlib.sha256()
     for phase in phases:
-        number: dict[Var, int] = {}
+        digest.update(f"{phase.name} {phase.batch_size} {phase.chunk} {phase.max_len}\n".encode())
         for i in phase.inputs:
-            number[i.var] = len(number)
             digest.update(f"{i.role} {i.name} {i.var.aval}\n".encode())
-        for eqn in phase.equations:
-            operands = [str(a.val) if isinstance(a, Literal) else str(number.get(a, -1)) for a in eqn.invars]
-            for v in eqn.outvars:
-                number[v] = len(number)
-            shapes = " ".join(f"{v.aval.shape}{v.aval.dtype}" for v in eqn.outvars)  # type: ignore[attr-defined]
-            digest.update(f"{eqn.primitive.name} {','.join(operands)} {shapes}\n".encode())
+            if i.value is not None:
+                digest.update(bytes_of(i.value))
+        form = signature(phase.equations, [i.var for i in phase.inputs], [o.atom for o in phase.outputs])
+        digest.update(_ADDRESS.sub("", repr(form)).encode())
     return digest.hexdigest()[:32]

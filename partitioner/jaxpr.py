@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
 from jax.extend import core
 
 Var = core.Var
@@ -67,6 +68,13 @@ def dtype_of(atom: Atom) -> Any:
     return aval.dtype
 
 
+def bytes_of(value: Any) -> bytes:
+    """Returns the contents of a constant, by which it can be told from others of its type."""
+    if jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
+        value = jax.random.key_data(value)
+    return np.asarray(value).tobytes()
+
+
 def fresh_variables() -> Callable[[Any], Var]:
     """Returns a function that makes a new variable of a given type."""
     return core.gensym()
@@ -86,10 +94,10 @@ def make_flat(
     """
     closed, out_shape = jax.make_jaxpr(function, return_shape=True)(*args)
     jaxpr: Any = getattr(closed, "jaxpr", closed)
-    consts = list(zip(jaxpr.constvars, closed.consts, strict=True))
-    equations, env = _inline(jaxpr.eqns, {}, core.gensym())
+    inliner = _Inliner(zip(jaxpr.constvars, closed.consts, strict=True))
+    equations, env = inliner.inline(jaxpr.eqns, {})
     outvars = [_read(env, a) for a in jaxpr.outvars]
-    return list(jaxpr.invars), drop_dead(equations, outvars), outvars, consts, out_shape
+    return list(jaxpr.invars), drop_dead(equations, outvars), outvars, inliner.consts, out_shape
 
 
 def _read(env: Mapping[Var, Atom], atom: Atom) -> Atom:
@@ -106,28 +114,41 @@ def _inner_jaxpr(eqn: Eqn) -> tuple[Any, Sequence[Any]] | None:
     return None
 
 
-def _inline(
-    eqns: Iterable[Eqn], env: dict[Var, Atom], fresh: Callable[[Any], Var]
-) -> tuple[list[Eqn], dict[Var, Atom]]:
-    """Returns the equations with calls replaced by their bodies, and what each variable has become."""
-    flat: list[Eqn] = []
-    for eqn in eqns:
-        invars = [_read(env, a) for a in eqn.invars]
-        inner = _inner_jaxpr(eqn)
-        if inner is not None and not inner[1]:
-            body = inner[0]
-            inner_env: dict[Var, Atom] = dict(zip(body.invars, invars, strict=True))
-            inner_flat, inner_env = _inline(body.eqns, inner_env, fresh)
-            flat.extend(inner_flat)
-            for out, atom in zip(eqn.outvars, body.outvars, strict=True):
-                env[out] = _read(inner_env, atom)
-        elif eqn.primitive.name in _IDENTITIES and len(invars) == len(eqn.outvars):
-            env.update(zip(eqn.outvars, invars, strict=True))
-        else:
-            outvars = [fresh(v.aval) for v in eqn.outvars]
-            env.update(zip(eqn.outvars, outvars, strict=True))
-            flat.append(eqn.replace(invars=invars, outvars=outvars))
-    return flat, env
+class _Inliner:
+    """Replaces calls by their bodies, and gathers the constants that bodies close over."""
+
+    def __init__(self, consts: Iterable[tuple[Var, Any]]) -> None:
+        self.consts = list(consts)
+        self._fresh = fresh_variables()
+        self._const_of = {id(value): var for var, value in self.consts}
+
+    def inline(self, eqns: Iterable[Eqn], env: dict[Var, Atom]) -> tuple[list[Eqn], dict[Var, Atom]]:
+        """Returns the equations without calls, and what each variable has become."""
+        flat: list[Eqn] = []
+        for eqn in eqns:
+            invars = [_read(env, a) for a in eqn.invars]
+            inner = _inner_jaxpr(eqn)
+            if inner is not None:
+                body, consts = inner
+                inner_env: dict[Var, Atom] = dict(zip(body.invars, invars, strict=True))
+                inner_env.update((v, self._const(v, c)) for v, c in zip(body.constvars, consts, strict=True))
+                inner_flat, inner_env = self.inline(body.eqns, inner_env)
+                flat.extend(inner_flat)
+                for out, atom in zip(eqn.outvars, body.outvars, strict=True):
+                    env[out] = _read(inner_env, atom)
+            elif eqn.primitive.name in _IDENTITIES and len(invars) == len(eqn.outvars):
+                env.update(zip(eqn.outvars, invars, strict=True))
+            else:
+                outvars = [self._fresh(v.aval) for v in eqn.outvars]
+                env.update(zip(eqn.outvars, outvars, strict=True))
+                flat.append(eqn.replace(invars=invars, outvars=outvars))
+        return flat, env
+
+    def _const(self, var: Var, value: Any) -> Var:
+        if id(value) not in self._const_of:
+            self._const_of[id(value)] = self._fresh(var.aval)
+            self.consts.append((self._const_of[id(value)], value))
+        return self._const_of[id(value)]
 
 
 def drop_dead(equations: Sequence[Eqn], outputs: Iterable[Atom]) -> list[Eqn]:
@@ -193,7 +214,7 @@ def signature(equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence
 
 def _operand(atom: Atom, number: Mapping[Var, int]) -> Any:
     if isinstance(atom, core.Literal):
-        return ("literal", str(atom.val), str(dtype_of(atom)), shape_of(atom))
+        return ("literal", np.asarray(atom.val).tobytes(), str(dtype_of(atom)), shape_of(atom))
     return number[atom]
 
 

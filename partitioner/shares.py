@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -38,21 +40,21 @@ def even_shares(devices: tuple[str, ...], batch_size: int, num_kv_heads: int) ->
     Devices for which nothing is left get no share.
     """
     row_groups = min(batch_size, -(-len(devices) // num_kv_heads))
+    members = _apportioned(len(devices), [1] * row_groups)
+    sizes = [min(stop - start, num_kv_heads) for start, stop in members]
     shares: list[Share] = []
-    for group, members in zip(
-        _ranges(batch_size, row_groups), _ranges(len(devices), row_groups), strict=True
-    ):
-        mine = devices[members[0] : members[1]][:num_kv_heads]
-        for device, heads in zip(mine, _ranges(num_kv_heads, len(mine)), strict=True):
-            fraction = (group[1] - group[0]) * (heads[1] - heads[0]) / (batch_size * num_kv_heads)
-            shares.append(Share(device, group, heads, fraction))
+    for (start, _), size, rows in zip(members, sizes, _apportioned(batch_size, sizes), strict=True):
+        for device, heads in zip(
+            devices[start : start + size], _apportioned(num_kv_heads, [1] * size), strict=True
+        ):
+            fraction = (rows[1] - rows[0]) * (heads[1] - heads[0]) / (batch_size * num_kv_heads)
+            shares.append(Share(device, rows, heads, fraction))
     return tuple(shares)
 
 
-def _ranges(total: int, parts: int) -> list[tuple[int, int]]:
-    """Returns ``parts`` consecutive ranges that cover ``total``, the longer ones first."""
-    base, extra = divmod(total, parts)
-    edges = [0]
-    for i in range(parts):
-        edges.append(edges[-1] + base + (i < extra))
-    return list(zip(edges[:-1], edges[1:], strict=True))
+def _apportioned(total: int, weights: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns consecutive ranges that cover ``total``, one or more each, as long in proportion to the weights as can be."""
+    counts = [1] * len(weights)
+    for _ in range(total - len(weights)):
+        counts[min(range(len(weights)), key=lambda i: (counts[i] + 1) / weights[i])] += 1
+    return list(itertools.pairwise(itertools.accumulate(counts, initial=0)))

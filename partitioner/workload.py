@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,14 +80,14 @@ class Workload:
     def decode_contexts(self, *, with_prefill: bool, num: int = 8) -> tuple[tuple[int, float], ...]:
         """Returns (context length, number of decode steps at about that length) pairs over the generation.
 
-        A prefill gives the first new token, so ``decode_len - 1`` steps follow, the first over ``prompt_len + 1`` tokens. A
-        model that takes its prompt token by token makes ``prompt_len + decode_len - 1`` steps, the first over one token. Costs
+        A prefill gives the first new token, so ``decode_len - 1`` steps follow, perhaps none, the first over ``prompt_len + 1``
+        tokens. A model that takes its prompt token by token makes ``prompt_len + decode_len - 1`` steps, the first over one token. Costs
         are piecewise linear in the context (pages), so a midpoint rule over a few equal intervals integrates them.
         """
         first = self.prompt_len + 1 if with_prefill else 1
         steps = self.max_len - first
+        if steps == 0:
+            return ()
         count = min(num, steps)
         edges = [round(i * steps / count) for i in range(count + 1)]
-        return tuple(
-            (first + (a + b - 1) // 2, float(b - a)) for a, b in zip(edges[:-1], edges[1:], strict=True)
-        )
+        return tuple((first + (a + b - 1) // 2, float(b - a)) for a, b in itertools.pairwise(edges))

@@ -1,7 +1,10 @@
 """Executes plans: a session drives GPU, host and storage drives, and measures what they do."""
 
+from runtime.bench_errors import BenchError
+from runtime.bench_report import BenchReport
+from runtime.benchmark import bench
 from runtime.errors import SessionError
 from runtime.result import GenerationResult
 from runtime.session import Session
 
-__all__ = ["GenerationResult", "Session", "SessionError"]
+__all__ = ["BenchError", "BenchReport", "GenerationResult", "Session", "SessionError", "bench"]

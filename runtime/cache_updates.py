@@ -11,6 +11,7 @@ import jax
 from partitioner.ir.layout import to_layout
 from partitioner.ir.op import AxisRole, Layout
 from partitioner.jaxpr import Var, shape_of
+from runtime.errors import SessionError
 
 
 @cache
@@ -55,15 +56,34 @@ def store(cache: jax.Array, fresh: jax.Array, first_row: int, rows_axis: int | N
         cache: The whole cache.
         fresh: The cache of a slice of rows over the prompt only.
         first_row: First row of the slice.
-        rows_axis: Axis of the rows, None if there is none.
+        rows_axis: Axis of the rows, None where ``fresh`` has all of them, or none.
     """
     starts: list[Any] = [first_row if axis == rows_axis else 0 for axis in range(cache.ndim)]
     return _store_in_place(cache, fresh, starts)
 
 
-def rows_axis_of(whole: Var, part: Var, num_rows: int, part_rows: int) -> int | None:
-    """Returns which axis of a state holds the rows, given its shape for all rows and for a slice of them."""
-    for axis, (total, some) in enumerate(zip(shape_of(whole), shape_of(part), strict=True)):
-        if (total, some) == (num_rows, part_rows):
-            return axis
-    return None
+def rows_axis_of(name: str, whole: Var, part: Var, num_rows: int, part_rows: int) -> int | None:
+    """Returns which axis of a state holds the rows, given its shape for all rows and for a slice of them.
+
+    A state that is the same for any number of rows has no such axis.
+
+    Args:
+        name: Of the state.
+        whole: For all rows.
+        part: For a slice.
+        num_rows: All rows.
+        part_rows: Rows of the slice.
+
+    Raises:
+        SessionError: A slice is cut out of the rows, and several axes could hold them, or none.
+    """
+    if part_rows == num_rows or shape_of(whole) == shape_of(part):
+        return None
+    sizes = zip(shape_of(whole), shape_of(part), strict=True)
+    axes = [axis for axis, size in enumerate(sizes) if size == (num_rows, part_rows)]
+    if len(axes) != 1:
+        raise SessionError(
+            f"the state {name!r} of shape {list(shape_of(whole))} is made {part_rows} of {num_rows} rows at a time, as "
+            f"{list(shape_of(part))}, and {len(axes)} axes look like the rows; choose another prompt_len or batch_size"
+        )
+    return axes[0]

@@ -11,3 +11,8 @@ The drive has its own (:mod:`runtime.csd.errors`); inside a generation they arri
 
 class SessionError(ValueError):
     """Says which rule was broken, what was given, and what would be accepted."""
+
+
+def step_error(label: str, phase: str, error: BaseException) -> SessionError:
+    """Returns the one error that a failed step is reported with."""
+    return SessionError(f"{phase} failed in {label}: {type(error).__name__}: {error}")

@@ -70,10 +70,6 @@ class Frame:
             complete = len(parts) == self.program.parts[device, key]
             return self._parts.pop((device, key)) if complete else None
 
-    def has(self, device: str, key: Key) -> bool:
-        """Tells whether a value is available on a device."""
-        return (device, key) in self._values
-
     def read(self, device: str, key: Key) -> Any:
         """Returns a value for one reader, and drops it after the last.
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from partitioner.jaxpr import Eqn, Literal, Var, evaluate
+from runtime.errors import step_error
 from runtime.executables import compile_for, shape_on
 from runtime.index_inputs import index_values
 from runtime.program import Program, describe_aval
@@ -78,13 +79,19 @@ class FusedStep:
 
         Returns:
             int32[rows], the next tokens, and when they are there.
+
+        Raises:
+            SessionError: The step failed.
         """
         assert self._compiled is not None
         states = self._system.states
         caches = [states.read(i.name) for i in self._states]
-        tokens, self._lengths, caches, self._counters = self._compiled(
-            self._fixed, caches, self._counters, tokens, self._lengths
-        )
+        try:
+            tokens, self._lengths, caches, self._counters = self._compiled(
+                self._fixed, caches, self._counters, tokens, self._lengths
+            )
+        except Exception as error:
+            raise step_error(self._label, "decode", error) from error
         for i, cache in zip(self._states, caches, strict=True):
             states.replace(i.name, cache)
         end_s = self._processor.account(tokens, self._program.demands, ready_s, self._label, "decode")

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from partitioner.errors import PlanError
 from partitioner.plan.plan import Plan
+from runtime.errors import SessionError
 from runtime.fused_step import FusedStep
 from runtime.index_inputs import Cursors
 from runtime.program import Program
 from runtime.prompts import PromptBatch
+from runtime.sampling import check_chosen
 from runtime.step_runner import StepRunner
 from runtime.stepped_decode import Executor, SteppedDecode
 from runtime.system import System
@@ -59,6 +60,9 @@ class Generator:
         system: What to run it on.
         executor: Orders the steps.
         progress: Told of stages: name, done, total.
+
+    Raises:
+        SessionError: The plan's prefill does not fit its batch, or the model's own counters cannot be followed.
     """
 
     def __init__(self, plan: Plan, system: System, executor: Executor, progress: Progress) -> None:
@@ -74,7 +78,7 @@ class Generator:
         self._prefill: StepRunner | None = None
         if plan.prefill is not None:
             if self._rows % plan.prefill.rows:
-                raise PlanError(
+                raise SessionError(
                     f"a prefill of {plan.prefill.rows} rows does not divide the batch of {self._rows}; partition again"
                 )
             self._prefill = StepRunner(Program(plan, plan.prefill), system)
@@ -103,6 +107,9 @@ class Generator:
             num_tokens: New tokens per row.
             origin_s: When it starts, by the session's clock.
             on_token: Called with row and token as soon as a token is known.
+
+        Raises:
+            SessionError: A step failed, or made logits that name no token.
         """
         made = Generated(end_s=origin_s)
         if self._prefill is None:
@@ -136,7 +143,10 @@ class Generator:
         made.end_s = self._executor.run(runner, frames, made.end_s)
         chosen = [runner.sample(frame) for frame in frames]
         made.end_s = self._system.processors[runner.program.logits_device].wait_for(chosen, made.end_s)
-        tokens = self._processor.place(np.concatenate(jax.device_get(chosen)))
+        first_tokens = np.concatenate(jax.device_get(chosen))
+        for row in range(batch.num_prompts):
+            check_chosen(first_tokens[row : row + 1], row)
+        tokens = self._processor.place(first_tokens)
         made.prefill_end_s = made.end_s
         self._progress("prefill", 1, 1)
         advanced = [self._prefill_counters.advanced(frame.told, cursors) for frame in frames]
@@ -181,6 +191,7 @@ class Generator:
         for row in range(batch.num_prompts):
             first = prompt_steps * (int(batch.lengths[row]) - 1)
             if first <= step < first + num_tokens:
+                check_chosen(ids[row : row + 1], row, step - first)
                 on_token(row, int(ids[row]))
 
 
@@ -192,10 +203,16 @@ def rows_of(made: Generated, batch: PromptBatch, num_tokens: int, fed: bool) -> 
         batch: The prompts.
         num_tokens: New tokens per row.
         fed: Whether prompts were fed token by token, so that a row's first new token comes with its last prompt token.
+
+    Raises:
+        SessionError: Logits named no token.
     """
     ids = np.stack(jax.device_get(made.steps))
     firsts = (batch.lengths - 1) * int(fed)
-    return [ids[firsts[r] : firsts[r] + num_tokens, r].tolist() for r in range(batch.num_prompts)]
+    rows = [ids[firsts[r] : firsts[r] + num_tokens, r] for r in range(batch.num_prompts)]
+    for number, row in enumerate(rows):
+        check_chosen(row, number)
+    return [row.tolist() for row in rows]
 
 
 def _joined(slices: list[Mapping[str, Any]], like: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal
 
+from partitioner.errors import PartitionError
 from partitioner.jaxpr import shape_of
-from partitioner.plan.bind import bind_model
+from partitioner.plan.bind import BoundModel, bind_model
 from partitioner.plan.plan import Plan
 from runtime.errors import SessionError
 from runtime.generation import Generator, OnToken, Progress, rows_of
@@ -22,7 +23,8 @@ from runtime.wall_executor import WallExecutor
 class Session:
     """Executes a plan.
 
-    Opening a session places the weights and compiles; generating then takes only the time that it reports.
+    Opening a session places the weights and compiles; generating then takes only the time that it reports. A generation that
+    fails or is interrupted leaves the session fit for the next one.
 
     Args:
         plan: What to run.
@@ -32,8 +34,8 @@ class Session:
         progress: Told of loading, compiling, prefill and decode: stage, done, total.
 
     Raises:
-        SessionError: An unknown clock, or a plan that the runtime cannot execute.
-        PlanError: The model is abstract, or not the one of the plan.
+        SessionError: An unknown clock, a model that is abstract or not the one of the plan, or a plan that the runtime cannot
+            execute.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Session:
         pace = make_pace(clock)
         if pace is None:
             raise SessionError(f"unknown clock {clock!r}; use 'wall' or 'virtual'")
-        bound = bind_model(plan, model)
+        bound = _bind(plan, model)
         told: Progress = progress or (lambda stage, done, total: None)
         self._plan = plan
         self._tokenizer = bound.tokenizer
@@ -80,7 +82,8 @@ class Session:
             on_token: Called with row and token as soon as a token is known; makes the host wait for every step.
 
         Raises:
-            SessionError: Prompts or length are not what the plan has room for, the session is closed, or a step failed.
+            SessionError: Prompts or length are not what the plan has room for, the session is closed, a step failed, or
+                logits were not finite.
         """
         if self._closed:
             raise SessionError("the session is closed; open a new one")
@@ -104,3 +107,19 @@ class Session:
             drive_health={name: drive.health() for name, drive in system.drives.items()},
             fidelity=system.pace.fidelity,
         )
+
+
+def _bind(plan: Plan, model: Any) -> BoundModel:
+    """Returns the weights of the plan's model.
+
+    Raises:
+        SessionError: One of the two is something else.
+    """
+    if not isinstance(plan, Plan):
+        raise SessionError(
+            f"plan is a {type(plan).__name__}; give what partition(model, hw, workload, policy) or Plan.load(path, model) returns"
+        )
+    try:
+        return bind_model(plan, model)
+    except PartitionError as error:
+        raise SessionError(str(error)) from error

@@ -33,6 +33,7 @@ class States:
         self._processors = processors
         self._num_rows = plan.workload.batch_size
         self._arrays: dict[str, jax.Array] = {}
+        self._rows_axis: dict[str, int] = {}
         self.home: dict[str, str] = dict.fromkeys(self._vars, "gpu0")
         for segment in plan.decode.segments:
             for v in segment.outputs:
@@ -43,6 +44,7 @@ class States:
             if op.attention is None:
                 continue
             for name in (op.attention.key_cache, op.attention.value_cache):
+                self._rows_axis[name] = op.attention.cache_layout.index(("batch",))
                 if is_on_drives(plan.caches[op.name]):
                     del self.home[name]
                 else:
@@ -78,7 +80,12 @@ class States:
             var: The prefill's variable.
             fresh: Its value, on the state's home.
             rows: (start, stop) in the batch.
+
+        Raises:
+            SessionError: It cannot be told which axis holds the rows.
         """
-        axis = rows_axis_of(self._vars[name], var, self._num_rows, rows[1] - rows[0])
+        axis = self._rows_axis.get(name)
+        if axis is None:
+            axis = rows_axis_of(name, self._vars[name], var, self._num_rows, rows[1] - rows[0])
         self._arrays[name] = store(self._arrays[name], fresh, rows[0], axis)
         return self._arrays[name]

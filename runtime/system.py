@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from partitioner.plan.bind import BoundModel
 from partitioner.plan.plan import Plan
+from runtime.csd import DriveError
 from runtime.devices.csd import StorageDrive
 from runtime.devices.gpu import make_gpu
 from runtime.devices.host import make_host
@@ -27,18 +28,28 @@ class System:
         drives: The drives that hold a cache.
         links: Every link direction.
         states: Caches on processors.
+
+    Raises:
+        SessionError: The plan wants more GPUs than the runtime drives, or a drive cannot hold what it is to hold.
     """
 
     def __init__(self, plan: Plan, pace: Pace) -> None:
+        if len(plan.hw.gpus) != 1:
+            raise SessionError(
+                f"the plan is for {len(plan.hw.gpus)} GPUs, and the runtime drives one; partition for hardware with one GPU"
+            )
         self.pace = pace
         self.log = EventLog()
         self.processors = {
             p.name: p for p in (make_gpu(plan.hw, pace, self.log), make_host(plan.hw, pace, self.log))
         }
-        self.drives = {
-            name: StorageDrive(name, plan.hw.drive(name), task, pace, self.log)
-            for name, task in drive_tasks(plan).items()
-        }
+        try:
+            self.drives = {
+                name: StorageDrive(name, plan.hw.drive(name), task, pace, self.log)
+                for name, task in drive_tasks(plan).items()
+            }
+        except DriveError as error:
+            raise SessionError(f"a drive cannot hold its caches: {error}") from error
         self.links = Links(plan.hw, self.log)
         self.states = States(plan, self.processors)
 
@@ -60,7 +71,9 @@ class System:
         progress(len(model.params), len(model.params))
 
     def clear(self) -> None:
-        """Drops all tokens from all caches."""
+        """Drops all tokens from all caches, and waits until the drives have erased the blocks that held them."""
         self.states.clear()
-        for drive in self.drives.values():
-            drive.clear()
+        for processor in self.processors.values():
+            processor.forget()
+        erased_s = [drive.clear() for drive in self.drives.values()]
+        self.pace.clock.sleep_until(max(erased_s, default=0.0))

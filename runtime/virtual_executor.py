@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.errors import SessionError
+from runtime.errors import step_error
 from runtime.frame import Frame
 from runtime.step_runner import StepRunner
 
@@ -41,8 +41,3 @@ class VirtualExecutor:
 
     def close(self) -> None:
         """Does nothing: there are no threads."""
-
-
-def step_error(label: str, phase: str, error: BaseException) -> SessionError:
-    """Returns the one error that a failed step is reported with."""
-    return SessionError(f"{phase} failed in {label}: {type(error).__name__}: {error}")

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from partitioner.plan.steps import Run, Step
-from runtime.errors import SessionError
+from runtime.errors import SessionError, step_error
 from runtime.frame import Frame
 from runtime.program import Program
 from runtime.step_runner import StepRunner
-from runtime.virtual_executor import step_error
 
 
-class _CancelledStep(Exception):
+class _CancelledStepError(Exception):
     """Ends a step because another one failed."""
 
 
 class WallExecutor:
     """Queues every step in the lane of its resource; a step waits for its predecessors, then for their end by the clock.
 
-    Lanes serve in plan order, in which every step follows those it waits for, so they cannot block one another.
+    Lanes serve in plan order, in which every step follows those it waits for, so they cannot block one another. An interrupt
+    cancels what has not begun and waits for what has, so that nothing is under way afterwards.
     """
 
     def __init__(self) -> None:
@@ -41,11 +41,11 @@ class WallExecutor:
                 for step in runner.program.phase.steps:
                     lane = self._lane(lane_name(runner.program, step))
                     ends[step.id] = lane.submit(job.perform, frame, step, [ends[i] for i in step.after])
-                futures += ends.values()
+                    futures.append(ends[step.id])
             wait(futures)
         except BaseException:
             job.cancelled.set()
-            wait(futures)
+            self.close()
             raise
         if job.error is not None:
             raise job.error from job.error.__cause__
@@ -54,10 +54,10 @@ class WallExecutor:
         return end_s
 
     def close(self) -> None:
-        """Ends the lanes; closing twice does nothing."""
-        for lane in self._lanes.values():
+        """Ends the lanes once they are empty; the next run opens new ones. Closing twice does nothing."""
+        lanes, self._lanes = self._lanes, {}
+        for lane in lanes.values():
             lane.shutdown()
-        self._lanes.clear()
 
     def _lane(self, name: str) -> ThreadPoolExecutor:
         if name not in self._lanes:
@@ -80,7 +80,7 @@ class _Job:
         if not self.cancelled.is_set():
             self._runner.system.pace.clock.sleep_until(ready_s)
         if self.cancelled.is_set():
-            raise _CancelledStep
+            raise _CancelledStepError
         try:
             return self._runner.perform(frame, step, ready_s)
         except BaseException as error:
@@ -91,7 +91,7 @@ class _Job:
                     )
                     self.error.__cause__ = error
             self.cancelled.set()
-            raise _CancelledStep from error
+            raise _CancelledStepError from error
 
 
 def lane_name(program: Program, step: Step) -> str:

@@ -17,8 +17,8 @@ def adapt(model: Any) -> StepFunction:
     """Returns the model as a step function.
 
     Args:
-        model: An ``nnx.Module`` (with ``init_cache``, or with ``nnx.Cache`` state), a ``(linen.Module, variables)`` pair, or what
-            :func:`partitioner.frontend.from_step` returned.
+        model: An ``nnx.Module`` (with ``init_cache``, or with ``nnx.Cache`` state), a ``(linen.Module, variables)`` pair, or
+            what :func:`partitioner.frontend.from_step` returned.
 
     Raises:
         ModelError: For anything else.

@@ -55,7 +55,8 @@ def _split_with_cache(graphdef: Any, params: Any, batch_size: int, max_len: int)
     for _, module in nnx.iter_modules(clone):
         if isinstance(module, nnx.MultiHeadAttention):
             module.init_cache((batch_size, max_len, module.in_features))
-    return nnx.split(clone, _is_not_cache, nnx.Cache)
+    bare, rest, cache = nnx.split(clone, _is_not_cache, nnx.Cache)
+    return bare, rest, cache
 
 
 def _require_caching_attention(model: nnx.Module) -> None:

@@ -23,7 +23,9 @@ def from_nnx(model: nnx.Module) -> StepFunction:
     signature = inspect.signature(type(model).__call__)
     accepted = signature.parameters
     try:
-        signature.bind(model, *(["given"] * 3), **{n: "given" for n in ("logits_at", "mask") if n in accepted})
+        signature.bind(
+            model, *(["given"] * 3), **{n: "given" for n in ("logits_at", "mask") if n in accepted}
+        )
     except TypeError as error:
         raise ModelError(
             f"{type(model).__name__} has init_cache, so its __call__ must accept (tokens, cache, positions) and return "

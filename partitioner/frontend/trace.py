@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from partitioner.errors import ModelError
 from partitioner.frontend.step_function import StepFunction, cause, named_leaves
@@ -93,19 +93,20 @@ def trace_phase(
             f"{cause(error)}; the step must be traceable by jax.make_jaxpr on arrays of these shapes"
         ) from error
     _check_outputs(function, name, out_shape, state_shapes, batch_size)
-    names: list[tuple[str, Role]] = [(n, _param_role(leaf)) for n, leaf in params]
-    names.append(("tokens", "token"))
-    names += [(n, _state_role(leaf)) for n, leaf in state]
-    names += [("positions", "position"), ("mask", "mask"), ("logits_at", "position")]
-    inputs = [TracedInput(n, role, v) for (n, role), v in zip(names, invars, strict=True)]
+    state_names = [n for n, _ in state]
+    state_roles: list[Role] = [_state_role(leaf) for _, leaf in state]
+    names = [*(n for n, _ in params), "tokens", *state_names, "positions", "mask", "logits_at"]
+    param_roles: list[Role] = [_param_role(leaf) for _, leaf in params]
+    roles: list[Role] = [*param_roles, "token", *state_roles, "position", "mask", "position"]
+    inputs = [TracedInput(n, r, v) for n, r, v in zip(names, roles, invars, strict=True)]
     inputs += [TracedInput(f"const.{i}", "const", v, value) for i, (v, value) in enumerate(consts)]
-    out_names: list[tuple[str, Role]] = [("logits", "logits")]
-    out_names += [(n, _state_role(leaf)) for n, leaf in state]
+    result_roles: list[Role] = ["logits", *state_roles]
+    results = zip(["logits", *state_names], result_roles, outputs, strict=True)
     return TracedPhase(
         name=name,
         equations=tuple(equations),
         inputs=tuple(inputs),
-        outputs=tuple(TracedOutput(n, r, a) for (n, r), a in zip(out_names, outputs, strict=True)),
+        outputs=tuple(TracedOutput(n, r, a) for n, r, a in results),
         batch_size=batch_size,
         chunk=chunk,
         max_len=max_len,
@@ -136,11 +137,12 @@ def _check_outputs(
 
 
 def _param_role(leaf: Any) -> Role:
-    return "rng" if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else "param"
+    return "rng" if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else "param"
 
 
 def _state_role(leaf: Any) -> Role:
-    return "cache" if np.issubdtype(leaf.dtype, np.floating) or leaf.dtype.name == "bfloat16" else "cursor"
+    """Tells caches from cursors: what counts or marks positions is whole numbers, and at most one per row and slot."""
+    return "cache" if jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.ndim > 2 else "cursor"
 
 
 def logits_rows(phase: TracedPhase) -> int:

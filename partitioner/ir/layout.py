@@ -16,9 +16,9 @@ def to_layout(array: Any, roles: Sequence[AxisRole], layout: Layout) -> Any:
         roles: Every role of the layout, in the array's order; roles that the layout lacks must have size one.
         layout: The wanted axes.
     """
-    flat = [r for axis in layout for r in axis]
+    flat: list[AxisRole] = [r for axis in layout for r in axis]
     sizes = dict(zip(roles, array.shape, strict=True))
-    absent = [r for r in roles if r not in flat]
+    absent: list[AxisRole] = [r for r in roles if r not in flat]
     if any(sizes[r] != 1 for r in absent):
         raise ValueError(f"layout {layout} has no place for {absent} of sizes {[sizes[r] for r in absent]}")
     order = [roles.index(r) for r in (*absent, *flat)]
@@ -35,9 +35,9 @@ def from_layout(array: Any, layout: Layout, roles: Sequence[AxisRole], sizes: Ma
         roles: The wanted order of axes.
         sizes: Size of every role that shares an axis or that the layout lacks (1).
     """
-    flat = [r for axis in layout for r in axis]
+    flat: list[AxisRole] = [r for axis in layout for r in axis]
     expanded = array.reshape([sizes[r] for r in flat])
-    present = [r for r in roles if r in flat]
+    present: list[AxisRole] = [r for r in roles if r in flat]
     moved = expanded.transpose([flat.index(r) for r in present])
     return moved.reshape([sizes[r] if r in flat else 1 for r in roles])
 

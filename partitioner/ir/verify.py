@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from partitioner.errors import PassError
 from partitioner.ir.graph import OpGraph
+from partitioner.ir.op import Op
 from partitioner.jaxpr import Var, variables
 
 
 def verify_graph(graph: OpGraph, after: str) -> None:
-    """Checks that ops follow their producers, read nothing undefined, and that every equation of the phase runs.
+    """Checks that ops follow their producers, list what they read and make, and that every equation of the phase runs once.
 
     Args:
         graph: The graph to check.
@@ -17,7 +18,6 @@ def verify_graph(graph: OpGraph, after: str) -> None:
     Raises:
         PassError: With the pass, the op and the printed equation.
     """
-    index_made = {v for e in graph.index_equations for v in e.outvars}
     repeated = {id(e) for e in (*graph.index_equations, *graph.param_equations)}
     defined: set[Var] = {i.var for i in graph.phase.inputs}
     covered: set[int] = set()
@@ -28,25 +28,54 @@ def verify_graph(graph: OpGraph, after: str) -> None:
         names.add(op.name)
         for v in op.inputs:
             if v not in defined:
-                raise PassError(f"after {after}: op {op.name!r} reads {v}, which no earlier op makes")
-        local = set(op.inputs)
+                raise PassError(f"after {after}: op {op.name!r} reads {v.aval}, which no earlier op makes")
         for eqn in op.equations:
-            missing = [v for v in variables(eqn.invars) if v not in local]
-            if missing:
-                raise PassError(
-                    f"after {after}: op {op.name!r} does not list {missing[0]} as an input; equation: {eqn}"
-                )
             if id(eqn) in covered and id(eqn) not in repeated:
                 raise PassError(f"after {after}: an equation runs twice, again in op {op.name!r}: {eqn}")
-            local.update(eqn.outvars)
             covered.add(id(eqn))
-        unmade = [v for v in op.outputs if v not in local]
-        if unmade:
-            raise PassError(f"after {after}: op {op.name!r} does not make its output {unmade[0]}")
+        _verify_values(op, after)
+        _verify_attention(op, after)
         defined.update(op.outputs)
     for eqn in graph.phase.equations:
         if id(eqn) not in covered and id(eqn) not in repeated:
             raise PassError(f"after {after}: an equation is in no op: {eqn}")
+    index_made = {v for e in graph.index_equations for v in e.outvars}
     for output in graph.phase.outputs:
         if isinstance(output.atom, Var) and output.atom not in defined and output.atom not in index_made:
             raise PassError(f"after {after}: output {output.name!r} is made by no op")
+
+
+def _verify_values(op: Op, after: str) -> None:
+    """Checks that an op's equations read its inputs and each other, and make its outputs."""
+    local = set(op.inputs)
+    for eqn in op.equations:
+        missing = [v for v in variables(eqn.invars) if v not in local]
+        if missing:
+            raise PassError(
+                f"after {after}: op {op.name!r} does not list {missing[0].aval} as an input; equation: {eqn}"
+            )
+        local.update(eqn.outvars)
+    read = {v for e in op.equations for v in variables(e.invars)}
+    for v in op.inputs:
+        if v not in read:
+            raise PassError(f"after {after}: op {op.name!r} lists {v.aval} as an input and does not read it")
+    made = {v for e in op.equations for v in e.outvars}
+    for v in op.outputs:
+        if v not in made:
+            raise PassError(f"after {after}: op {op.name!r} does not make its output {v.aval}")
+
+
+def _verify_attention(op: Op, after: str) -> None:
+    """Checks that a raised attention has what a drive needs: its operands from outside, and both caches."""
+    if (op.kind == "attention") != (op.attention is not None):
+        raise PassError(f"after {after}: op {op.name!r} is of kind {op.kind!r} and describes {op.attention}")
+    if op.attention is None:
+        return
+    for letter, v in zip(
+        "qkv", (op.attention.query, op.attention.new_key, op.attention.new_value), strict=True
+    ):
+        if v not in op.inputs:
+            raise PassError(f"after {after}: attention {op.name!r} does not read its {letter}, {v.aval}")
+    for name in (op.attention.key_cache, op.attention.value_cache):
+        if name not in op.states:
+            raise PassError(f"after {after}: attention {op.name!r} does not list its cache {name!r}")

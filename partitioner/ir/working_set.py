@@ -10,12 +10,16 @@ _STORED = frozenset(
     {"dot_general", "conv_general_dilated", "sort", "gather", "cumsum", "concatenate", "scan", "while"}
 )
 
+_LEAST_BYTES = 1024
+_VIEWS = frozenset({"transpose", "reshape", "squeeze", "expand_dims"})
+
 
 def working_set_bytes(graph: OpGraph, op: Op) -> int:
     """Returns an estimate of the peak bytes of an op's activations.
 
     Inputs and outputs count, and results that must be stored because a contraction makes or reads them, from where they are
-    made to where they are last read; element-wise chains in between are fused and need no memory of their own.
+    made to where they are last read; element-wise chains in between are fused and need no memory of their own, and weights are
+    read as they lie, also where they are transposed.
     """
     persistent = graph.input_of
     caches = {v for v in op.outputs if v in graph.output_of and graph.output_of[v].role == "cache"}
@@ -30,17 +34,14 @@ def working_set_bytes(graph: OpGraph, op: Op) -> int:
         for v in variables(eqn.invars):
             last[v] = i
     stored -= {*op.inputs, *op.outputs}
+    stored -= {v for e in graph.param_equations if e.primitive.name in _VIEWS for v in e.outvars}
     peak = current = 0
     ending: dict[int, int] = {}
     for i, eqn in enumerate(op.equations):
         for v in eqn.outvars:
-            if v in stored and v in last and _is_large_float(v):
+            if v in stored and v in last and num_bytes(v) >= _LEAST_BYTES:
                 current += num_bytes(v)
                 ending[last[v]] = ending.get(last[v], 0) + num_bytes(v)
         peak = max(peak, current)
         current -= ending.get(i, 0)
     return border + peak
-
-
-def _is_large_float(var: Var) -> bool:
-    return num_bytes(var) >= 1024

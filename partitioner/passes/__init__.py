@@ -1,0 +1,1 @@
+"""The passes from a traced phase to a graph of named ops with raised attention."""

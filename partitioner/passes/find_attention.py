@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import jax.numpy as jnp
+
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import Unraised
-from partitioner.jaxpr import Eqn, Literal, Var, variables
+from partitioner.jaxpr import Eqn, Literal, Var, dtype_of, variables
 from partitioner.passes.split_equations import VIEWS, SplitEquations
 
 _UPDATES = {"dynamic_update_slice": 1, "scatter": 2, "select_n": None}
 
 
 @dataclass(frozen=True)
-class CacheUse:
-    """Describes how one cache is updated and contracted.
+class CacheWrite:
+    """Describes how one cache is updated.
 
     Attributes:
         name: State name.
@@ -23,9 +25,6 @@ class CacheUse:
         after: The state as it goes out.
         new: What is written into it.
         update: Equations from ``before`` to ``after``.
-        views: Equations from ``after`` to the contraction's operand.
-        contraction: The ``dot_general``.
-        operand: Which of its operands is the cache.
     """
 
     name: str
@@ -33,6 +32,18 @@ class CacheUse:
     after: Var
     new: Var
     update: tuple[Eqn, ...]
+
+
+@dataclass(frozen=True)
+class CacheUse(CacheWrite):
+    """Describes how one cache is updated and contracted.
+
+    Attributes:
+        views: Equations from ``after`` to the contraction's operand.
+        contraction: The ``dot_general``.
+        operand: Which of its operands is the cache.
+    """
+
     views: tuple[Eqn, ...]
     contraction: Eqn
     operand: int
@@ -80,38 +91,52 @@ def find_attention(
 ) -> tuple[tuple[AttentionRegion, ...], tuple[Unraised, ...]]:
     """Returns the attention regions in execution order, and the caches whose attention was not found with the reason."""
     flow = _Dataflow(split.data)
-    before = {i.name: i.var for i in phase.inputs if i.role == "cache"}
-    after = {o.name: o.atom for o in phase.outputs if o.role == "cache"}
     uses: list[CacheUse] = []
     unraised: list[Unraised] = []
-    for name, var in before.items():
-        found = _cache_use(flow, name, var, after[name])
-        (uses if isinstance(found, CacheUse) else unraised).append(found)  # type: ignore[arg-type]
+    for write in find_cache_writes(phase, split):
+        found = _cache_use(flow, write) if isinstance(write, CacheWrite) else write
+        if isinstance(found, CacheUse):
+            uses.append(found)
+        else:
+            unraised.append(found)
     regions: list[AttentionRegion] = []
+    failed: list[Unraised] = []
     paired: set[str] = set()
+    met: set[str] = set()
     for key in uses:
         reached = _first_contractions(flow, key.contraction)
         partner = next((u for u in uses if u is not key and id(u.contraction) in reached), None)
         if partner is None:
             continue
+        met |= {key.name, partner.name}
         region = _region(flow, split, key, partner)
-        paired |= {key.name, partner.name}
         if isinstance(region, Unraised):
-            unraised.append(region)
+            failed.append(region)
         else:
             regions.append(region)
+            paired |= {key.name, partner.name}
+    unraised += [u for u in failed if u.name not in paired]
     unraised += [
         Unraised(
             u.name, "its contraction neither leads to, nor follows from, a contraction with another cache"
         )
         for u in uses
-        if u.name not in paired
+        if u.name not in met
     ]
     regions.sort(key=lambda r: flow.order[id(r.value.contraction)])
     return tuple(regions), tuple(unraised)
 
 
-def _cache_use(flow: _Dataflow, name: str, before: Var, after: object) -> CacheUse | Unraised:
+def find_cache_writes(phase: TracedPhase, split: SplitEquations) -> tuple[CacheWrite | Unraised, ...]:
+    """Returns how each cache is updated, or why that cannot be followed."""
+    flow = _Dataflow(split.data)
+    after = {o.name: o.atom for o in phase.outputs if o.role == "cache"}
+    return tuple(_cache_write(flow, i.name, i.var, after[i.name]) for i in phase.inputs if i.role == "cache")
+
+
+def _cache_write(flow: _Dataflow, name: str, before: Var, after: object) -> CacheWrite | Unraised:
+    if not jnp.issubdtype(dtype_of(before), jnp.floating):
+        return Unraised(name, f"its entries are {dtype_of(before)}; only floating-point caches are raised")
     if not isinstance(after, Var) or after is before:
         return Unraised(name, "the cache is returned as it came")
     update: list[Eqn] = []
@@ -135,15 +160,32 @@ def _cache_use(flow: _Dataflow, name: str, before: Var, after: object) -> CacheU
         if carried is None or written is None:
             return Unraised(name, f"cannot tell the old cache from the new entries in `{eqn.primitive.name}`")
         var, new = carried, written
+        while (spread := flow.maker.get(new)) is not None and spread.primitive.name == "broadcast_in_dim":
+            update.append(spread)
+            new = variables(spread.invars)[0]
     if new is None:
         return Unraised(name, "the cache is reshaped but never written")
-    contractions = _contractions_of(flow, after)
+    return CacheWrite(name, before, after, new, flow.sorted(update))
+
+
+def _cache_use(flow: _Dataflow, write: CacheWrite) -> CacheUse | Unraised:
+    contractions = _contractions_of(flow, write.after)
     if len(contractions) != 1:
         return Unraised(
-            name, f"the updated cache enters {len(contractions)} contractions (dot_general), expected one"
+            write.name,
+            f"the updated cache enters {len(contractions)} contractions (dot_general), expected one",
         )
     contraction, operand, views = contractions[0]
-    return CacheUse(name, before, after, new, flow.sorted(update), flow.sorted(views), contraction, operand)
+    return CacheUse(
+        write.name,
+        write.before,
+        write.after,
+        write.new,
+        write.update,
+        flow.sorted(views),
+        contraction,
+        operand,
+    )
 
 
 def _carried_and_written(flow: _Dataflow, eqn: Eqn, before: Var) -> tuple[Var | None, Var | None]:

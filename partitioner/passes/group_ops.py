@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from cost_models import work_of
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention, Op
-from partitioner.jaxpr import Eqn, Var, borders, variables
+from partitioner.jaxpr import Eqn, Var, borders, dtype_of, variables
 from partitioner.passes.label_equations import attention_label, is_attention_label, label_equations
 from partitioner.passes.raise_attention import RaisedAttention
 from partitioner.passes.split_equations import SplitEquations
@@ -26,6 +24,7 @@ def group_ops(
     labels = label_equations(phase, split, raised)
     groups = cluster(split.data, labels)
     attention = {attention_label(n): r.attention for n, r in enumerate(raised)}
+    modules = frozenset(labels.values())
     label_of_var = {v: labels[id(e)] for e in split.data for v in e.outvars}
     builder = _OpBuilder(phase, split, groups)
     used: set[str] = set()
@@ -33,10 +32,9 @@ def group_ops(
     for number, group in enumerate(groups):
         label = labels[id(group[0])]
         info = attention.get(label)
-        name = _attention_name(info, label_of_var) if info else label
-        if name in used:
-            name = "logits" if builder.makes_logits(group) and "logits" not in used else name
-            name = f"{name}.attention" if info and name in used else name
+        name = _attention_name(info, label_of_var, modules) if info else label
+        if name in used and builder.makes_logits(group) and "logits" not in used:
+            name = "logits"
         while name in used:
             base, _, count = name.partition("#")
             name = f"{base}#{int(count or 1) + 1}"
@@ -145,18 +143,29 @@ def _only_gathered(var: Var, equations: Iterable[Eqn]) -> bool:
 
 
 def _dtype(equations: Sequence[Eqn], outputs: Sequence[Var]) -> str:
-    contracted: list[Any] = [e.invars[0].aval for e in equations if e.primitive.name == "dot_general"]
-    if contracted:
-        return contracted[0].dtype.name
-    made: list[Any] = [v.aval for v in outputs]
-    return made[0].dtype.name if made else "float32"
+    contracted = [e.invars[0] for e in equations if e.primitive.name == "dot_general"]
+    telling = [*contracted, *outputs]
+    return dtype_of(telling[0]).name if telling else "float32"
 
 
-def _attention_name(attention: Attention, label_of_var: dict[Var, str]) -> str:
+def _attention_name(attention: Attention, label_of_var: dict[Var, str], modules: frozenset[str]) -> str:
+    """Returns the path that the modules of q, k and v have in common, with ``attention`` in it, and no module's own name."""
     read = (attention.query, attention.new_key, attention.new_value)
     labels = [label_of_var[v] for v in read if v in label_of_var]
     paths = [label.split(".") for label in labels if not is_attention_label(label)]
-    common = os.path.commonprefix(paths)
+    common = _common_prefix(paths)
     if any(path == common for path in paths):
         common = common[:-1]
-    return ".".join(common) or "attention"
+    if not any("att" in part.lower() for part in common):
+        common = [*common, "attention"]
+    name = ".".join(common)
+    return f"{name}.attention" if name in modules else name
+
+
+def _common_prefix(paths: Sequence[Sequence[str]]) -> list[str]:
+    common: list[str] = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return common

@@ -42,6 +42,14 @@ def infer_layout(runner: RegionRunner) -> RegionLayout:
     """
     region, phase = runner.region, runner.phase
     shape = shape_of(region.key.before)
+    for name, key, value in (
+        ("caches", region.key.before, region.value.before),
+        ("new keys and values", region.key.new, region.value.new),
+    ):
+        if shape_of(key) != shape_of(value):
+            raise LayoutError(
+                f"the {name} have shapes {shape_of(key)} and {shape_of(value)}; one layout for K and V is expected"
+            )
     cache = _cache_layout(shape, phase)
     operand = _operand_axes(region.key)
     (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = region.key.contraction.params["dimension_numbers"]
@@ -59,7 +67,7 @@ def infer_layout(runner: RegionRunner) -> RegionLayout:
     roles[head_axis[0]] = ("head_size",)
     roles[next(a for a in undetermined if a != head_axis[0])] = ("kv_head",)
     final: Layout = tuple(roles)
-    role_of = {a: final[a][0] for a in range(len(shape))}
+    role_of: dict[int, AxisRole] = {a: final[a][0] for a in range(len(shape))}
     num_kv = shape[[r[0] for r in final].index("kv_head")]
     head_size = shape[head_axis[0]]
     query_shape = shape_of(region.query)
@@ -166,7 +174,7 @@ def _named(
     axes: tuple[int, ...], role_of: dict[int, AxisRole], shape: tuple[int, ...], size: int
 ) -> tuple[AxisRole, ...]:
     """Returns the roles of an operand axis; one longer than its cache axes repeats KV heads over the group."""
-    roles = tuple(role_of[a] for a in axes)
+    roles: tuple[AxisRole, ...] = tuple(role_of[a] for a in axes)
     covered = int(np.prod([shape[a] for a in axes])) if axes else 1
     return (*roles, "group") if "kv_head" in roles and size > covered else roles
 

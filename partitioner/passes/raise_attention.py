@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from partitioner.frontend.trace import TracedPhase
+from partitioner.errors import ModelError
+from partitioner.frontend.trace import TracedInput, TracedPhase
 from partitioner.ir.graph import Unraised
 from partitioner.ir.op import Attention
-from partitioner.jaxpr import Eqn, borders, needed_for, shape_of, signature
-from partitioner.passes.find_attention import AttentionRegion, find_attention
+from partitioner.jaxpr import Eqn, borders, bytes_of, dtype_of, needed_for, shape_of, signature
+from partitioner.passes.find_attention import AttentionRegion, find_attention, find_cache_writes
 from partitioner.passes.infer_layout import LayoutError, RegionLayout, infer_layout
 from partitioner.passes.run_region import RegionRunner
 from partitioner.passes.shrink_region import SmallRegion, as_small_region, shrink_region
 from partitioner.passes.split_equations import SplitEquations, split_equations
 from partitioner.passes.validate_attention import ValidationError, validate_attention
+from partitioner.passes.validate_positions import validate_positions
 
 _PROBE_BATCHES = (3, 5, 9, 10)
 _PROBE_LENGTHS = (7, 11, 13, 17, 19)
@@ -46,7 +49,7 @@ def raise_decode_attention(
     raised: list[RaisedAttention] = []
     left = list(unraised)
     for region in regions:
-        form = _form(region, split)
+        form = _form(region, phase, split)
         if form not in confirmed:
             confirmed[form] = confirmer.confirm(region)
         result = confirmed[form]
@@ -58,26 +61,35 @@ def raise_decode_attention(
 
 
 def raise_prefill_attention(
-    phase: TracedPhase, split: SplitEquations, decode: tuple[RaisedAttention, ...]
-) -> tuple[RaisedAttention, ...]:
-    """Returns the prefill's attentions whose caches belong to a confirmed decode attention.
+    phase: TracedPhase, split: SplitEquations, decode: Sequence[RaisedAttention]
+) -> tuple[tuple[RaisedAttention, ...], tuple[Unraised, ...]]:
+    """Returns the prefill's attentions whose caches belong to confirmed decode attentions, and those it has none for.
 
-    Prefill attention always runs its own equations, so that the pairing by cache names is all that is needed.
+    Prefill attention always runs its own equations, so that the pairing by cache names is all that is needed. One that does not
+    read the caches, but K and V as they are made, is raised as far as it writes the caches: its query then is the new keys, and
+    its output the V cache.
     """
-    known = {(d.attention.key_cache, d.attention.value_cache): d.attention for d in decode}
+    regions = {(r.key.name, r.value.name): r for r in find_attention(phase, split)[0]}
+    writes = {w.name: w for w in find_cache_writes(phase, split)}
     found: list[RaisedAttention] = []
-    for region in find_attention(phase, split)[0]:
-        twin = known.get((region.key.name, region.value.name))
-        if twin is not None:
-            attention = dataclasses.replace(
-                twin,
-                query=region.query,
-                new_key=region.key.new,
-                new_value=region.value.new,
-                output=region.output,
-            )
-            found.append(RaisedAttention(attention, region.equations))
-    return tuple(found)
+    lost: list[Unraised] = []
+    for twin in (d.attention for d in decode):
+        region = regions.get((twin.key_cache, twin.value_cache))
+        key, value = writes[twin.key_cache], writes[twin.value_cache]
+        if isinstance(key, Unraised) or isinstance(value, Unraised):
+            reason = next(w.reason for w in (key, value) if isinstance(w, Unraised))
+            lost.append(Unraised(twin.key_cache, f"in the prefill {reason}"))
+            continue
+        attention = dataclasses.replace(
+            twin,
+            query=region.query if region else key.new,
+            new_key=key.new,
+            new_value=value.new,
+            output=region.output if region else value.after,
+        )
+        equations = region.equations if region else (*key.update, *value.update)
+        found.append(RaisedAttention(attention, equations))
+    return tuple(found), tuple(lost)
 
 
 class _Confirmer:
@@ -91,51 +103,74 @@ class _Confirmer:
 
     def confirm(self, region: AttentionRegion) -> tuple[RegionLayout, float] | str:
         """Returns layout and scale of a region that is attention, or the reason why it is not."""
+        index = self._split.index
+        try:
+            _require_sizes(shape_of(region.key.before), self._phase)
+            validate_positions(region, self._phase, index)
+            small = as_small_region(region, self._phase, index)
+            return _run(small) if small is not None else self._run_small_twin(region)
+        except (LayoutError, ValidationError) as error:
+            return str(error)
+
+    def _run_small_twin(self, region: AttentionRegion) -> tuple[RegionLayout, float]:
         shape = shape_of(region.key.before)
         batch = next(b for b in _PROBE_BATCHES if b not in shape)
         length = next(n for n in _PROBE_LENGTHS if n not in shape and n != batch)
-        index = self._split.index
-        small = as_small_region(region, self._phase, index) or shrink_region(
-            region, self._phase, index, batch, length
-        )
+        small = shrink_region(region, self._phase, self._split.index, batch, length)
         if small is not None:
-            result = _run(small, broken=(LayoutError, ValidationError, TypeError, ValueError))
-            if not isinstance(result, str):
-                return result
-        probe = self._probe(region, batch, length)
-        return probe if isinstance(probe, str) else _run(probe, broken=(LayoutError, ValidationError))
+            with contextlib.suppress(LayoutError, ValidationError, TypeError, ValueError):
+                return _run(small)
+        return _run(self._probe(region, batch, length))
 
-    def _probe(self, region: AttentionRegion, batch: int, length: int) -> SmallRegion | str:
+    def _probe(self, region: AttentionRegion, batch: int, length: int) -> SmallRegion:
         if (batch, length) not in self._probes:
-            phase = self._trace_probe(batch, length)
+            try:
+                phase = self._trace_probe(batch, length)
+            except ModelError as error:
+                raise ValidationError(
+                    f"the step cannot be run at a small batch and length: {error}"
+                ) from error
             self._probes[batch, length] = phase, split_equations(phase)
         phase, split = self._probes[batch, length]
         twin = next((r for r in find_attention(phase, split)[0] if r.key.name == region.key.name), None)
         if twin is None:
-            return "the step traces differently at a small batch and length"
+            raise ValidationError("the step traces differently at a small batch and length")
         return SmallRegion(twin, phase, split.index)
 
 
-def _run(small: SmallRegion, broken: tuple[type[Exception], ...]) -> tuple[RegionLayout, float] | str:
-    try:
-        runner = RegionRunner(small.region, small.phase, small.index)
-        layout = infer_layout(runner)
-        return layout, validate_attention(runner, layout)
-    except broken as error:
-        return str(error)
+def _run(small: SmallRegion) -> tuple[RegionLayout, float]:
+    runner = RegionRunner(small.region, small.phase, small.index)
+    layout = infer_layout(runner)
+    return layout, validate_attention(runner, layout)
 
 
-def _form(region: AttentionRegion, split: SplitEquations) -> Any:
-    """Returns what equal regions share: their equations and the index arithmetic they need."""
+def _require_sizes(cache: tuple[int, ...], phase: TracedPhase) -> None:
+    """Checks that a cache is as large as the workload, which its small twin cannot tell."""
+    if phase.batch_size not in cache or phase.max_len not in cache:
+        raise LayoutError(
+            f"the cache has shape {cache}; one axis of {phase.batch_size} rows and one of {phase.max_len} slots are expected"
+        )
+
+
+def _form(region: AttentionRegion, phase: TracedPhase, split: SplitEquations) -> Any:
+    """Returns what equal regions share: their equations, the index arithmetic they need, and the index inputs of that."""
     needed = needed_for(split.index, borders(region.equations))
     equations = [*needed, *region.equations]
     given = [region.query, region.key.new, region.value.new, region.key.before, region.value.before]
-    inputs = [*given, *(v for v in borders(equations) if v not in given)]
-    return signature(equations, inputs, [region.output, region.key.after, region.value.after])
+    read = [v for v in borders(equations) if v not in given]
+    described = {i.var: i for i in phase.inputs}
+    form = signature(equations, [*given, *read], [region.output, region.key.after, region.value.after])
+    return form, tuple(_identity(described[v]) for v in read)
+
+
+def _identity(index_input: TracedInput) -> Any:
+    """Returns what tells an index input from others: its value, or its name; cursors of all layers count alike."""
+    if index_input.role == "const":
+        return bytes_of(index_input.value)
+    return index_input.role if index_input.role == "cursor" else index_input.name
 
 
 def _describe(region: AttentionRegion, layer: int, layout: RegionLayout, scale: float) -> Attention:
-    cache: Any = region.key.before.aval
     return Attention(
         layer=layer,
         key_cache=region.key.name,
@@ -144,7 +179,7 @@ def _describe(region: AttentionRegion, layer: int, layout: RegionLayout, scale: 
         num_kv_heads=layout.num_kv_heads,
         head_size=layout.head_size,
         scale=scale,
-        cache_dtype=cache.dtype.name,
+        cache_dtype=dtype_of(region.key.before).name,
         query=region.query,
         new_key=region.key.new,
         new_value=region.value.new,

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
-from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for, shape_of
+from partitioner.jaxpr import Eqn, Var, borders, dtype_of, evaluate, needed_for, shape_of, variables
 from partitioner.passes.find_attention import AttentionRegion
-from partitioner.passes.run_region import FAST_COMPILE, index_inputs
+from partitioner.passes.run_region import index_inputs, jit_on_cpu
 from partitioner.passes.validate_attention import ValidationError
 
 
@@ -36,52 +34,58 @@ def validate_positions(region: AttentionRegion, phase: TracedPhase, index: Seque
     inputs = set(borders([*needed, *region.equations]))
     if any(i.role == "token" and i.var in inputs for i in phase.inputs):
         raise ValidationError("its mask or positions depend on the tokens themselves")
-    given = [i.var for i in phase.inputs if i.var in inputs and i.role not in ("param", "rng", "cache")]
-    made = {v for e in needed for v in e.outvars}
-    read = [v for v in borders(region.equations) if v in made or v in given]
-    slotted = [v for v in read if phase.max_len in shape_of(v) and _dtype_kind(v) not in "iu"]
-    others = [v for v in read if v not in slotted]
-
-    def run(length: Any, values: list[Any]) -> tuple[list[Any], list[Any]]:
-        env = evaluate(needed, dict(zip(given, values, strict=True)))
-        return [_by_slot(env[v], phase.max_len, length) for v in slotted], [env[v] for v in others]
-
-    compiled = jax.jit(run, compiler_options=FAST_COMPILE)
     lengths = sorted({0, phase.max_len // 2, phase.max_len - 1})
-    results = []
-    for length in lengths:
-        env = index_inputs(phase, np.full(phase.batch_size, length))
-        results.append(jax.device_get(compiled(length, [env[v] for v in given])))
-    for var, *ranges in zip(slotted, *(r[0] for r in results), strict=True):
-        if not _follows_one_rule(np.stack(ranges)):
-            raise ValidationError(
-                f"at {phase.max_len} slots it does not treat all slots before the position alike, as a window or a bias by "
-                f"distance does not: {var.aval}"
-            )
-    for var, *values in zip(others, *(r[1] for r in results), strict=True):
-        if not _is_affine(lengths, [np.asarray(v, np.float64) for v in values]):
+    for var, values in _evaluated(region, phase, needed, lengths).items():
+        if phase.max_len in shape_of(var) and dtype_of(var).kind not in "iu":
+            by_slot = [_by_slot(v, phase.max_len, n) for v, n in zip(values, lengths, strict=True)]
+            if not _follows_one_rule(np.stack(by_slot)):
+                raise ValidationError(
+                    f"at {phase.max_len} slots it does not treat all slots before the position alike, as a window or a bias "
+                    f"by distance does not: {var.aval}"
+                )
+        elif not _is_affine(lengths, [v.astype(np.float64) for v in values]):
             raise ValidationError(
                 f"at {phase.max_len} slots an index does not grow evenly with the position, as that of a ring buffer does "
                 f"not: {var.aval}"
             )
 
 
-def _dtype_kind(var: Var) -> str:
-    aval: Any = var.aval
-    return aval.dtype.kind
+def _evaluated(
+    region: AttentionRegion, phase: TracedPhase, needed: Sequence[Eqn], lengths: Sequence[int]
+) -> dict[Var, list[np.ndarray]]:
+    """Returns what the region reads of index arithmetic, before it is broadcast, at each of the lengths in all rows."""
+    made = {v: e for e in needed for v in e.outvars}
+    given = [i.var for i in phase.inputs if i.role not in ("param", "rng", "cache")]
+    read: dict[Var, None] = {}
+    for v in borders(region.equations):
+        while v in made and made[v].primitive.name == "broadcast_in_dim" and variables(made[v].invars):
+            v = variables(made[v].invars)[0]  # noqa: PLW2901
+        if v in given or (v in made and made[v].primitive.name != "broadcast_in_dim"):
+            read[v] = None
+    wanted = needed_for(needed, read)
+
+    @jit_on_cpu
+    def run(values: list[Any]) -> list[Any]:
+        env = evaluate(wanted, dict(zip(given, values, strict=True)))
+        return [env[v] for v in read]
+
+    found: dict[Var, list[np.ndarray]] = {v: [] for v in read}
+    for length in lengths:
+        env = index_inputs(phase, np.full(phase.batch_size, length))
+        for v, value in zip(read, run([env[v] for v in given]), strict=True):
+            found[v].append(np.asarray(value))
+    return found
 
 
-def _by_slot(value: Any, num_slots: int, length: Any) -> Any:
-    """Returns float32[axes, 3, 2]: per axis that may hold the slots, least and greatest value before, at, behind ``length``."""
-    value = value.astype(jnp.float32)
-    slots = jnp.arange(num_slots)
+def _by_slot(value: np.ndarray, num_slots: int, length: int) -> np.ndarray:
+    """Returns float32[axes, 3, 2]: for each axis that may hold slots, the range of values before, at and behind ``length``."""
     found = []
-    for axis in (a for a in range(value.ndim) if value.shape[a] == num_slots):
-        rows = jnp.moveaxis(value, axis, -1).reshape(-1, num_slots)
+    for axis in (a for a, size in enumerate(value.shape) if size == num_slots):
+        rows = np.moveaxis(value, axis, -1).reshape(-1, num_slots).astype(np.float32)
         least, greatest = rows.min(0), rows.max(0)
-        for part in (slots < length, slots == length, slots > length):
-            found += [jnp.where(part, least, jnp.inf).min(), jnp.where(part, greatest, -jnp.inf).max()]
-    return jnp.stack(found).reshape(-1, 3, 2)
+        for part in (slice(length), slice(length, length + 1), slice(length + 1, None)):
+            found += [least[part].min(initial=np.inf), greatest[part].max(initial=-np.inf)]
+    return np.reshape(found, (-1, 3, 2))
 
 
 def _follows_one_rule(ranges: np.ndarray) -> bool:
@@ -98,5 +102,7 @@ def _is_affine(lengths: Sequence[int], values: Sequence[np.ndarray]) -> bool:
     if len(lengths) < 3:
         return True
     first, middle, last = values
+    if np.array_equal(first, middle) and np.array_equal(middle, last):
+        return True
     steps = (lengths[1] - lengths[0], lengths[2] - lengths[1])
     return bool(np.array_equal((middle - first) * steps[1], (last - middle) * steps[0]))

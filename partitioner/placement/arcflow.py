@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array, hstack
+from scipy.sparse import csr_array
 
-from partitioner.placement.balance import boundaries
+from partitioner.placement.balance import boundaries, incidence
+from partitioner.placement.capacity import capacity_rows
 from partitioner.placement.folded import Folded
-from partitioner.placement.goal import SCALE, Goal
-from partitioner.placement.master import MasterError
+from partitioner.placement.goal import Goal
+from partitioner.placement.highs import INFEASIBLE, OPTIMAL, integer_program
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.tally import Box
 
@@ -58,22 +58,19 @@ class Flow:
     """Holds a solution of the integer program.
 
     Attributes:
-        on_arc: Instances on each arc, None where no solution was found or arcs need not be whole.
-        starts: The boundary variables, None where no solution was found.
-        tally: [F] how often each feature is taken, None where no solution was found.
-        bound: Lower bound on the goal's value over these arcs; infinite where there is no solution at all.
+        solution: Instances on each arc, and the boundary variables; None where no solution was found.
+        bound: Lower bound on the goal's value over these arcs; infinite where there is no solution up to the value asked for.
         finished: Whether the bound is the optimum.
     """
 
-    on_arc: NDArray[np.int64] | None
-    starts: NDArray[np.int64] | None
-    tally: NDArray[np.float64] | None
+    solution: tuple[NDArray[np.int64], NDArray[np.int64]] | None
     bound: float
     finished: bool
 
 
-def kept_arcs(folded: Folded, relaxations: list[Relaxation], value: float) -> Arcs:
-    """Returns the arcs of placements that may be better than a value, by some of the relaxations."""
+def kept_arcs(folded: Folded, goal: Goal, relaxations: list[Relaxation], value: float) -> Arcs:
+    """Returns the arcs of placements that may be as good as a value: alone, and by some of the relaxations."""
+    most = goal.most_on_one(value)
     meeting = boundaries(folded)
     first = int(meeting.first_node[-1]) + folded.stages[-1].num_nodes
     parts: list[tuple[NDArray[np.int64], ...]] = []
@@ -92,7 +89,8 @@ def kept_arcs(folded: Folded, relaxations: list[Relaxation], value: float) -> Ar
         masks = [_within(relaxation, position, value) for relaxation in relaxations]
         add(position, node + np.arange(len(graph.entries)), first + graph.roots)
         for number, layer in enumerate(graph.layers):
-            state, pick = np.nonzero(np.any([mask[number] for mask in masks], axis=0))
+            small = (layer.vector <= most).all(axis=2)
+            state, pick = np.nonzero(small & np.any([mask[number] for mask in masks], axis=0))
             kind = folded.kinds.of[position][number][pick]
             following = first + len(layer.target)
             add(position, first + state, following + layer.target[state, pick], pick, kind)
@@ -109,14 +107,8 @@ def _within(relaxation: Relaxation, position: int, value: float) -> list[NDArray
     """Returns for each layer of a stage's graph [S V] whether the cheapest placement along an arc stays within a value."""
     path, around = relaxation.paths[position], relaxation.model.around[position]
     graph = path.graph
-    budget = np.finfo(float).max
-    if np.isfinite(value):
-        budget = (
-            value
-            - relaxation.bound
-            + relaxation.model.price
-            + 1e-9 * (abs(value) + abs(relaxation.model.price))
-        )
+    price = relaxation.model.price
+    budget = value - relaxation.bound + price + 1e-9 * (abs(value) + abs(price))
     num_entries = len(graph.entries)
     reached = np.full((num_entries, len(path.to_exit[0])), np.inf)
     reached[np.arange(num_entries), graph.roots] = 0.0
@@ -134,126 +126,58 @@ def _within(relaxation: Relaxation, position: int, value: float) -> list[NDArray
 def solve_flow(
     folded: Folded,
     goal: Goal,
-    unit: float,
+    value: float,
     arcs: Arcs,
     box: Box,
     cuts: list[NDArray[np.float64]],
-    tightened: NDArray[np.float64],
-    max_nodes: int,
-    max_gap: float,
-    whole: bool = True,
+    exact: NDArray[np.int64],
 ) -> Flow:
     """Solves the integer program.
 
     Args:
         folded: The problem.
         goal: What is minimised.
-        unit: The size of the objective, roughly.
-        arcs: The arcs.
+        value: The most the goal's value may be.
+        arcs: Arcs of placements up to that value.
         box: How often kinds may be taken.
         cuts: Rows [arcs + boundary variables] whose product with the solution must not be negative.
-        tightened: [D] by how much limits are lowered.
-        max_nodes: Nodes of the search tree after which the best so far is returned.
-        max_gap: Relative gap at which the search may end.
-        whole: Whether instances on arcs must be whole numbers, or only how often each kind is taken.
-
-    Raises:
-        MasterError: The solver failed.
+        exact: Hard components whose limits must hold to the last byte, beyond the solver's tolerance.
     """
     meeting = boundaries(folded)
-    kinds, asked = folded.kinds, goal.asked
+    kinds, counts = folded.kinds, np.array([float(stage.count) for stage in folded.stages])
     num_arcs, num_meeting, num_kinds = len(arcs.source), len(meeting.upper), len(kinds.vector)
-    scale = goal.row_scale(folded.most, unit)
-    groups = -(goal.group[asked][:, None] == np.arange(goal.num_groups)).astype(float)
-    limits = hstack(
-        [
-            csr_array((arcs.move / scale)[:, asked].T),
-            csr_array((len(asked), num_meeting)),
-            csr_array((kinds.vector / scale)[:, asked].T),
-            csr_array(groups),
-        ]
-    )
-    taken = np.flatnonzero(arcs.kind >= 0)
-    tallies = csr_array(
-        (np.ones(len(taken)), (arcs.kind[taken], taken)), shape=(num_kinds, num_arcs + num_meeting)
-    )
-    begun = np.flatnonzero(arcs.begins)
-    num_stages = len(folded.stages)
-    instances = csr_array((np.ones(len(begun)), (arcs.stage[begun], begun)), shape=(num_stages, num_arcs))
-    rest = num_kinds + goal.num_groups
-    constraints = [
-        _rows(limits, -np.inf, ((goal.limit - tightened) / scale)[asked]),
-        _rows(hstack([tallies, -csr_array(np.eye(num_kinds, rest))]), 0.0, 0.0),
-        _rows(hstack([_conservation(arcs, meeting.balance), csr_array((arcs.num_vertices, rest))]), 0.0, 0.0),
-    ]
-    counts = np.array([float(stage.count) for stage in folded.stages])
-    constraints.append(
-        _rows(hstack([instances, csr_array((num_stages, num_meeting + rest))]), counts, counts)
-    )
-    sums = kinds.feature[num_kinds:]
-    if len(sums):
-        before, after = (
-            csr_array((len(sums), num_arcs + num_meeting)),
-            csr_array((len(sums), goal.num_groups)),
-        )
-        summed = hstack([before, csr_array(sums), after])
-        constraints.append(_rows(summed, box.lower[num_kinds:], box.upper[num_kinds:]))
-    if cuts:
-        constraints.append(
-            _rows(hstack([csr_array(np.stack(cuts)), csr_array((len(cuts), rest))]), 0.0, np.inf)
-        )
-    size = num_arcs + num_meeting + rest
-    cost, integral = np.zeros(size), np.ones(size)
-    cost[size - goal.num_groups :] = 1.0
-    integral[size - goal.num_groups :] = 0.0
-    if not whole:
-        integral[:num_arcs] = 0.0
-    times = np.full(goal.num_groups, np.inf)
-    result = milp(
-        cost,
-        integrality=integral,
-        bounds=_bounds(
-            np.concatenate(
-                [np.zeros(num_arcs), meeting.lower, box.lower[:num_kinds], np.zeros(goal.num_groups)]
-            ),
-            np.concatenate([counts[arcs.stage], meeting.upper, box.upper[:num_kinds], times]),
-        ),
-        constraints=constraints,
-        options={"mip_rel_gap": max_gap, "node_limit": max_nodes},
-    )
-    if result.status == 2:
-        return Flow(None, None, None, np.inf, True)
-    bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * unit / SCALE
-    if result.x is None:
-        if result.status not in (1, 4):
-            raise MasterError(f"the integer program ended with status {result.status}: {result.message}")
-        return Flow(None, None, None, bound, False)
-    taken_kinds = np.rint(result.x[num_arcs + num_meeting : num_arcs + num_meeting + num_kinds])
-    rounded = np.rint(result.x[: num_arcs + num_meeting]).astype(np.int64)
-    on_arc = rounded[:num_arcs] if whole else None
-    return Flow(on_arc, rounded[num_arcs:], kinds.feature @ taken_kinds, bound, result.status == 0)
-
-
-def _conservation(arcs: Arcs, balance: csr_array) -> csr_array:
-    """Returns for each vertex the arcs out of it minus those into it, and at nodes the boundary variables."""
-    number = np.arange(len(arcs.source))
-    ends = np.concatenate([arcs.source, arcs.target])
-    signs = np.repeat([1.0, -1.0], len(number))
-    flow = csr_array((signs, (ends, np.tile(number, 2))), shape=(arcs.num_vertices, len(number)))
-    meeting = csr_array(
+    soft, hard, step = goal.soft, goal.hard, goal.step(value)
+    sizes, carries, capacity = capacity_rows(kinds.vector[:, hard].T, goal.limit[hard], np.isin(hard, exact))
+    cut = csr_array(np.reshape(cuts, (len(cuts), num_arcs + num_meeting)))
+    taken, begun, number = np.flatnonzero(arcs.kind >= 0), np.flatnonzero(arcs.begins), np.arange(num_arcs)
+    tallies = incidence(arcs.kind[taken], taken, (num_kinds, num_arcs))
+    instances = incidence(arcs.stage[begun], begun, (len(counts), num_arcs))
+    ends = (arcs.num_vertices, num_arcs)
+    leaving = incidence(arcs.source, number, ends) - incidence(arcs.target, number, ends)
+    rows = [
         (
-            balance.data,
-            balance.indices,
-            np.pad(balance.indptr, (0, arcs.num_vertices - balance.shape[0]), mode="edge"),
+            [arcs.move[:, soft].T / step, None, kinds.vector[:, soft].T / step, None, -goal.members(soft)],
+            -np.inf,
+            goal.limit[soft] / step,
         ),
-        shape=(arcs.num_vertices, balance.shape[1]),
-    )
-    return hstack([flow, meeting])
-
-
-def _rows(matrix: csr_array, lower: object, upper: object) -> LinearConstraint:
-    return LinearConstraint(matrix, lower, upper)  # pyright: ignore[reportArgumentType]
-
-
-def _bounds(lower: object, upper: object) -> Bounds:
-    return Bounds(lower, upper)  # pyright: ignore[reportArgumentType]
+        ([None, None, None, None, np.ones((1, goal.num_groups))], -np.inf, (1 + 1e-9) * value / step),
+        ([None, None, sizes, carries, None], -np.inf, capacity),
+        ([tallies, None, -np.eye(num_kinds), None, None], 0.0, 0.0),
+        ([leaving[: meeting.num_nodes], meeting.balance, None, None, None], 0.0, 0.0),
+        ([leaving[meeting.num_nodes :], None, None, None, None], 0.0, 0.0),
+        ([instances, None, None, None, None], counts, counts),
+        ([None, None, kinds.feature[num_kinds:], None, None], box.lower[num_kinds:], box.upper[num_kinds:]),
+        ([cut[:, :num_arcs], cut[:, num_arcs:], None, None, None], 0.0, np.inf),
+    ]
+    rest = carries.shape[1] + goal.num_groups
+    is_time = np.repeat([0.0, 1.0], [num_arcs + num_meeting + num_kinds + carries.shape[1], goal.num_groups])
+    lower = [np.zeros(num_arcs), meeting.lower, box.lower[:num_kinds], np.zeros(rest)]
+    upper = [counts[arcs.stage], meeting.upper, box.upper[:num_kinds], np.full(rest, np.inf)]
+    result = integer_program(is_time, 1.0 - is_time, (np.concatenate(lower), np.concatenate(upper)), rows)
+    if result.status == INFEASIBLE:
+        return Flow(None, np.inf, True)
+    bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step
+    if result.x is None:
+        return Flow(None, bound, False)
+    rounded = np.rint(result.x[: num_arcs + num_meeting]).astype(np.int64)
+    return Flow((rounded[:num_arcs], rounded[num_arcs:]), bound, result.status == OPTIMAL)

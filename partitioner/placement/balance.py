@@ -25,6 +25,7 @@ class Boundaries:
         lower: One for the start of the model.
         balance: [all nodes of all stages, variables] what they add to instances that begin minus instances that end.
         first_node: For each stage the row of its first node.
+        num_nodes: Number of rows.
     """
 
     first: NDArray[np.int64]
@@ -32,6 +33,7 @@ class Boundaries:
     lower: NDArray[np.float64]
     balance: csr_array
     first_node: NDArray[np.int64]
+    num_nodes: int
 
 
 def boundaries(folded: Folded) -> Boundaries:
@@ -51,4 +53,9 @@ def boundaries(folded: Folded) -> Boundaries:
         values += [-np.ones(len(entries)), np.ones(len(stage.onward))]
     index = (np.concatenate(rows), np.concatenate(columns))
     balance = csr_array((np.concatenate(values), index), shape=(first_node[-1], first[-1]))
-    return Boundaries(first[:-1], upper, lower, balance, first_node[:-1])
+    return Boundaries(first[:-1], upper, lower, balance, first_node[:-1], int(first_node[-1]))
+
+
+def incidence(rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]) -> csr_array:
+    """Returns the matrix with a one at each (row, column)."""
+    return csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)

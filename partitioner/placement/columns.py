@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -40,6 +41,19 @@ def column(stage: int, graph: BlockGraph, entry: int, picks: Picks) -> Column:
     return Column(stage, entry, int(graph.leaves[state]), picks, vector)
 
 
+def model_columns(paths: tuple[CheapestPaths, ...], model: CheapestModel) -> list[Counter[Column]]:
+    """Returns the columns of a placement of the whole model, and how many instances make use of each."""
+    return [
+        Counter(
+            {
+                column(stage, path.graph, entry, path.picks(entry, leave)): count
+                for (entry, leave), count in sorted(Counter(ways).items())
+            }
+        )
+        for stage, (path, ways) in enumerate(zip(paths, model.ways, strict=True))
+    ]
+
+
 class ColumnPool:
     """Collects columns, each once, in the order of their arrival."""
 
@@ -58,11 +72,3 @@ class ColumnPool:
         for item in new:
             self._columns.setdefault((item.stage, item.entry, item.picks), item)
         return len(self._columns) - before
-
-    def add_model(self, paths: tuple[CheapestPaths, ...], model: CheapestModel) -> None:
-        """Adds the columns of a placement of the whole model."""
-        for stage, (path, ways) in enumerate(zip(paths, model.ways, strict=True)):
-            self.add(
-                column(stage, path.graph, entry, path.picks(entry, leave))
-                for entry, leave in sorted(set(ways))
-            )

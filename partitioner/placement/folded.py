@@ -56,12 +56,17 @@ class Folded:
     most: NDArray[np.float64]
     kinds: Kinds
 
+    @property
+    def num_arcs(self) -> int:
+        """Returns the number of arcs in all graphs."""
+        return sum(stage.graph.num_arcs for stage in self.stages)
+
 
 def fold(problem: Problem) -> Folded:
     """Builds the graphs of all stages; equal blocks with equal entries share one.
 
     Raises:
-        TooManyStates: A block has too many states.
+        TooManyStatesError: A block has too many states.
     """
     entries: tuple[Boundary, ...] = ((problem.entry_tier,) * len(problem.stages[0].block.entries),)
     graphs: list[BlockGraph] = []

@@ -43,10 +43,36 @@ class Goal:
         """Returns the components that are soft or hard."""
         return np.flatnonzero(self.group != UNASKED)
 
+    @property
+    def soft(self) -> NDArray[np.int64]:
+        """Returns the soft components."""
+        return np.flatnonzero(self.group >= 0)
+
+    @property
+    def hard(self) -> NDArray[np.int64]:
+        """Returns the hard components."""
+        return np.flatnonzero(self.group == HARD)
+
+    def members(self, components: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Returns [components, groups] with a one where a component is soft in a group."""
+        return (self.group[components][:, None] == np.arange(self.num_groups)).astype(float)
+
     def value(self, total: NDArray[np.float64]) -> float:
         """Returns the sum over the groups for a total vector [D]; hard limits are not looked at."""
         over = total - self.limit
         return math.fsum(max(0.0, over[self.group == g].max(initial=0.0)) for g in range(self.num_groups))
+
+    def most_on_one(self, value: float) -> NDArray[np.float64]:
+        """Returns [D] what a single part of a placement may cost if the placement keeps the hard limits and a value."""
+        most = np.where(self.group == HARD, self.limit, self.limit + value)
+        return np.where(self.group == UNASKED, np.inf, most + 1e-9 * np.abs(most))
+
+    def step(self, value: float) -> float:
+        """Returns what seconds or missing bytes are divided by where the goal's value is at most some value.
+
+        The absolute tolerance of the integer solver, 1e-6, then is 1e-10 of that value, or 1e-13 of a soft limit.
+        """
+        return (max(value, 1e-3 * float(np.abs(self.limit[self.soft]).max(initial=0.0))) or 1.0) / SCALE
 
     def row_scale(self, most: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
         """Returns [D] what rows are divided by: their larger numbers come near ``SCALE``.
@@ -92,6 +118,6 @@ def least_missing(problem: Problem, most: NDArray[np.float64]) -> Goal:
 
 def _goal(group: list[int], limit: list[float], num_groups: int, most: NDArray[np.float64]) -> Goal:
     groups, limits = np.array(group, np.int64), np.array(limit)
-    groups[(most <= limits) & ((limits > 0) | (most == 0)) & (limits >= 0)] = UNASKED
+    groups[most <= limits] = UNASKED
     limits[groups == UNASKED] = 0.0
     return Goal(groups, limits, num_groups)

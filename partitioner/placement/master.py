@@ -11,18 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import csr_array, hstack, vstack
+from scipy.sparse import block_array, csr_array
 
-from partitioner.placement.balance import boundaries
+from partitioner.placement.balance import boundaries, incidence
 from partitioner.placement.columns import Column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import SCALE, Goal
+from partitioner.placement.highs import OPTIMAL, SolverError, linear_program
 from partitioner.placement.tally import Box
 
-
-class MasterError(RuntimeError):
-    """Says that the linear or integer solver failed on a problem that has a solution."""
+LARGEST = 1e10
+"""Larger numbers confuse the solver; a column that costs less than it does makes a bound weaker and never wrong."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,19 @@ def solve_master(
         penalty: Cost of taking a feature once too often or too rarely.
 
     Raises:
-        MasterError: The solver failed, or no mixture of the columns keeps the hard limits.
+        SolverError: The solver failed, or no mixture of the columns keeps the hard limits.
     """
     meeting = boundaries(folded)
     kinds, asked = folded.kinds, goal.asked
     num_columns, num_meeting, num_stages = len(columns), len(meeting.upper), len(folded.stages)
     scale, step = goal.row_scale(folded.most, unit), unit / SCALE
     vectors = (np.stack([column.vector for column in columns], axis=1) / scale[:, None])[asked]
+    vectors = np.minimum(vectors, LARGEST)
     tallies = np.stack([kinds.tally(column.stage, column.picks) for column in columns], axis=1)
     above = np.flatnonzero(box.upper < kinds.most)
     below = np.flatnonzero(box.lower > 0)
     num_boxed = len(above) + len(below)
-    groups = -(goal.group[asked][:, None] == np.arange(goal.num_groups)).astype(float)
+    groups = -goal.members(asked)
     sides = np.concatenate([tallies[above], -tallies[below]])
     limits = np.block(
         [
@@ -79,26 +79,34 @@ def solve_master(
             [sides, np.zeros((num_boxed, num_meeting + goal.num_groups)), -np.eye(num_boxed)],
         ]
     )
-    walks = hstack([_walks(folded, columns), _empty_above(num_stages, meeting.balance)])
-    walks = hstack([walks, csr_array((walks.shape[0], goal.num_groups + num_boxed))])
+    stage, number = np.array([column.stage for column in columns]), np.arange(num_columns)
+    entry = [column.entry for column in columns]
+    onward = [folded.stages[column.stage].onward[column.leave] for column in columns]
+    first, ends = meeting.first_node[stage], (meeting.num_nodes, num_columns)
+    walks = block_array(
+        [
+            [incidence(stage, number, (num_stages, num_columns)), None, None],
+            [
+                incidence(first + entry, number, ends) - incidence(first + onward, number, ends),
+                meeting.balance,
+                csr_array((meeting.num_nodes, goal.num_groups + num_boxed)),
+            ],
+        ]
+    )
+    counts = np.array([float(stage.count) for stage in folded.stages])
     cost = np.zeros(limits.shape[1])
     cost[num_columns + num_meeting :] = [1.0] * goal.num_groups + [penalty / step] * num_boxed
     lower, upper = np.zeros(len(cost)), np.full(len(cost), np.inf)
     lower[num_columns : num_columns + num_meeting] = meeting.lower
     upper[num_columns : num_columns + num_meeting] = meeting.upper
-    result = linprog(
+    result = linear_program(
         cost,
-        A_ub=limits,
-        b_ub=np.concatenate([(goal.limit / scale)[asked], box.upper[above], -box.lower[below]]),
-        A_eq=walks,
-        b_eq=np.concatenate(
-            [[stage.count for stage in folded.stages], np.zeros(walks.shape[0] - num_stages)]
-        ),
-        bounds=np.stack([lower, upper], axis=1),
-        method="highs",
+        (limits, np.concatenate([(goal.limit / scale)[asked], box.upper[above], -box.lower[below]])),
+        (csr_array(walks), np.concatenate([counts, np.zeros(meeting.num_nodes)])),
+        np.stack([lower, upper], axis=1),
     )
-    if result.status != 0:
-        raise MasterError(f"the linear relaxation ended with status {result.status}: {result.message}")
+    if result.status != OPTIMAL:
+        raise SolverError(f"the linear relaxation ended with status {result.status}: {result.message}")
     marginals = -result.ineqlin.marginals * step
     price, feature_price = np.zeros(len(goal.group)), np.zeros(len(kinds.most))
     price[asked] = np.maximum(0.0, marginals[: len(asked)]) / scale[asked]
@@ -109,21 +117,3 @@ def solve_master(
     instance = tuple(float(x) for x in equalities[:num_stages])
     tally = tallies @ result.x[:num_columns]
     return Duals(float(result.fun) * step, price, feature_price, tuple(nodes), instance, tally)
-
-
-def _walks(folded: Folded, columns: list[Column]) -> csr_array:
-    """Returns the rows of instances of each stage, then of begun minus ended instances at each node."""
-    meeting = boundaries(folded)
-    rows, index, values = [], [], []
-    for number, column in enumerate(columns):
-        first = len(folded.stages) + meeting.first_node[column.stage]
-        onward = folded.stages[column.stage].onward[column.leave]
-        rows += [column.stage, first + column.entry, first + onward]
-        index += [number] * 3
-        values += [1.0, 1.0, -1.0]
-    height = len(folded.stages) + meeting.balance.shape[0]
-    return csr_array((values, (rows, index)), shape=(height, len(columns)))
-
-
-def _empty_above(num_rows: int, matrix: csr_array) -> csr_array:
-    return vstack([csr_array((num_rows, matrix.shape[1])), matrix], format="csr")

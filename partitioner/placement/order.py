@@ -102,9 +102,9 @@ def _trail(stage: FoldedStage, uses: list[tuple[Column, int]], start: int) -> li
     """Returns an Euler trail over the nodes, with the columns that stay at a node all at its first visit."""
     loops: dict[int, list[Column]] = {}
     leaving: dict[int, list[Column]] = {}
-    for column, count in uses:
-        stays = stage.count > 1 and stage.onward[column.leave] == column.entry
-        (loops if stays else leaving).setdefault(column.entry, []).extend([column] * count)
+    for used, count in uses:
+        stays = stage.count > 1 and stage.onward[used.leave] == used.entry
+        (loops if stays else leaving).setdefault(used.entry, []).extend([used] * count)
     for waiting in leaving.values():
         waiting.reverse()
     stack: list[tuple[int, Column | None]] = [(start, None)]

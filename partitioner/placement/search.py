@@ -1,16 +1,15 @@
-"""The integer optimum: the best placement within a distance of the bound, the distance widened until that proves it the best."""
+"""The integer optimum: the best placement near the bound, looked for ever farther from it until it is proven the best."""
 
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.arcflow import Arcs, kept_arcs, solve_flow
+from partitioner.placement.arcflow import Arcs, Flow, kept_arcs, solve_flow
 from partitioner.placement.balance import boundaries
 from partitioner.placement.branching import open_boxes
 from partitioner.placement.columns import Column, ColumnPool
@@ -26,12 +25,12 @@ from partitioner.placement.tally import Box
 
 FEW_ARCS = 300
 """Problems with at most this many arcs are solved at once."""
-MAX_NODES = 20_000
-"""Nodes of the search tree; at the limit the gap is told, and the same input still gives the same result."""
 FIRST_DISTANCE = 1e-3
 """Relative distance from the bound within which placements are looked for first."""
 CLOSE = 1e-10
 """Relative distance at which objective and bound are taken for the same number."""
+MAX_REPAIRS = 50
+"""How often an integer program is solved again because its solution is no placement within the limits."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,14 @@ class Found:
     Attributes:
         placed: The best placement, or None where none keeps the hard limits.
         bound: Lower bound on the goal's value; infinite where nothing keeps the hard limits.
-        num_arcs: Size of the largest integer program.
+        num_arcs: Variants in states that the largest integer program chose from.
+        finished: Whether the integer programs came to their end; if not, there may be a placement where none was found.
     """
 
     placed: Placed | None
     bound: float
     num_arcs: int
+    finished: bool
 
 
 @dataclass(frozen=True)
@@ -73,19 +74,24 @@ class Search:
         folded: The same with repeated blocks kept once.
         goal: What is minimised.
         unit: The size of the objective, roughly.
-        max_gap: Relative gap that is good enough.
     """
 
     problem: Problem
     folded: Folded
     goal: Goal
     unit: float
-    max_gap: float
 
-    def place(self, chosen: Chosen) -> Placed:
-        """Returns a placement with its value."""
+    def place(self, stages: list[Counter[Column]]) -> Placed:
+        """Returns the placement that is made of some columns."""
+        ordered = in_order(self.folded, stages, first_tier_component(self.problem))
+        chosen = tuple(tuple(column.picks for column in stage) for stage in ordered)
         total = breakdown_vector(breakdown(self.problem, chosen))
         return Placed(chosen, total, self.goal.value(total))
+
+    def polished(self, placed: Placed, stages: list[Counter[Column]]) -> Placed:
+        """Returns a placement no worse than the one of some columns, with ties decided (see ``polish``)."""
+        nicer = self.place(polish(self.folded, self.goal, len(self.problem.tiers), stages))
+        return nicer if nicer.value <= placed.value and self.goal.holds(nicer.total) else placed
 
     def run(self, root: Relaxation, pool: ColumnPool, known: Placed | None) -> Found:
         """Returns the best placement.
@@ -95,91 +101,61 @@ class Search:
             pool: Its columns.
             known: A placement that keeps the hard limits, if one is known.
         """
-        few = sum(stage.graph.num_arcs for stage in self.folded.stages) <= FEW_ARCS
-        boxes = (
-            [root]
-            if few
-            else open_boxes(self.folded, self.goal, max(root.bound, 1e-3 * self.unit), pool, root)
-        )
-        lower = max(root.bound, boxes[0].bound)
-        distance = math.inf if few else FIRST_DISTANCE * max(lower, 1e-3 * self.unit)
+        few = self.folded.num_arcs <= FEW_ARCS
+        least = 1e-3 * self.unit
+        boxes = [root] if few else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
+        lower = max(0.0, root.bound, boxes[0].bound)
+        distance = max(lower, least) * (1.0 if few else FIRST_DISTANCE)
+        worst = self.goal.value(self.folded.most)
         best, num_arcs = known, 0
         while True:
-            widest = math.inf if best is None else best.value
+            widest = worst if best is None else best.value
             value = min(widest, lower + distance)
             near = [relaxation for relaxation in boxes if relaxation.bound <= value] or boxes[:1]
-            arcs = kept_arcs(self.folded, near, value)
-            num_arcs = max(num_arcs, len(arcs.source))
-            found = self._best(arcs, near, best, lower)
-            best = found.placed
+            arcs = kept_arcs(self.folded, self.goal, near, value)
+            box = functools.reduce(Box.hull, (relaxation.box for relaxation in near))
+            found = self._along(arcs, box, value, best)
+            best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
             bound = min(value, max(found.bound, lower))
-            if best is not None and bound >= best.value * (1 - max(CLOSE, self.max_gap)):
-                return Found(best, min(bound, best.value), num_arcs)
-            if value == widest:
-                return Found(best, bound, num_arcs)
-            distance = distance * 8 if distance < abs(lower) else math.inf
+            proven = best is not None and bound >= best.value * (1 - CLOSE)
+            precise = best is None or best.value > 0.5 * widest
+            if proven or (value == widest and precise):
+                return Found(best, bound, num_arcs, found.finished)
+            distance *= 8
 
-    def _best(self, arcs: Arcs, near: list[Relaxation], known: Placed | None, lower: float) -> Found:
-        """Returns the best placement along some arcs, and a bound for these arcs.
+    def _along(self, arcs: Arcs, box: Box, value: float, known: Placed | None) -> Found:
+        """Returns the best placement along some arcs in a box, and a bound for these.
 
-        Where a gap is allowed, whole numbers are first asked of the kinds alone, and then of the arcs with these kinds.
+        Args:
+            arcs: The arcs.
+            box: The box.
+            value: What the placement's value may be at most; the integer program is precise to a small part of it.
+            known: A placement that keeps the hard limits, if one is known.
         """
-        box = functools.reduce(Box.hull, (relaxation.box for relaxation in near))
-        if self.max_gap > CLOSE and len(arcs.source) > FEW_ARCS:
-            unit, free = max(lower, 1e-3 * self.unit), np.zeros(len(self.goal.group))
-            rough = solve_flow(
-                self.folded, self.goal, unit, arcs, box, [], free, MAX_NODES, 0.5 * self.max_gap, whole=False
-            )
-            if rough.tally is None and rough.finished:
-                return Found(known, math.inf, len(arcs.source))
-            if rough.tally is not None:
-                found = self._whole(arcs, Box(rough.tally, rough.tally), known, lower)
-                known = found.placed
-                if known is not None and rough.bound >= known.value * (1 - self.max_gap):
-                    return Found(known, rough.bound, len(arcs.source))
-        return self._whole(arcs, box, known, lower)
-
-    def _whole(self, arcs: Arcs, box: Box, known: Placed | None, lower: float) -> Found:
-        """Returns the best placement along some arcs in a box, and a bound for these."""
-        unit = max(lower, 1e-3 * self.unit)
-        tightened = np.zeros(len(self.goal.group))
+        goal = self.goal
+        exact = np.zeros(0, np.int64)
         cuts: list[NDArray[np.float64]] = []
-        bound, best = -math.inf, known
-        for _ in range(50):
-            flow = solve_flow(
-                self.folded,
-                self.goal,
-                unit,
-                arcs,
-                box,
-                cuts,
-                tightened,
-                MAX_NODES,
-                max(0.5 * self.max_gap, 1e-10),
-            )
-            if not tightened.any():
-                bound = flow.bound
-            if flow.on_arc is None or flow.starts is None:
+        for _ in range(MAX_REPAIRS):
+            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact)
+            if flow.solution is None:
                 break
-            stages = stage_columns(self.folded, arcs, flow.on_arc, flow.starts)
+            stages = stage_columns(self.folded, arcs, *flow.solution)
             if isinstance(stages, Detached):
                 cuts.append(_reach(self.folded, arcs, stages))
                 continue
-            placed = self._placed(stages)
-            if self.goal.holds(placed.total):
-                nicer = self._placed(polish(self.folded, self.goal, len(self.problem.tiers), stages))
-                if nicer.value <= placed.value and self.goal.holds(nicer.total):
-                    placed = nicer
-                if best is None or placed.value <= best.value:
-                    best = placed
+            placed = self.place(stages)
+            if goal.holds(placed.total):
+                if known is None or placed.value <= known.value:
+                    known = self.polished(placed, stages)
                 break
-            over = np.where(self.goal.group == HARD, placed.total - self.goal.limit, 0.0)
-            tightened += 1.5 * np.maximum(0.0, over)
-        return Found(best, bound, len(arcs.source))
-
-    def _placed(self, stages: list[Counter[Column]]) -> Placed:
-        ordered = in_order(self.folded, stages, first_tier_component(self.problem))
-        return self.place(tuple(tuple(column.picks for column in stage) for stage in ordered))
+            over = np.flatnonzero((goal.group == HARD) & (placed.total > goal.limit))
+            if np.isin(over, exact).all():
+                flow = Flow(None, flow.bound, False)
+                break
+            exact = np.union1d(exact, over)
+        else:
+            flow = Flow(None, flow.bound, False)
+        return Found(known, flow.bound, int((arcs.pick >= 0).sum()), flow.finished)
 
 
 def _reach(folded: Folded, arcs: Arcs, detached: Detached) -> NDArray[np.float64]:

@@ -31,13 +31,18 @@ def shortfall_message(
         rows = []
         for i, tier in enumerate(built.problem.tiers):
             if best.shortfall[i] > 0:
+                reserved = f" beside {_gb(built.reserved[i])} for activations" if built.reserved[i] else ""
                 rows.append(
                     f"{costing.device(tier)} is short of {_gb(best.shortfall[i])} ({best.shortfall[i]:.0f} bytes: wants "
-                    f"{_gb(best.needed[i])}, has {_gb(built.problem.capacities[i])} beside {_gb(built.reserved[i])} for activations)"
+                    f"{_gb(best.needed[i])}, has {_gb(built.problem.capacities[i])}{reserved})"
                 )
         parts.append("; ".join(rows))
-    parts.append("Lower the batch or the lengths, add memory or a drive, or allow more with policy 'auto'")
-    return ". ".join(parts)
+    remedies = ["lower the batch or the lengths", "add memory"]
+    if policy.cache_homes == ("csd",):
+        remedies.append("add a drive")
+    if policy.name != "auto":
+        remedies.append("choose policy 'auto'")
+    return ". ".join([*parts, f"{', '.join(remedies[:-1]).capitalize()} or {remedies[-1]}"])
 
 
 def _gb(num_bytes: float) -> str:

@@ -1,29 +1,33 @@
 """The exact solver: the fastest placement within the capacities, with a proven bound, or what is missing.
 
-Identical blocks are one graph (``states``) and share columns; prices from the relaxation (``relaxation``) tell which arcs can be
-part of an optimum, and an integer program over these finds it (``arcflow``, ``search``). Nothing but two walks over small
+Identical blocks are one graph (``states``) and share columns; prices from the relaxation (``relaxation``) tell which arcs can
+be part of an optimum, and an integer program over these finds it (``arcflow``, ``search``). Nothing but two walks over small
 matrices depends on the depth of the model.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from partitioner.placement.columns import ColumnPool
-from partitioner.placement.evaluate import Chosen, breakdown
+from partitioner.placement.columns import ColumnPool, model_columns
+from partitioner.placement.evaluate import breakdown
 from partitioner.placement.folded import Folded, fold
 from partitioner.placement.goal import Goal, fastest, least_missing
-from partitioner.placement.master import MasterError
+from partitioner.placement.highs import MAX_NODES, SolverError
 from partitioner.placement.problem import Infeasible, Problem, Solution
 from partitioner.placement.relaxation import Relaxation, relax, relaxation_at
-from partitioner.placement.search import CLOSE, Found, Placed, Search
-from partitioner.placement.states import TooManyStates
+from partitioner.placement.search import CLOSE, Placed, Search
+from partitioner.placement.states import TooManyStatesError
 from partitioner.placement.tally import Box
 from partitioner.placement.unfolded import solve_unfolded
 from partitioner.placement.validate import validate
 
+MAX_SCALES = 6
 
-def solve(problem: Problem, max_gap: float = 0.0) -> Solution | Infeasible:
+
+def solve(problem: Problem) -> Solution | Infeasible:
     """Returns the fastest placement with its certificate, or what is missing where nothing fits.
 
     The same problem always gives the same result; of equally fast placements one with little load and few bytes on later
@@ -31,64 +35,77 @@ def solve(problem: Problem, max_gap: float = 0.0) -> Solution | Infeasible:
 
     Raises:
         ValueError: The problem is faulty.
+        SolverError: The linear or integer solver failed, or came to its limit without a placement.
     """
     validate(problem)
     try:
         folded = fold(problem)
-    except TooManyStates:
+    except TooManyStatesError:
         return solve_unfolded(problem)
     goal = fastest(problem, folded.most)
-    pool = ColumnPool()
-    alone = _chains_alone(problem, folded, goal, pool)
-    seconds = float(folded.most[: len(problem.phases)].sum())
-    search = Search(problem, folded, goal, alone.bound or seconds or 1.0, max_gap)
-    quickest = search.place(_chosen(alone))
+    alone = _chains_alone(problem, folded, goal)
+    shortest = model_columns(alone.paths, alone.model)
+    search = Search(problem, folded, goal, goal.value(folded.most) or 1.0)
+    quickest = search.place(shortest)
     fits = goal.holds(quickest.total)
+    if fits:
+        quickest = search.polished(quickest, shortest)
     if fits and quickest.value - alone.bound <= CLOSE * quickest.value:
-        return _solution(search, Found(quickest, alone.bound, len(pool)), alone)
+        return _solution(quickest, alone.bound, f"shortest path over {folded.num_arcs} arcs")
+    pool = ColumnPool()
+    pool.add(column for columns in shortest for column in columns)
     missing = _missing(search)
     if not fits:
         relaxed = relax(folded, missing.goal, missing.unit, pool, alone.box, 1e-12 * missing.unit)
         if relaxed.bound > 1e-9 * missing.unit:
             return _infeasible(problem, _least(missing, pool))
-    try:
-        root = relax(folded, goal, search.unit, pool, alone.box)
-    except MasterError:
-        root = alone
+    root, unit = _root(search, pool, alone)
+    search = replace(search, unit=unit)
     found = search.run(root, pool, quickest if fits else None)
     if found.placed is None:
         least = _least(missing, pool)
         if not goal.holds(least.total):
-            return _infeasible(problem, least)
-        found = search.run(root, pool, search.place(least.chosen))
-    return _solution(search, found, root)
+            if found.finished:
+                return _infeasible(problem, least)
+            raise SolverError(
+                f"{MAX_NODES} nodes of the integer program show neither a placement that fits nor that there is none"
+            )
+        found = search.run(root, pool, replace(least, value=goal.value(least.total)))
+    assert found.placed is not None, "a search returns what it was given, or better"
+    how = (
+        f"{found.num_arcs} of {folded.num_arcs} arcs, "
+        f"{len(goal.asked)} limits, {root.rounds} rounds of prices"
+    )
+    return _solution(found.placed, found.bound, how)
 
 
-def _chains_alone(problem: Problem, folded: Folded, goal: Goal, pool: ColumnPool) -> Relaxation:
+def _chains_alone(problem: Problem, folded: Folded, goal: Goal) -> Relaxation:
     """Returns the problem without resources and capacities: a shortest path."""
     price = np.zeros(len(goal.group))
     price[: len(problem.phases)] = 1.0
     free = np.zeros(len(folded.kinds.most))
-    relaxation = relaxation_at(folded, goal, price, free, Box(free, folded.kinds.most), free, 0)
-    pool.add_model(relaxation.paths, relaxation.model)
-    return relaxation
+    return relaxation_at(folded, goal, price, free, Box(free, folded.kinds.most), free, 0)
 
 
-def _chosen(relaxation: Relaxation) -> Chosen:
-    """Returns the placement that is cheapest at the relaxation's prices."""
-    stages: list[tuple[tuple[int, ...], ...]] = []
-    for path, ways in zip(relaxation.paths, relaxation.model.ways, strict=True):
-        picks = {way: path.picks(*way) for way in sorted(set(ways))}
-        stages.append(tuple(picks[way] for way in ways))
-    return tuple(stages)
+def _root(search: Search, pool: ColumnPool, alone: Relaxation) -> tuple[Relaxation, float]:
+    """Returns the relaxed problem, and the size of its objective, which scales it: found by going down from the largest."""
+    root, unit = alone, search.unit
+    for _ in range(MAX_SCALES):
+        unit = max(root.bound, 1e-3 * unit)
+        try:
+            relaxed = relax(search.folded, search.goal, unit, pool, alone.box)
+        except SolverError:
+            break
+        root = max(root, relaxed, key=lambda relaxation: relaxation.bound)
+        if root.bound > 0.1 * unit:
+            break
+    return root, unit
 
 
 def _missing(search: Search) -> Search:
     """Returns the search for the least bytes missing."""
     goal = least_missing(search.problem, search.folded.most)
-    return Search(
-        search.problem, search.folded, goal, float(search.folded.most[goal.asked].sum()) or 1.0, 0.0
-    )
+    return replace(search, goal=goal, unit=float(search.folded.most[goal.asked].sum()) or 1.0)
 
 
 def _least(missing: Search, pool: ColumnPool) -> Placed:
@@ -96,7 +113,7 @@ def _least(missing: Search, pool: ColumnPool) -> Placed:
     kinds = missing.folded.kinds
     whole = Box(np.zeros(len(kinds.most)), kinds.most)
     relaxation = relax(missing.folded, missing.goal, missing.unit, pool, whole)
-    known = missing.place(_chosen(relaxation))
+    known = missing.place(model_columns(relaxation.paths, relaxation.model))
     return missing.run(relaxation, pool, known).placed or known
 
 
@@ -105,13 +122,5 @@ def _infeasible(problem: Problem, placed: Placed) -> Infeasible:
     return Infeasible(parts.shortfall(problem.capacities), parts.memory_bytes)
 
 
-def _solution(search: Search, found: Found, relaxation: Relaxation) -> Solution:
-    placed = found.placed
-    assert placed is not None, "only a search that found a placement has a solution"
-    bound = min(found.bound, placed.value)
-    num_arcs = sum(stage.graph.num_arcs for stage in search.folded.stages)
-    how = (
-        f"{found.num_arcs} of {num_arcs} arcs, "
-        f"{len(search.goal.asked)} limits, {relaxation.rounds} rounds of prices"
-    )
-    return Solution(placed.chosen, placed.value, bound, how)
+def _solution(placed: Placed, bound: float, how: str) -> Solution:
+    return Solution(placed.chosen, placed.value, min(bound, placed.value), how)

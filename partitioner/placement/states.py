@@ -26,7 +26,7 @@ MAX_ARCS = 400_000
 """Blocks with more arcs in one layer than this (wide ones, with many values live at once) are not made into graphs."""
 
 
-class TooManyStates(Exception):
+class TooManyStatesError(Exception):
     """Says that a block has too many states for the folded method."""
 
 
@@ -91,7 +91,7 @@ def block_graph(problem: Problem, block: Block, entries: tuple[Boundary, ...]) -
     """Builds the layered graph of a block.
 
     Raises:
-        TooManyStates: A layer has more than ``MAX_ARCS`` arcs.
+        TooManyStatesError: A layer has more than ``MAX_ARCS`` arcs.
     """
     values = [flow_statuses(block, flow, len(problem.tiers)) for flow in block.flows]
     live = [value for value in values if value.flow.producer is None and value.outlives(-1)]
@@ -103,7 +103,7 @@ def block_graph(problem: Problem, block: Block, entries: tuple[Boundary, ...]) -
     layers: list[Layer] = []
     for position, choice in enumerate(block.choices):
         if len(states) * len(choice.variants) > MAX_ARCS:
-            raise TooManyStates(f"block {block.name!r} has over {MAX_ARCS} arcs at {choice.name!r}")
+            raise TooManyStatesError(f"block {block.name!r} has over {MAX_ARCS} arcs at {choice.name!r}")
         born = [value for value in values if value.flow.producer == position]
         layer, states, live = _expand(problem, choice, position, states, live, born)
         layers.append(layer)

@@ -1,8 +1,8 @@
 """How often each kind of variant is taken: the few whole numbers that the objective and the capacities depend on most.
 
 Variants of equal cost in one stage are one *kind*: a layer's four square weights kept in the host are the same to every
-capacity and resource. Besides the moves, the cost of a placement depends on how often each kind is taken alone, so a search over
-these numbers is a search over tens of integers where the variants are hundreds.
+capacity and resource. Besides the moves, the cost of a placement depends on how often each kind is taken alone, so a search
+over these numbers is a search over tens of integers where the variants are hundreds.
 
 A *feature* is such a number or a sum of them that means something on its own: how many of the things of one size have their
 home on a tier, or run on it. A mixture may keep a third of a KV cache on the drive in any of several ways at once; only a split

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+from partitioner.placement.capacity import capacity_rows
 from partitioner.placement.components import breakdown_vector, variant_vector, vector_size
-from partitioner.placement.evaluate import Chosen, breakdown
-from partitioner.placement.goal import HARD, SCALE, Goal, fastest, least_missing
-from partitioner.placement.master import MasterError
+from partitioner.placement.evaluate import Chosen, breakdown, evaluate
+from partitioner.placement.goal import HARD, Goal, fastest, least_missing
+from partitioner.placement.highs import MAX_NODES, OPTIMAL, SolverError, integer_program
 from partitioner.placement.problem import Block, Flow, Infeasible, Problem, Solution
 
-MAX_NODES = 20_000
 Row = dict[int, float]
 
 
@@ -44,22 +43,23 @@ def solve_unfolded(problem: Problem) -> Solution | Infeasible:
     """Returns the fastest placement with its certificate, or what is missing; see ``solve``.
 
     Raises:
-        MasterError: The solver failed or came to its limit without a placement.
+        SolverError: The solver failed or came to its limit without a placement.
     """
     program = _program(problem)
     most = _most(problem)
     missing = least_missing(problem, most)
     if len(missing.asked):
-        chosen, _ = _solve(problem, program, missing, most)
+        chosen, bound, finished = _best(problem, program, missing, most)
         parts = breakdown(problem, chosen)
         shortfall = parts.shortfall(problem.capacities)
         if any(shortfall):
+            if not finished and bound <= 0.0:
+                raise SolverError(
+                    f"{MAX_NODES} nodes show neither a placement that fits nor that there is none"
+                )
             return Infeasible(shortfall, parts.memory_bytes)
-    goal = fastest(problem, most)
-    chosen, bound = _solve(problem, program, goal, most)
-    if not goal.holds(breakdown_vector(breakdown(problem, chosen))):
-        raise MasterError("rounding made the solver exceed a capacity; give capacities in whole bytes")
-    objective = breakdown(problem, chosen).objective_s
+    chosen, bound, _ = _best(problem, program, fastest(problem, most), most)
+    objective = evaluate(problem, chosen)
     how = f"unfolded, {len(program.integral)} variables, {len(program.equal) + len(program.at_least)} rows"
     return Solution(chosen, objective, min(bound, objective), how)
 
@@ -151,43 +151,56 @@ def _moves(
             program.at_least.append({moved[src, dst]: 1.0, pairs[src, dst]: -1.0})
 
 
-def _solve(
+def _best(
     problem: Problem, program: _Program, goal: Goal, most: NDArray[np.float64]
-) -> tuple[Chosen, float]:
-    """Returns the best placement for a goal, and a bound."""
-    num_variables = len(program.integral) + goal.num_groups
-    unit = max(float(most[goal.group >= 0].sum()), 1e-300) / SCALE
-    hard = np.maximum(np.abs(goal.limit), 1e-3 * most) / SCALE
-    scale = np.where(goal.group == HARD, hard, unit)
-    rows: list[Row] = []
-    for component in goal.asked:
-        row = {x: amount / scale[component] for x, amount in program.vectors[component].items()}
-        if goal.group[component] != HARD:
-            row[len(program.integral) + int(goal.group[component])] = -1.0
-        rows.append(row)
-    right = (goal.limit / scale)[goal.asked]
-    exact = np.array([value for _, value in program.equal])
-    cost = np.zeros(num_variables)
-    cost[len(program.integral) :] = 1.0
-    constraints = [LinearConstraint(_matrix([row for row, _ in program.equal], num_variables), exact, exact)]
-    if rows:
-        constraints.append(LinearConstraint(_matrix(rows, num_variables), -np.inf, right))
-    if program.at_least:
-        constraints.append(LinearConstraint(_matrix(program.at_least, num_variables), 0.0, np.inf))
-    result = milp(
-        cost,
-        integrality=np.array([*program.integral, *(False for _ in range(goal.num_groups))], float),
-        bounds=Bounds(0.0, np.where(np.arange(num_variables) < len(program.integral), 1.0, np.inf)),
-        constraints=constraints,
-        options={"mip_rel_gap": 1e-10, "node_limit": MAX_NODES},
-    )
+) -> tuple[Chosen, float, bool]:
+    """Returns the best placement for a goal, a bound, and whether the program came to its end.
+
+    The program is precise to a small part of the value it starts from, so it starts again from a much better one; and
+    capacities that its tolerance lets be exceeded are made exact.
+    """
+    value, exact = goal.value(most), np.zeros(len(most), bool)
+    while True:
+        chosen, bound, finished = _solve(program, goal, value, exact)
+        total = breakdown_vector(breakdown(problem, chosen))
+        over = (goal.group == HARD) & (total > goal.limit)
+        if over.any():
+            if exact[over].all():
+                raise SolverError(f"the solver exceeds capacities by {(total - goal.limit)[over]} bytes")
+            exact |= over
+        elif goal.value(total) >= 0.5 * value or goal.value(total) == 0:
+            return chosen, bound, finished
+        else:
+            value = goal.value(total)
+
+
+def _solve(
+    program: _Program, goal: Goal, value: float, exact: NDArray[np.bool_]
+) -> tuple[Chosen, float, bool]:
+    """Returns the best placement up to a value, a bound, and whether the program came to its end."""
+    num_picks, soft, hard, step = len(program.integral), goal.soft, goal.hard, goal.step(value)
+    vectors = _matrix(program.vectors, num_picks).toarray()
+    small = (vectors <= goal.most_on_one(value)[:, None]).all(axis=0)
+    sizes, carries, capacity = capacity_rows(vectors[hard], goal.limit[hard], exact[hard])
+    equal = np.array([right for _, right in program.equal])
+    rows = [
+        ([vectors[soft] / step, None, -goal.members(soft)], -np.inf, goal.limit[soft] / step),
+        ([None, None, np.ones((1, goal.num_groups))], -np.inf, (1 + 1e-9) * value / step),
+        ([sizes, carries, None], -np.inf, capacity),
+        ([_matrix([row for row, _ in program.equal], num_picks), None, None], equal, equal),
+        ([_matrix(program.at_least, num_picks), None, None], 0.0, np.inf),
+    ]
+    rest = np.full(carries.shape[1] + goal.num_groups, np.inf)
+    is_time = np.repeat([0.0, 1.0], [num_picks + carries.shape[1], goal.num_groups])
+    integral = np.concatenate([program.integral, np.ones(carries.shape[1]), np.zeros(goal.num_groups)])
+    result = integer_program(is_time, integral, (np.zeros(len(is_time)), np.concatenate([small, rest])), rows)
     if result.x is None:
-        raise MasterError(f"the unfolded program ended with status {result.status}: {result.message}")
+        raise SolverError(f"the unfolded program ended with status {result.status}: {result.message}")
     chosen = tuple(
         tuple(tuple(int(np.argmax(result.x[x])) for x in picks) for picks in instances)
         for instances in program.picks
     )
-    return chosen, float(result.mip_dual_bound or 0.0) * unit
+    return chosen, float(result.mip_dual_bound or 0.0) * step, result.status == OPTIMAL
 
 
 def _matrix(rows: list[Row], width: int) -> csr_array:

@@ -1,0 +1,1 @@
+"""Plans: decisions turned into segments, steps, predictions and a report."""

@@ -31,16 +31,23 @@ class Alternative(NamedTuple):
     Attributes:
         tier: ``gpu``, ``host`` or ``csd``.
         cost: Time of one execution with everything that has to move for it; None where it cannot run there.
-        reason: Why it cannot, or what comes with it; empty if there is nothing to say.
+        reason: Why it cannot, what comes with it, or what does not fit; empty if there is nothing to say.
+        fits: Whether there is memory for it beside what the plan holds.
     """
 
     tier: str
     cost: Cost | None
     reason: str
+    fits: bool = True
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Returns what alternatives are sorted by: what is possible and fits first, then the cheapest."""
+        return self.cost is None, not self.fits, self.cost.seconds if self.cost else 0.0
 
 
 def alternatives(plan: Plan, phase: str, op: str, alike: int = 1) -> tuple[Alternative, ...]:
-    """Returns what an op would cost on the tiers it does not run on, the cheapest first, impossible ones last.
+    """Returns what an op would cost on the tiers it does not run on: what fits first, the cheapest of that first.
 
     Args:
         plan: The plan.
@@ -75,39 +82,48 @@ class PlacedOps:
         return sequential(self._at(op, self._tier(op), home))
 
     def elsewhere(self, op: Op, alike: int = 1) -> tuple[Alternative, ...]:
-        """Returns the costs on the other tiers, the cheapest first; see :func:`alternatives`."""
+        """Returns the costs on the other tiers in order of rank; see :func:`alternatives`."""
         found = [self._alternative(op, tier, alike) for tier in TIERS if tier != self._tier(op)]
-        return tuple(sorted(found, key=lambda a: (a.cost is None, a.cost.seconds if a.cost else 0.0)))
+        return tuple(sorted(found, key=lambda a: a.rank))
 
     def _alternative(self, op: Op, tier: str, alike: int) -> Alternative:
         obstacle = self._obstacle(op, tier)
         if obstacle:
             return Alternative(tier, None, obstacle)
-        options: list[tuple[Cost, str]] = []
+        options = self._options(op, tier, alike)
+        if not options:
+            return Alternative(tier, None, "its weights are shared with another op and looked up by row")
+        return min(options, key=lambda a: a.rank)
+
+    def _options(self, op: Op, tier: str, alike: int) -> list[Alternative]:
+        """Returns the ways to run an op on a tier that can take it: with its data streamed, or moved there for good."""
         home = self.plan.decisions.ops[op.name].home
         if home in ("-", tier) or (op.attention and self.phase == "prefill"):
-            options.append((sequential(self._at(op, tier, home)), ""))
-        else:
-            data = "KV cache" if op.attention else "weights"
-            streamable = self._can_stream(op, tier)
-            if streamable and self._stream_bytes(op) <= self._stream_room(tier):
-                source = self._span(home)
-                options.append((sequential(self._at(op, tier, home)), f"streams its {data} from {source}"))
-            if not self._is_shared(op) and alike * self._kept_bytes(op, tier) <= self._free_bytes[tier]:
-                moved = f"its {data} would live on {self._span(tier)}"
-                options.append((sequential(self._at(op, tier, tier)), moved))
-            if not options:
-                return Alternative(tier, None, self._no_option(op, tier, data))
-        cost, reason = min(options, key=lambda option: option[0].seconds)
-        forbidden = self._forbidden(op, tier, "would live" in reason)
-        return Alternative(tier, cost, "; ".join(r for r in (reason, forbidden) if r))
-
-    def _no_option(self, op: Op, tier: str, data: str) -> str:
-        """Returns why an op's weights or cache can neither live on a tier nor be streamed to it."""
-        kept = "are shared with another op" if self._is_shared(op) else "would not fit there"
+            room = alike * self._lacking_bytes(op, tier) <= self._free_bytes[tier]
+            reason = "" if room else f"its weights would not fit on {self._span(tier)}"
+            return [self._option(op, tier, home, reason, room)]
+        data = "KV cache" if op.attention else "weights"
+        options: list[Alternative] = []
         if self._can_stream(op, tier):
-            return f"its {data} {kept}, and neither would buffers to stream {'it' if op.attention else 'them'}"
-        return f"its {data} {kept}" + ("; rows are looked up where they live" if op.attention is None else "")
+            room = self._stream_bytes(op) <= self._stream_room(tier)
+            reason = f"streams its {data} from {self._span(home)}"
+            options.append(
+                self._option(op, tier, home, reason if room else f"{reason}; no room for buffers", room)
+            )
+        if not self._is_shared(op):
+            room = alike * self._kept_bytes(op, tier) <= self._free_bytes[tier]
+            verb = "live" if room else "not fit"
+            options.append(
+                self._option(op, tier, tier, f"its {data} would {verb} on {self._span(tier)}", room)
+            )
+        return options
+
+    def _option(self, op: Op, tier: str, home: str, reason: str, fits: bool) -> Alternative:
+        """Returns the cost on a tier with the op's weights or cache living on another, or on the same."""
+        rehomed = home != self.plan.decisions.ops[op.name].home
+        forbidden = self._forbidden(op, tier, rehomed)
+        cost = sequential(self._at(op, tier, home))
+        return Alternative(tier, cost, "; ".join(r for r in (reason, forbidden) if r), fits)
 
     def _obstacle(self, op: Op, tier: str) -> str:
         """Returns why an op can never run on a tier, or nothing."""
@@ -213,6 +229,15 @@ class PlacedOps:
         if op.attention is not None:
             return self.plan.costing.cache_bytes(op.attention, tier)
         return self._weight_bytes(op)
+
+    def _lacking_bytes(self, op: Op, tier: str) -> float:
+        """Returns the bytes of an op's weights that a tier does not keep."""
+        device = self.plan.costing.device(tier)
+        lacking = [n for n in op.params if n in self._param_bytes and device not in self._kept_on(n)]
+        return float(sum(self._param_bytes[n] for n in lacking))
+
+    def _kept_on(self, name: str) -> tuple[str, ...]:
+        return (self.plan.homes[name], *self.plan.copies.get(name, ()))
 
     @cached_property
     def _param_bytes(self) -> Mapping[str, int]:

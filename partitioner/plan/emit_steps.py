@@ -178,8 +178,9 @@ class _Emitter:
             rows = self._graph.phase.batch_size
             tokens = self._graph.phase.max_len
             whole = 2 * rows * tokens * attention.num_kv_heads * attention.head_size
+            whole *= itemsize(attention.cache_dtype)
             for share in shares:
-                size = round(whole * itemsize(attention.cache_dtype) * _head_fraction(share, attention))
+                size = _part(whole, share)
                 self._move("store_cache", updated, names, device, share.device, size, op.name, share, {run})
         elif streamed:
             operands = (attention.new_key, attention.new_value)
@@ -215,7 +216,3 @@ class _Emitter:
 
 def _part(size: int, share: Share) -> int:
     return round(size * share.fraction)
-
-
-def _head_fraction(share: Share, attention: Attention) -> float:
-    return share.num_kv_heads / attention.num_kv_heads

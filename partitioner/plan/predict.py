@@ -104,7 +104,7 @@ def _run(clock: _Clock, costs: StepCosts, step: Run, start: float, context_len: 
     segment = costs.segments[step.segment]
     size = 0.0
     if segment.attention is not None and step.share is not None:
-        size = costs.costing.kv_bytes(costs.attention(segment.attention), context_len, step.share.fraction)
+        size = costs.costing.flash_bytes(costs.attention(segment.attention), context_len, step.share.fraction)
     return clock.use(step.device, start, cost.seconds, segment.name, phase, size)
 
 
@@ -120,9 +120,11 @@ def _move(clock: _Clock, costs: StepCosts, step: Move, start: float, context_len
         spec = hw.link(link)
         end = max(end, clock.use(f"{link}.{direction}", start, size / spec.bytes_per_s, name, phase, size))
         latency += spec.latency_s
-    if step.kind == "stream_cache" and step.src.startswith("csd"):
-        read = flash_read_cost(hw.drive(step.src), size).seconds
-        end = max(end, clock.use(step.src, start, read, name, phase, size))
+    if step.kind == "stream_cache" and step.src.startswith("csd") and step.attention and step.share:
+        attention = costs.attention(step.attention)
+        pages = costs.costing.flash_bytes(attention, context_len - 1, step.share.fraction)
+        read = flash_read_cost(hw.drive(step.src), pages).seconds
+        end = max(end, clock.use(step.src, start, read, name, phase, pages))
     elif step.kind == "store_cache" and step.dst.startswith("csd"):
         written = flash_write_cost(hw.drive(step.dst), size).seconds
         end = max(end, clock.use(step.dst, start, written, name, phase, size))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def resident_bytes(plan: Plan) -> dict[str, dict[str, float]]:
-    """Returns per device ``weights``, ``kv_cache``, ``reserve`` and ``capacity`` in bytes, for devices in the hardware's order."""
+    """Returns per device ``weights``, ``kv_cache``, ``reserve`` and ``capacity`` in bytes, devices in the hardware's order."""
     costing = plan.costing
     table = {
         d: {"weights": 0.0, "kv_cache": 0.0, "reserve": 0.0, "capacity": plan.hw.memory_bytes(d)}

@@ -26,8 +26,9 @@ def segment_ops(graph: OpGraph, decisions: Mapping[str, Decision]) -> tuple[Segm
             groups.append([])
         groups[-1].append(op)
         previous = op
+    order = {id(e): i for i, e in enumerate(graph.phase.equations)}
     classes: dict[Any, int] = {}
-    return tuple(_segment(graph, number, group, decisions, classes) for number, group in enumerate(groups))
+    return tuple(_segment(graph, n, group, decisions, order, classes) for n, group in enumerate(groups))
 
 
 def streams_cache(op: Op, decision: Decision, phase: str) -> bool:
@@ -54,13 +55,13 @@ def _segment(
     number: int,
     group: Sequence[Op],
     decisions: Mapping[str, Decision],
+    order: Mapping[int, int],
     classes: dict[Any, int],
 ) -> Segment:
     phase = graph.phase.name
     tier = decisions[group[0].name].tier(phase)
     names = {op.name for op in group}
     unique = {id(e): e for op in group for e in op.equations}
-    order = {id(e): i for i, e in enumerate(graph.phase.equations)}
     equations = tuple(sorted(unique.values(), key=lambda e: order[id(e)]))
     inputs = tuple(borders(equations))
     outputs = tuple(v for op in group for v in op.outputs if _leaves(graph, op, v, names, decisions))

@@ -28,7 +28,7 @@ class Segment:
         inputs: What it reads: values, params, states and index inputs.
         outputs: What is read later: values, states that live on this device, logits, and new k and v whose cache lives
             elsewhere.
-        donated: Those of ``inputs`` whose buffers may be reused: states replaced by an output, and values not read later.
+        donated: Those of ``inputs`` whose buffers may be reused: states replaced by an output.
         executable: Segments with equal numbers compute the same function and share one executable.
         attention: Name of the attention op if this is a drive command, else None.
     """
@@ -70,9 +70,10 @@ class Move:
     """Moves values between devices.
 
     Kinds: ``hand_over`` packs ``values`` into one transfer (for a drive, its share of q, k, v, or of the output);
-    ``stream_weights`` copies parameters ``names`` from their home for one use; ``stream_cache`` copies the K and V caches ``names``
-    of one attention from their home for one use; ``append_cache`` sends the new k and v (``values``) to a cache that lives
-    elsewhere; ``store_cache`` takes the K and V a prefill made (``values``) to their home (``local`` if that is the same device).
+    ``stream_weights`` copies parameters ``names`` from their home for one use; ``stream_cache`` copies the K and V caches
+    ``names`` of one attention from their home for one use; ``append_cache`` sends the new k and v (``values``) to a cache that
+    lives elsewhere; ``store_cache`` takes the K and V a prefill made (``values``) to their home (``local`` if that is the same
+    device).
 
     Attributes:
         id: Position in the phase's step list.
@@ -82,7 +83,8 @@ class Move:
         src: Device of origin.
         dst: Device of arrival.
         path: ``p2p``, ``via_host``, or ``local``.
-        num_bytes: Bytes that cross at the longest context; see :meth:`Plan.move_bytes` for a given one.
+        num_bytes: Bytes that cross at the longest context (for a prefill in slices, on average over them); see
+            :meth:`Plan.move_bytes` for a given one.
         attention: Name of the attention op for cache moves and for hand-overs to and from drives.
         share: The drive's part, None if none is concerned.
         after: Ids of the steps that must have ended.

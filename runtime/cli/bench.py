@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from runtime.bench import bench
+from runtime.benchmark import bench
 from runtime.cli.code_prompts import CODE_PROMPTS
 from runtime.cli.comparison import plans_to_compare
 from runtime.cli.given_hardware import hardware

@@ -9,7 +9,7 @@ import typer
 from cost_models import HardwareSpec
 from models import Transformer
 from partitioner import Plan
-from runtime.bench import bench
+from runtime.benchmark import bench
 from runtime.bench_report import BenchReport
 from runtime.cli.code_prompts import CODE_PROMPTS
 from runtime.cli.comparison import plans_to_compare

@@ -39,9 +39,13 @@ class StorageDrive:
         self._log = log
         self._drive.execute(task.configure, pace.clock.now_s())
 
-    def clear(self) -> None:
-        """Drops all tokens."""
-        self._drive.execute(Reclaim(), self._pace.clock.now_s())
+    def clear(self) -> float:
+        """Drops all tokens, and returns when the blocks that held them are erased."""
+        now_s = self._pace.clock.now_s()
+        before = self.health().program_busy_s
+        self._drive.execute(Reclaim(), now_s)
+        after = self.health().program_busy_s
+        return now_s + max(later - sooner for later, sooner in zip(after, before, strict=True))
 
     def attend(
         self, op: str, operands: tuple[np.ndarray, ...], lengths: np.ndarray, scale: float, start_s: float

@@ -7,7 +7,7 @@ from flax import linen, nnx
 from jax import numpy as jnp
 
 from cost_models import HardwareSpec
-from models import TransformerConfig
+from models import Transformer, TransformerConfig
 from partitioner import Workload
 from partitioner.front import Traced, trace_model
 from partitioner.frontend import StepFunction, adapt, from_step
@@ -100,6 +100,10 @@ def plain_step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) 
 
 def plain_function() -> StepFunction:
     return from_step(plain_step, params=plain_params(), init_cache=plain_cache, name="plain")
+
+
+def abstract_transformer(config: TransformerConfig) -> Transformer:
+    return nnx.eval_shape(lambda: Transformer(config, rngs=nnx.Rngs(0)))
 
 
 def traced(model: Any, batch_size: int = 2, prompt_len: int = 6, decode_len: int = 4) -> Traced:

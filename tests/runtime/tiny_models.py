@@ -1,8 +1,9 @@
-"""Small models with random weights, and the plain jit loop that sessions are held to."""
+"""Small models with random weights, the systems they are planned for, and the plain jit loop that sessions are held to."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -20,25 +21,37 @@ PROMPTS = [[5, 9, 77, 31, 2], list(range(20, 32)), [3]]
 
 
 @cache
-def transformer(kv_dtype: str = "float32", *, num_kv_heads: int = 4, position: str = "rotary") -> Transformer:
-    """A Llama-like or (with learned positions) OPT-like decoder of two layers."""
+def transformer(
+    kv_dtype: str = "float32",
+    *,
+    num_kv_heads: int = 4,
+    position: Literal["rotary", "learned"] = "rotary",
+    head_size: int = 8,
+    num_layers: int = 2,
+    seed: int = 0,
+) -> Transformer:
+    """A Llama-like or (with learned positions) OPT-like decoder."""
+    learned = position == "learned"
     config = TransformerConfig.named("tiny").replace(
         name="small",
         vocab_size=VOCAB,
         hidden_size=32,
-        num_layers=2,
+        num_layers=num_layers,
         num_heads=4,
         num_kv_heads=num_kv_heads,
-        head_size=8,
+        head_size=head_size,
         ffn_size=48,
-        max_position=64,
+        max_position=128,
         kv_dtype=kv_dtype,
         position=position,
-        norm="layernorm" if position == "learned" else "rmsnorm",
-        activation="relu" if position == "learned" else "swiglu",
-        tied_embedding=position == "learned",
+        norm="layernorm" if learned else "rmsnorm",
+        activation="relu" if learned else "swiglu",
+        tied_embedding=learned,
+        qkv_bias=learned,
+        out_bias=learned,
+        mlp_bias=learned,
     )
-    return Transformer(config, rngs=nnx.Rngs(0))
+    return Transformer(config, rngs=nnx.Rngs(seed))
 
 
 class CountingDecoder(nnx.Module):
@@ -46,7 +59,7 @@ class CountingDecoder(nnx.Module):
 
     def __init__(self, rngs: nnx.Rngs) -> None:
         self.embed = nnx.Embed(VOCAB, 32, rngs=rngs)
-        self.place = nnx.Embed(64, 32, rngs=rngs)
+        self.place = nnx.Embed(128, 32, rngs=rngs)
         self.attentions = nnx.List(
             [
                 nnx.MultiHeadAttention(num_heads=4, in_features=32, decode=True, rngs=rngs, dtype=jnp.float32)
@@ -63,8 +76,8 @@ class CountingDecoder(nnx.Module):
 
 
 @cache
-def counting_decoder() -> CountingDecoder:
-    return CountingDecoder(nnx.Rngs(1))
+def counting_decoder(seed: int = 1) -> CountingDecoder:
+    return CountingDecoder(nnx.Rngs(seed))
 
 
 @cache
@@ -103,27 +116,49 @@ def _plain_step(model: Any) -> tuple[StepFunction, Any]:
     return function, jax.jit(function.step)
 
 
-def plain_tokens(
-    model: Any, prompts: Sequence[Sequence[int]], num_tokens: int, max_len: int
-) -> list[list[int]]:
+@dataclass(frozen=True)
+class Reference:
+    """What the plain model generates.
+
+    Attributes:
+        tokens: New tokens of each prompt.
+        margin: Smallest lead of a chosen token's logit over the next best, in standard deviations of the step's logits.
+    """
+
+    tokens: list[list[int]]
+    margin: float
+
+
+def plain_run(model: Any, prompts: Sequence[Sequence[int]], num_tokens: int, max_len: int) -> Reference:
     """Generates greedily with nothing but the model and ``jax.jit``, each prompt by itself and token by token."""
     function, step = _plain_step(model)
     rows: list[list[int]] = []
+    margins: list[float] = []
     for prompt in prompts:
         state = function.init_state(1, max_len)
         fed, made = list(prompt), []
-        while len(made) < num_tokens:
-            position = len(fed) - 1 if made else 0
-            for index in range(position, len(fed)):
-                logits, state = step(
-                    function.params,
-                    np.array([[fed[index]]], np.int32),
-                    state,
-                    np.array([[index]], np.int32),
-                    np.arange(max_len)[None] <= index,
-                    np.zeros(1, np.int32),
-                )
-            made.append(int(jnp.argmax(logits[0, -1].astype(jnp.float32))))
+        for index in range(len(prompt) + num_tokens - 1):
+            logits, state = step(
+                function.params,
+                np.array([[fed[index]]], np.int32),
+                state,
+                np.array([[index]], np.int32),
+                np.arange(max_len)[None] <= index,
+                np.zeros(1, np.int32),
+            )
+            if index < len(prompt) - 1:
+                continue
+            values = np.asarray(logits[0, -1], np.float32)
+            second, best = np.sort(values)[-2:]
+            margins.append(float((best - second) / values.std()))
+            made.append(int(values.argmax()))
             fed.append(made[-1])
         rows.append(made)
-    return rows
+    return Reference(rows, min(margins))
+
+
+def plain_tokens(
+    model: Any, prompts: Sequence[Sequence[int]], num_tokens: int, max_len: int
+) -> list[list[int]]:
+    """Returns the tokens of :func:`plain_run`."""
+    return plain_run(model, prompts, num_tokens, max_len).tokens

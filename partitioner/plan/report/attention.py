@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from partitioner.plan.report.figures import Figures
 from partitioner.plan.names import class_name, folded
+from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.table import Column, paragraph, table, title
 
 
 def attention(figures: Figures) -> list[str]:
-    """Returns raised attentions by shape, then the caches without one, with the reason."""
+    """Returns raised attentions by shape, then the caches whose attention is not, with the reason."""
     graph = figures.plan.decode.graph
     raised = [op for op in graph.ops if op.attention]
     count = len(raised) + len(graph.unraised)
     lines = title("Attention")
     if not count:
         return [*lines, "  The model has no KV cache."]
-    lines += [f"  {len(raised)} of {count} raised: found in the traced code and confirmed on numbers."]
+    how = (
+        ": found in the traced code, and confirmed against reference attention on random numbers"
+        if raised
+        else ""
+    )
+    lines += paragraph(f"{len(raised)} of {count} raised{how}.")
     if raised:
         lines += _table(figures)
+    caches = [folded(i.name) for i in graph.phase.inputs if i.role == "cache"]
     reasons: dict[tuple[str, str], list[str]] = {}
     for u in graph.unraised:
         reasons.setdefault((folded(u.name), u.reason), []).append(u.name)
-    every: dict[str, int] = {}
-    for u in graph.unraised:
-        every[folded(u.name)] = every.get(folded(u.name), 0) + 1
     for (pattern, reason), names in reasons.items():
-        times = f" x {len(names)}" if len(names) > 1 else ""
-        lines += paragraph(f"{class_name(names, every[pattern])}{times}: {reason}", "  not raised: ")
+        what = "cache" if len(names) == 1 else f"{len(names)} caches"
+        lines += paragraph(f"{what} {class_name(names, caches.count(pattern))}: {reason}", "  not raised: ")
     if graph.unraised:
-        lines += paragraph("What is not raised runs as plain ops on the GPU, with its cache.")
+        lines += paragraph(
+            "Attention that is not raised runs as plain ops on the GPU, where its cache lives too."
+        )
     return lines
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from partitioner.plan.report.figures import Figures
 from partitioner.plan.names import device_span, tier_of
-from partitioner.plan.report.numerals import percent, size, size_unit
+from partitioner.plan.report.figures import Figures
+from partitioner.plan.report.numerals import counted, percent, size, size_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
 
 
@@ -32,7 +32,8 @@ def capacity(figures: Figures) -> list[str]:
     )
     caches = size(sum(row["kv_cache"] for row in resident.values()))
     note = (
-        f"At the longest context, {plan.workload.max_len} tokens in each of {plan.workload.batch_size} sequences: {caches} of KV "
-        "cache. The reserve is for activations and for buffers of streamed weights and caches. Drives keep whole pages."
+        f"With the longest context, {counted(plan.workload.max_len, 'token')} in each of "
+        f"{counted(plan.workload.batch_size, 'sequence')}, the KV cache takes {caches}. The reserve is for activations and for "
+        "buffers of streamed weights and caches. Drives keep whole pages."
     )
     return [*title("Capacity"), *table(columns, rows), *paragraph(note)]

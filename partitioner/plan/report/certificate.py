@@ -6,10 +6,14 @@ from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import duration, percent
 from partitioner.plan.report.table import pairs, paragraph, title
 
+_NO_GAP = 1e-6
+"""Relative gaps below this come from rounding."""
+
 _OBJECTIVE = (
-    "The objective is the time of the whole generation along its critical path: ops, launches, streams and moves one after the other, "
-    "except that the prefill's cache stores run under its compute. The bound holds for every placement the policy allows. The "
-    "predicted time comes from scheduling the plan's steps, where streams run ahead, so it can be shorter."
+    "The objective is the time of the whole generation along its critical path: ops, launches, streams and moves one after "
+    "the other, except that the prefill's cache stores run under its compute. The bound holds for every placement that the "
+    "policy allows. The predicted time comes from scheduling the plan's steps on their devices and links. It can be shorter, "
+    "since streams run ahead there, or longer, since every segment is launched."
 )
 
 
@@ -17,13 +21,15 @@ def certificate(figures: Figures) -> list[str]:
     """Returns objective, bound, gap and solver, and what the objective is."""
     plan = figures.plan
     found = plan.decisions.certificate
+    optimal = plan.gap < _NO_GAP
     rows = [
         ("objective", duration(found.objective_s, 5)),
         ("bound", duration(found.bound_s, 5)),
         (
             "gap",
-            f"{percent(plan.gap)} %: "
-            + ("the placement is optimal" if plan.gap < 1e-6 else "at most this far from the optimum"),
+            "0 %: no placement that the policy allows is better"
+            if optimal
+            else f"{percent(plan.gap)} %: at most this far from the best placement that the policy allows",
         ),
         ("solver", found.solver),
         ("predicted time", duration(plan.total_seconds, 5)),

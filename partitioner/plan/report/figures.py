@@ -9,8 +9,8 @@ from functools import cached_property
 from cost_models import Cost, sequential
 from partitioner.ir.op import Op
 from partitioner.plan.alternatives import PlacedOps
-from partitioner.plan.plan import Plan
 from partitioner.plan.names import class_name, folded
+from partitioner.plan.plan import Plan
 from partitioner.plan.report.predicted_use import weighted_timelines
 from partitioner.plan.steps import Run
 from partitioner.plan.timeline import Timeline
@@ -91,21 +91,21 @@ class Figures:
         return {p: PlacedOps(self.plan, p, self.contexts[1]) for p in self.phases}
 
     def classes(self, phase: str) -> tuple[OpClass, ...]:
-        """Returns the classes of a phase's ops, in order of their first op."""
-        groups: dict[tuple[str, str, str], list[Op]] = {}
-        every: dict[str, int] = {}
+        """Returns the classes of a phase's ops, in order of their first op; those of the same name follow each other."""
+        groups: dict[str, dict[tuple[str, str], list[Op]]] = {}
         for op in self.plan.ops(phase):
             decision = self.plan.decisions.ops[op.name]
-            groups.setdefault((folded(op.name), decision.tier(phase), decision.home), []).append(op)
-            every[folded(op.name)] = every.get(folded(op.name), 0) + 1
+            ways = groups.setdefault(folded(op.name), {})
+            ways.setdefault((decision.tier(phase), decision.home), []).append(op)
         return tuple(
-            OpClass(class_name([op.name for op in ops], every[pattern]), tuple(ops), tier, home)
-            for (pattern, tier, home), ops in groups.items()
+            OpClass(class_name([op.name for op in ops], sum(map(len, ways.values()))), tuple(ops), tier, home)
+            for ways in groups.values()
+            for (tier, home), ops in ways.items()
         )
 
-    def attention_class(self, phase: str, name: str) -> str:
-        """Returns the name of the class that an attention belongs to."""
-        return next((c.name for c in self.classes(phase) if any(op.name == name for op in c.ops)), name)
+    def context(self, phase: str) -> int:
+        """Returns the tokens attended over in the middle decode step, or the tokens of a prompt."""
+        return self.plan.workload.prompt_len if phase == "prefill" else self.contexts[1]
 
     def bound_on(self, device: str, phase: str) -> str:
         """Returns what most of a device's time goes into: ``compute``, ``memory``, ``flash`` or ``overhead``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from partitioner.jaxpr import num_bytes, shape_of
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.report.numerals import duration, significant, size
+from partitioner.plan.report.numerals import counted, duration, significant, size
 from partitioner.plan.report.table import pairs, title
 
 
@@ -18,12 +18,14 @@ def header(figures: Figures) -> list[str]:
     rows = [
         (
             "model",
-            f"{plan.model_name}: {significant(elements / 1e6)} million parameters, {size(total_bytes)}",
+            f"{plan.model_name}, {_number(elements)} parameters, {size(total_bytes)} of weights",
         ),
-        ("hardware", f"{plan.hw.name}: {plan.hw.description}" if plan.hw.description else plan.hw.name),
+        ("hardware", f"{plan.hw.name}, {plan.hw.description}" if plan.hw.description else plan.hw.name),
+        *(("", note) for note in plan.hw.notes),
         (
             "workload",
-            f"batch of {load.batch_size}, prompts of {load.prompt_len} tokens, {load.decode_len} new tokens each",
+            f"batch of {load.batch_size}, prompts of {counted(load.prompt_len, 'token')}, "
+            f"{counted(load.decode_len, 'new token')} each",
         ),
         ("policy", f"{plan.policy}: {POLICIES[plan.policy].summary}"),
         ("prefill", _prefill(figures)),
@@ -36,22 +38,36 @@ def header(figures: Figures) -> list[str]:
 def _prefill(figures: Figures) -> str:
     if figures.plan.prefill is None:
         return "none: this model takes its prompt token by token, in decode steps"
-    rows = figures.plan.prefill.rows
-    return f"{duration(figures.plan.prefill_seconds)}, in {figures.slices} slices of {rows} rows"
+    rows, seconds = figures.plan.prefill.rows, duration(figures.plan.prefill_seconds)
+    if figures.slices == 1:
+        return f"{seconds}, the whole batch at once"
+    return f"{seconds}, in {figures.slices} slices of {counted(rows, 'row')}"
 
 
 def _decode(figures: Figures) -> str:
-    first, middle, last = figures.contexts
     if not figures.plan.total_decode_seconds:
         return "none: the prefill gives the only new token"
-    moments = (("first", first), ("middle", middle), ("last", last))
-    times = [f"{duration(figures.plan.decode_seconds(c))} at {c} tokens ({name})" for name, c in moments]
-    return ", ".join(times)
+    seconds = {c: duration(figures.plan.decode_seconds(c)) for c in figures.contexts}
+    first, middle, last = figures.contexts
+    if len(set(seconds.values())) == 1:
+        return f"{seconds[first]}, whether over {counted(first, 'token')} (the first) or {last} (the last)"
+    return (
+        f"{seconds[first]} over {counted(first, 'token')} (the first), {seconds[middle]} over {middle} (the middle one), "
+        f"{seconds[last]} over {last} (the last)"
+    )
 
 
 def _generation(figures: Figures) -> str:
     plan = figures.plan
     return f"{duration(plan.total_seconds)}, {significant(plan.tokens_per_second)} tokens/s, prefill included"
+
+
+def _number(count: int) -> str:
+    """Returns a large count in words: ``12.9 billion``."""
+    for scale, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if count >= 0.9995 * scale:
+            return f"{significant(count / scale)} {word}"
+    return str(count)
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -2,155 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from cost_models import flash_read_cost, flash_write_cost, route
+from cost_models import Hop, route
+from partitioner.ir.op import Op
+from partitioner.jaxpr import Var
+from partitioner.plan.names import class_name, device_span, folded, tier_of
+from partitioner.plan.predict import schedule
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.names import device_span, folded
-from partitioner.plan.report.numerals import size_unit, time_unit
+from partitioner.plan.report.numerals import counted, size_unit, time_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
 from partitioner.plan.steps import Move
 
-_UNDER_COMPUTE = {
+_OVERLAPS = {
     "stream_weights": "ahead",
     "stream_cache": "ahead",
     "append_cache": "behind",
     "store_cache": "behind",
 }
+_CACHES = {"stream_cache": "KV cache", "append_cache": "new k, v", "store_cache": "KV cache"}
 
 
 @dataclass(frozen=True)
-class _MoveClass:
-    """Sums up moves that are alike."""
+class _Route:
+    """Says which moves make up one row.
+
+    Attributes:
+        what: What is carried: ``KV cache``, ``q, k, v``, ``weights``, ``output``.
+        pattern: The op it belongs to, its numbers folded.
+        src: Devices of origin.
+        dst: Devices of arrival.
+        path: For people.
+        overlap: Whether compute goes on meanwhile.
+    """
 
     what: str
+    pattern: str
     src: str
     dst: str
     path: str
-    overlaps: str
-    count: int
-    num_bytes: float
-    seconds: float
+    overlap: str
 
 
 def moves(figures: Figures) -> list[str]:
     """Returns one table per phase."""
-    lines: list[str] = []
-    for phase in figures.phases:
-        lines += [*_phase(figures, phase), ""]
+    lines = [line for phase in figures.phases for line in (*_phase(figures, phase), "")]
+    steps = [s for phase in figures.phases for s in figures.plan.phase(phase).steps]
+    if not any(isinstance(s, Move) and s.path != "local" for s in steps):
+        return lines[:-1]
     note = (
-        '"busy" is the time of the slowest link of the way (or of the flash at its end, if that is slower) with the latency of the way. '
-        'Moves that are "ahead" or "behind" run under compute where the links are free; others hold up what waits for them.'
+        '"busy" is the time of the slowest link on the way, or of the flash at its end if that is slower, plus the latency. '
+        '"p2p" goes from device to device, "via host" through host memory, "direct" to or from it. Moves with overlap "ahead" '
+        'or "behind" run under compute where the links are free; the next op waits for the others.'
     )
     return [*lines, *paragraph(note)]
 
 
 def _phase(figures: Figures, phase: str) -> list[str]:
-    context = figures.contexts[1]
-    heading = f"Moves of a decode step over {context} tokens" if phase == "decode" else "Moves of the prefill"
+    heading = "Moves of the prefill"
+    if phase == "decode":
+        heading = f"Moves of a decode step over {counted(figures.contexts[1], 'token')}"
     steps = [s for s in figures.plan.phase(phase).steps if isinstance(s, Move)]
     local = sum(s.path == "local" for s in steps)
-    classes = _classes(figures, phase, [s for s in steps if s.path != "local"])
-    lines = title(heading)
-    if classes:
-        scale, unit = size_unit(c.num_bytes for c in classes), time_unit(c.seconds for c in classes)
-        per = "prefill" if phase == "prefill" else "step"
-        columns = (
-            Column("what", "left"),
-            Column("from", "left"),
-            Column("to", "left"),
-            Column("path", "left"),
-            Column("overlap", "left"),
-            Column(f"count\n/{per}"),
-            Column(f"moved\n{scale.name}/{per}"),
-            Column(f"busy\n{unit.name}/{per}"),
-        )
-        rows = [
-            [
-                c.what,
-                c.src,
-                c.dst,
-                c.path,
-                c.overlaps,
-                str(c.count),
-                scale.of(c.num_bytes),
-                unit.of(c.seconds),
-            ]
-            for c in classes
-        ]
-        lines += table(columns, rows)
-    elif not local:
-        lines += ["  None: everything is where it is used."]
+    moving = [s for s in steps if s.path != "local"]
+    lines = [*title(heading), *_table(figures, phase, moving)]
     if local:
-        lines += paragraph(
-            f"{local * figures.times(phase)} caches are made where they live; nothing moves for them."
-        )
+        made = "is made where it lives" if local == 1 else "are made where they live"
+        lines += paragraph(f"{counted(local, 'KV cache')} {made}; nothing moves for that.")
+    elif not moving:
+        lines += ["  None: everything is where it is used."]
     return lines
 
 
-def _classes(figures: Figures, phase: str, steps: Sequence[Move]) -> list[_MoveClass]:
-    """Groups moves by what they carry and between which devices."""
-    transfers: dict[tuple[object, ...], list[Move]] = {}
-    for s in steps:
-        whose = s.attention or s.id
-        transfers.setdefault((s.kind, whose, s.values, s.names, s.src[:3], s.dst[:3]), []).append(s)
-    groups: dict[tuple[str, str, str, str, str], list[list[Move]]] = {}
-    for members in transfers.values():
-        first = members[0]
-        src, dst = device_span(m.src for m in members), device_span(m.dst for m in members)
-        overlaps = _UNDER_COMPUTE.get(first.kind, "no")
-        groups.setdefault((_what(figures, phase, first), src, dst, first.path, overlaps), []).append(members)
-    times = figures.times(phase)
-    context = figures.contexts[1]
+def _table(figures: Figures, phase: str, steps: Sequence[Move]) -> list[str]:
+    if not steps:
+        return []
+    groups = _groups(figures, phase, steps)
+    context, times = figures.context(phase), figures.times(phase)
     costs = figures.plan.step_costs(phase)
-    return [
-        _MoveClass(
-            *key,
-            count=sum(map(len, found)) * times,
-            num_bytes=sum(costs.move_bytes(m, context) for members in found for m in members) * times,
-            seconds=sum(_seconds(figures, phase, members) for members in found) * times,
-        )
-        for key, found in groups.items()
+    num_bytes = {
+        r: times * sum(costs.move_bytes(m, context) for ms in found for m in ms)
+        for r, found in groups.items()
+    }
+    seconds = {r: times * sum(_seconds(figures, phase, ms) for ms in found) for r, found in groups.items()}
+    scale, unit = size_unit(num_bytes.values()), time_unit(seconds.values())
+    per = "prefill" if phase == "prefill" else "step"
+    columns = (
+        Column("what", "left"),
+        Column("from", "left"),
+        Column("to", "left"),
+        Column("path", "left"),
+        Column("overlap", "left"),
+        Column(f"count\n/{per}"),
+        Column(f"moved\n{scale.name}/{per}"),
+        Column(f"busy\n{unit.name}/{per}"),
+    )
+    rows = [
+        [
+            f"{r.what} of {_owner(figures, phase, r.pattern, [m for ms in found for m in ms])}",
+            r.src,
+            r.dst,
+            r.path,
+            r.overlap,
+            str(times * sum(map(len, found))),
+            scale.of(num_bytes[r]),
+            unit.of(seconds[r]),
+        ]
+        for r, found in groups.items()
     ]
+    return table(columns, rows)
+
+
+def _groups(figures: Figures, phase: str, steps: Sequence[Move]) -> dict[_Route, list[list[Move]]]:
+    """Groups moves by what they carry and between which devices; moves that start together, to or from drives, are one list."""
+    together: dict[tuple[object, ...], list[Move]] = {}
+    for s in steps:
+        key = (s.kind, s.attention or s.id, s.values, s.names, tier_of(s.src), tier_of(s.dst))
+        together.setdefault(key, []).append(s)
+    groups: dict[_Route, list[list[Move]]] = {}
+    for members in together.values():
+        first = members[0]
+        what, ops = _carried(figures, phase, first)
+        src, dst = device_span(m.src for m in members), device_span(m.dst for m in members)
+        overlap = _OVERLAPS.get(first.kind, "no")
+        found = _Route(what, folded(ops[0]), src, dst, _path(first), overlap)
+        groups.setdefault(found, []).append(members)
+    return groups
+
+
+def _path(move: Move) -> str:
+    if "host" in (move.src, move.dst):
+        return "direct"
+    return "p2p" if move.path == "p2p" else "via host"
 
 
 def _seconds(figures: Figures, phase: str, members: Sequence[Move]) -> float:
     """Returns the time in which moves that start together end, on links and drives that are otherwise idle."""
-    hw, costs, context = figures.plan.hw, figures.plan.step_costs(phase), figures.contexts[1]
-    loads: dict[object, float] = {}
-    latency_s = 0.0
-    for m in members:
-        num_bytes = costs.move_bytes(m, context)
-        hops = route(hw, m.src, m.dst, m.path) if m.path != "local" else ()
-        for hop in hops:
-            loads[hop] = loads.get(hop, 0.0) + num_bytes / hw.link(hop[0]).bytes_per_s
-        latency_s = max(latency_s, sum(hw.link(name).latency_s for name, _ in hops))
-        if m.kind == "stream_cache" and m.src.startswith("csd"):
-            loads[m.src] = loads.get(m.src, 0.0) + flash_read_cost(hw.drive(m.src), num_bytes).seconds
-        elif m.kind == "store_cache" and m.dst.startswith("csd"):
-            loads[m.dst] = loads.get(m.dst, 0.0) + flash_write_cost(hw.drive(m.dst), num_bytes).seconds
-    return max(loads.values(), default=0.0) + latency_s
+    hw, costs = figures.plan.hw, figures.plan.step_costs(phase)
+    at_once = [replace(m, after=()) for m in members]
+    busy = schedule(costs, at_once, figures.context(phase)).busy_s()
+    latencies = [sum(hw.link(link).latency_s for link, _ in _hops(figures, m)) for m in members]
+    return max(busy.values(), default=0.0) + max(latencies)
 
 
-def _what(figures: Figures, phase: str, move: Move) -> str:
-    """Returns what a move carries, for people."""
-    if move.attention is None:
-        if move.kind == "stream_weights":
-            return f"weights of {_listed(n.rpartition('.')[0] for n in move.names)}"
-        graph = figures.plan.phase(phase).graph
-        return f"output of {_listed(graph.ops[graph.producer[v]].name for v in move.values)}"
-    name = figures.attention_class(phase, move.attention)
-    if move.kind != "hand_over":
-        kinds = {"stream_cache": "KV cache", "append_cache": "new k, v", "store_cache": "KV cache"}
-        return f"{kinds[move.kind]} of {name}"
-    attention = figures.plan.phase(phase).op[move.attention].attention
-    if attention is None or attention.output in move.values:
-        return f"output of {name}"
-    operands = (("q", attention.query), ("k", attention.new_key), ("v", attention.new_value))
-    return f"{', '.join(letter for letter, v in operands if v in move.values)} of {name}"
+def _hops(figures: Figures, move: Move) -> tuple[Hop, ...]:
+    return () if move.path == "local" else route(figures.plan.hw, move.src, move.dst, move.path)
 
 
-def _listed(names: object) -> str:
-    unique = list(dict.fromkeys(folded(n) for n in names))  # type: ignore[attr-defined]
-    return unique[0] if len(unique) == 1 else f"{unique[0]} and {len(unique) - 1} more"
+def _owner(figures: Figures, phase: str, pattern: str, members: Iterable[Move]) -> str:
+    """Returns a name for the ops that some moves belong to: ``blocks.0-9.attention``."""
+    found = [name for m in members for name in _carried(figures, phase, m)[1]]
+    names = list(dict.fromkeys(n for n in found if folded(n) == pattern))
+    every = sum(folded(op.name) == pattern for op in figures.plan.ops(phase))
+    return class_name(names, every)
+
+
+def _carried(figures: Figures, phase: str, move: Move) -> tuple[str, list[str]]:
+    """Returns what a move carries, for people, and the ops that it belongs to."""
+    if move.attention is not None and move.kind in _CACHES:
+        return _CACHES[move.kind], [move.attention]
+    graph = figures.plan.phase(phase).graph
+    if move.kind == "stream_weights":
+        users = [op.name for op in graph.ops if set(op.params) & set(move.names)]
+        return "weights", users
+    read_by = [graph.ops[c] for v in move.values for c in graph.consumers.get(v, ())]
+    attends = next((op for op in read_by if _operands(op, move.values)), None)
+    if attends is not None:
+        return ", ".join(_operands(attends, move.values)), [attends.name]
+    makers = list(dict.fromkeys(graph.ops[graph.producer[v]].name for v in move.values))
+    return "output" if len(makers) == 1 else f"output (and {len(makers) - 1} more)", makers
+
+
+def _operands(op: Op, values: Sequence[Var]) -> list[str]:
+    """Returns the letters of the values if all of them are operands of an attention, else nothing."""
+    if op.attention is None:
+        return []
+    operands = {op.attention.query: "q", op.attention.new_key: "k", op.attention.new_value: "v"}
+    return [letter for v, letter in operands.items() if v in values] if set(values) <= set(operands) else []

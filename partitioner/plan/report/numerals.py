@@ -6,9 +6,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-
 _LEAST = 0.0005
-"""Smaller numbers are not shown in a table."""
+"""Smaller numbers are not written out in tables."""
+
+_THREE_DECIMALS = 0.0995
+"""Smaller numbers lose digits in tables, so that columns stay narrow."""
+
+_SMALL = 0.01
+"""A column's unit is a finer one where it would hold smaller numbers."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,11 @@ class Unit:
     scale: float
 
     def of(self, value: float) -> str:
-        """Returns a value, given in SI units, as a number of this unit for a table's cell."""
+        """Returns a value, given in SI units, as a number of this unit for a table's cell, with up to three decimals."""
         scaled = value / self.scale
-        return "<0.001" if 0 < scaled < _LEAST else significant(scaled)
+        if 0 < scaled < _LEAST:
+            return "<0.001"
+        return f"{scaled:.3f}" if 0 < scaled < _THREE_DECIMALS else significant(scaled)
 
 
 _TIMES = (Unit("s", 1.0), Unit("ms", 1e-3), Unit("us", 1e-6), Unit("ns", 1e-9))
@@ -60,7 +67,7 @@ def size(num_bytes: float) -> str:
 def time_unit(seconds: Iterable[float]) -> Unit:
     """Returns the unit for a column of times.
 
-    The largest has one to three digits before its point, or four where the smallest would otherwise not show.
+    The largest has one to three digits before its point, or four where the smallest would otherwise be below 0.01.
     """
     return _column_unit(seconds, _TIMES)
 
@@ -78,6 +85,11 @@ def percent(share: float) -> str:
     return f"{value:.0f}" if abs(value) >= 9.95 or value == 0 else f"{value:.1f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number and a noun, in the plural unless there is one: ``1 row``, ``4 rows``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _with_unit(value: float, units: tuple[Unit, ...], digits: int) -> str:
     if value == 0:
         return f"0 {units[0].name}"
@@ -91,5 +103,5 @@ def _column_unit(values: Iterable[float], units: tuple[Unit, ...]) -> Unit:
         return units[0]
     chosen = next((i for i, u in enumerate(units) if max(sizes) >= 0.9995 * u.scale), len(units) - 1)
     finer = units[min(chosen + 1, len(units) - 1)]
-    hidden = min(sizes) < _LEAST * units[chosen].scale
-    return finer if hidden and max(sizes) <= 9999 * finer.scale else units[chosen]
+    small = min(sizes) < _SMALL * units[chosen].scale
+    return finer if small and max(sizes) <= 9999 * finer.scale else units[chosen]

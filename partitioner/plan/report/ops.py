@@ -3,59 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cost_models import Cost, sequential
 from partitioner.plan.alternatives import Alternative, PlacedOps
-from partitioner.plan.report.figures import Figures, OpClass
 from partitioner.plan.names import tier_span
-from partitioner.plan.report.numerals import time_unit
+from partitioner.plan.report.figures import Figures, OpClass
+from partitioner.plan.report.numerals import Unit, counted, time_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
 from partitioner.plan.steps import Run
 
-_Row = tuple[OpClass, Cost, float, Alternative | None, str]
+
+@dataclass(frozen=True)
+class _Row:
+    """Holds what a table says about one class of ops.
+
+    Attributes:
+        ops: The class.
+        alone: Time of its ops, moves left aside.
+        in_all: Time of its ops with what moves for them.
+        elsewhere: The same on the next best tier; None where there is none.
+        note: What comes with that, or why there is none.
+    """
+
+    ops: OpClass
+    alone: Cost
+    in_all: Cost
+    elsewhere: Alternative | None
+    note: str
+
+    @property
+    def costs(self) -> tuple[Cost, ...]:
+        """Returns the costs shown."""
+        other = self.elsewhere.cost if self.elsewhere else None
+        return (self.alone, self.in_all, other) if other else (self.alone, self.in_all)
 
 
 def ops(figures: Figures) -> list[str]:
     """Returns one table per phase, and the notes that its rows refer to."""
-    lines: list[str] = []
-    for phase in figures.phases:
-        lines += [*_phase(figures, phase), ""]
+    lines = [line for phase in figures.phases for line in (*_phase(figures, phase), "")]
     note = (
-        '"alone" is the op\'s own time. "in all" adds the weights or caches it streams and the values that cross to it and from it, '
-        'as if nothing overlapped; a value that crosses between two ops is counted for both. "elsewhere" is the same on the next best '
-        "device, everything else staying where it is."
+        '"alone" is the ops\' own time, and "bound" what limits it. "in all" adds the weights or caches that they stream and '
+        "the values that cross to them and from them, as if nothing overlapped; a value that crosses between two ops is "
+        'counted for both. "elsewhere" is the same on the next best device, everything else staying where it is.'
     )
     return [*lines, *paragraph(note)]
 
 
 def _phase(figures: Figures, phase: str) -> list[str]:
-    plan = figures.plan
-    placed, times = figures.placed[phase], figures.times(phase)
+    rows = [_row(c, figures.placed[phase], figures.times(phase)) for c in figures.classes(phase)]
+    launches, launches_s = _launches(figures, phase)
+    unit = time_unit([*(cost.seconds for row in rows for cost in row.costs), launches_s])
     notes: dict[str, str] = {}
-    rows = [_row(c, placed, times, notes) for c in figures.classes(phase)]
-    launches, launched_s = _launches(figures, phase)
-    seconds = [
-        s for r in rows for s in (r[1].seconds, r[2], r[3].cost.seconds if r[3] and r[3].cost else 0.0)
-    ]
-    unit = time_unit([*seconds, launched_s])
-    cells = [
-        [
-            group.name,
-            str(len(group.ops)),
-            tier_span(plan.hw, group.tier),
-            unit.of(alone.seconds),
-            alone.bound,
-            unit.of(in_all),
-            tier_span(plan.hw, other.tier) if other else "-",
-            unit.of(other.cost.seconds) if other and other.cost else "-",
-            note,
-        ]
-        for group, alone, in_all, other, note in rows
-    ]
+    cells = [_cells(figures, row, unit, notes) for row in rows]
     if launches:
-        cells.append(
-            [f"(launches of {launches} segments)", "", "", unit.of(launched_s), "overhead", "", "", "", ""]
-        )
+        cells.append(["(launches)", str(launches), "", unit.of(launches_s), "overhead", *["", "", "", ""]])
     per = "prefill" if phase == "prefill" else "step"
     columns = (
         Column("op", "left"),
@@ -69,51 +71,58 @@ def _phase(figures: Figures, phase: str) -> list[str]:
         Column("note", "left"),
     )
     lines = [*title(_heading(figures, phase)), *table(columns, cells)]
-    for text, letter in notes.items():
-        lines += paragraph(text, f"  {letter}  ")
-    return lines
+    return lines + [line for text, letter in notes.items() for line in paragraph(text, f"  {letter}  ")]
 
 
 def _heading(figures: Figures, phase: str) -> str:
     if phase == "decode":
-        return f"Ops of a decode step over {figures.contexts[1]} tokens"
-    return f"Ops of the prefill ({figures.slices} x {figures.plan.phase(phase).rows} rows)"
+        return f"Ops of a decode step over {counted(figures.contexts[1], 'token')}"
+    rows = counted(figures.plan.phase(phase).rows, "row")
+    return f"Ops of the prefill, {figures.slices} x {rows}" if figures.slices > 1 else "Ops of the prefill"
 
 
-def _row(group: OpClass, placed: PlacedOps, times: int, notes: dict[str, str]) -> _Row:
+def _cells(figures: Figures, row: _Row, unit: Unit, notes: dict[str, str]) -> list[str]:
+    """Returns a row's cells; its note goes to the notes, and a letter for it into the row."""
+    hw, other = figures.plan.hw, row.elsewhere
+    letter = notes.setdefault(row.note, chr(ord("a") + len(notes))) if row.note else ""
+    return [
+        row.ops.name,
+        str(len(row.ops.ops)),
+        tier_span(hw, row.ops.tier),
+        unit.of(row.alone.seconds),
+        row.alone.bound,
+        unit.of(row.in_all.seconds),
+        tier_span(hw, other.tier) if other else "-",
+        unit.of(other.cost.seconds) if other and other.cost else "-",
+        letter,
+    ]
+
+
+def _row(group: OpClass, placed: PlacedOps, times: int) -> _Row:
+    """Returns the sums over a class; it could only go elsewhere as a whole."""
     alone = sequential(placed.alone(op) for op in group.ops) * times
-    in_all = sum(placed.here(op).seconds for op in group.ops) * times
-    found = [placed.elsewhere(op, len(group.ops)) for op in group.ops]
-    possible = [tier for tier in _tiers(found) if all(_on(a, tier).cost for a in found)]
-    if not possible:
-        reason = "; ".join(f"{a.tier}: {a.reason}" for a in found[0])
-        return group, alone, in_all, None, notes.setdefault(reason, _letter(notes))
-    sums = [_summed([_on(a, tier) for a in found], times) for tier in possible]
-    best = min(sums, key=lambda a: a.cost.seconds if a.cost else 0.0)
-    return group, alone, in_all, best, notes.setdefault(best.reason, _letter(notes)) if best.reason else ""
+    in_all = sequential(placed.here(op) for op in group.ops) * times
+    options = [placed.elsewhere(op, len(group.ops)) for op in group.ops]
+    by_tier = [[a for found in options for a in found if a.tier == tier.tier] for tier in options[0]]
+    sums = sorted((_summed(alike, times) for alike in by_tier), key=lambda a: a.rank)
+    if sums[0].cost:
+        return _Row(group, alone, in_all, sums[0], sums[0].reason)
+    reasons = "; ".join(f"{tier_span(placed.plan.hw, a.tier)}: {a.reason}" for a in sums)
+    return _Row(group, alone, in_all, None, reasons)
 
 
-def _tiers(found: Sequence[Sequence[Alternative]]) -> list[str]:
-    return [a.tier for a in found[0]]
-
-
-def _on(options: Sequence[Alternative], tier: str) -> Alternative:
-    return next(a for a in options if a.tier == tier)
-
-
-def _summed(options: Sequence[Alternative], times: int) -> Alternative:
-    total = sequential(a.cost for a in options if a.cost) * times
-    return Alternative(options[0].tier, total, options[0].reason)
-
-
-def _letter(notes: dict[str, str]) -> str:
-    return chr(ord("a") + len(notes))
+def _summed(alike: Sequence[Alternative], times: int) -> Alternative:
+    """Returns what a whole class would cost on a tier, or why one of its ops cannot run there."""
+    hardest = max(alike, key=lambda a: (a.cost is None, not a.fits))
+    if hardest.cost is None:
+        return hardest
+    total = sequential(a.cost for a in alike if a.cost) * times
+    return Alternative(hardest.tier, total, hardest.reason, hardest.fits)
 
 
 def _launches(figures: Figures, phase: str) -> tuple[int, float]:
-    """Returns how many segments processors launch, and the seconds that takes."""
-    found = figures.plan.phase(phase)
-    tiers = ["gpu" if s.device.startswith("gpu") else s.device for s in found.steps if isinstance(s, Run)]
+    """Returns how many segments processors launch in one run of a phase, and the seconds of all its runs."""
+    costing, steps = figures.plan.costing, figures.plan.phase(phase).steps
+    tiers = ["gpu" if s.device.startswith("gpu") else s.device for s in steps if isinstance(s, Run)]
     processors = [t for t in tiers if not t.startswith("csd")]
-    times = figures.times(phase)
-    return len(processors) * times, sum(figures.plan.costing.launch_s(t) for t in processors) * times
+    return len(processors), sum(costing.launch_s(t) for t in processors) * figures.times(phase)

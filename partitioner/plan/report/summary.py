@@ -3,54 +3,62 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+from partitioner.plan.names import device_span, tier_of, tier_span
 from partitioner.plan.plan import Plan
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.names import device_span, tier_of, tier_span
 from partitioner.plan.report.numerals import percent, significant, size
 from partitioner.plan.report.table import paragraph
 
 _WORK = {
-    "compute": "arithmetic on {}",
-    "memory": "memory traffic of {}",
-    "flash": "flash reads in {}",
-    "overhead": "launches on {}",
-    "link": "{}",
+    "compute": "with arithmetic",
+    "memory": "with memory traffic",
+    "flash": "with flash",
+    "overhead": "with launches",
 }
 
 
 def summary(figures: Figures) -> list[str]:
     """Returns two sentences, each on its own line."""
     plan = figures.plan
-    where = f"{plan.model_name} on {plan.hw.name}: {_placement(plan)}."
-    speed = f"Predicted: {significant(plan.tokens_per_second)} tokens/s, limited by {_limit(figures)}."
+    where = f"{plan.model_name} on {plan.hw.name}, policy {plan.policy}: {_placement(plan)}."
+    speed = f"Predicted: {significant(plan.tokens_per_second)} tokens/s. {_limit(figures)}."
     return [*paragraph(where, ""), *paragraph(speed, "")]
 
 
 def _placement(plan: Plan) -> str:
-    parts = [_weights(plan)]
     attention = [op.name for op in plan.ops("decode") if op.attention]
     others = [op.name for op in plan.ops("decode") if not op.attention]
-    for (tier, home), count in _ways(plan, attention).most_common():
-        number = "" if count == len(attention) else f" of {count} of {len(attention)} layers"
-        ways = tier_span(plan.hw, tier)
-        if tier == home:
-            parts.append(f"attention{number} and its KV cache on {ways}")
-        else:
-            parts.append(f"attention{number} on {ways}, its KV cache on {tier_span(plan.hw, home)}")
-    tiers = Counter(plan.decisions.ops[name].tier("decode") for name in others)
-    used = {tier for way in _ways(plan, attention) for tier in way} | set(tiers)
-    if len(used) == 1 and set(plan.homes.values()) <= {plan.costing.device(*used)}:
+    ways = Counter((plan.decisions.ops[n].tier("decode"), plan.decisions.ops[n].home) for n in attention)
+    tiers = Counter(plan.decisions.ops[n].tier("decode") for n in others)
+    used = {tier for way in ways for tier in way} | set(tiers)
+    if len(used) == 1 and {tier_of(d) for d in plan.homes.values()} <= used:
         return f"everything on {tier_span(plan.hw, *used)}"
-    spread = [
-        f"{count} of {len(others)} other ops on {tier_span(plan.hw, t)}" for t, count in tiers.most_common()
-    ]
-    parts.append(f"all other ops on {tier_span(plan.hw, *tiers)}" if len(tiers) == 1 else " and ".join(spread))
-    return "decode " + "; ".join(p for p in (*parts[1:], parts[0]) if p)
+    parts = [_attention(plan, ways)] if ways else []
+    spread = [(count, f"on {tier_span(plan.hw, tier)}") for tier, count in tiers.most_common()]
+    parts.append(_counted("all other ops" if ways else "all ops", "other ops" if ways else "ops", spread))
+    parts.append(_weights(plan))
+    return "; ".join(parts)
 
 
-def _ways(plan: Plan, attention: list[str]) -> Counter[tuple[str, str]]:
-    return Counter((plan.decisions.ops[n].tier("decode"), plan.decisions.ops[n].home) for n in attention)
+def _attention(plan: Plan, ways: Counter[tuple[str, str]]) -> str:
+    spread: list[tuple[int, str]] = []
+    together = all(tier == home for tier, home in ways)
+    for (tier, home), count in ways.most_common():
+        where = f"on {tier_span(plan.hw, tier)}"
+        spread.append((count, where if together else f"{where} with KV cache on {tier_span(plan.hw, home)}"))
+    what = "decode attention and its KV cache" if together else "decode attention"
+    return _counted(what, what, spread)
+
+
+def _counted(whole: str, part: str, spread: Sequence[tuple[int, str]]) -> str:
+    """Returns one sentence about where ops are: ``all ops on gpu0``, or ``ops: 30 of 32 on gpu0, 2 on host``."""
+    if len(spread) == 1:
+        return f"{whole} {spread[0][1]}"
+    total = sum(count for count, _ in spread)
+    first, *rest = spread
+    return f"{part}: {first[0]} of {total} {first[1]}, {', '.join(f'{n} {where}' for n, where in rest)}"
 
 
 def _weights(plan: Plan) -> str:
@@ -61,7 +69,7 @@ def _weights(plan: Plan) -> str:
     if len(tiers) == 1:
         return f"weights on {device_span(held)}"
     sizes = [f"{size(sum(held[d] for d in found))} on {device_span(found)}" for found in tiers.values()]
-    return "weights " + " and ".join(sizes)
+    return f"weights: {', '.join(sizes)}"
 
 
 def _limit(figures: Figures) -> str:
@@ -71,10 +79,14 @@ def _limit(figures: Figures) -> str:
     timeline = figures.timeline(phase)
     busy = timeline.busy_s()
     longest = max(busy, key=lambda r: busy[r])
-    alike = [r for r in busy if tier_of(r.partition(".")[0]) == tier_of(longest.partition(".")[0])]
-    alike = [r for r in alike if r.partition(".")[2] == longest.partition(".")[2]]
-    bound = "link" if "." in longest else figures.bound_on(longest, phase)
-    name = device_span(alike)
-    work = _WORK[bound].format(f"the link {name}" if bound == "link" else name)
+    device, _, direction = longest.partition(".")
+    alike = [r for r in busy if tier_of(r.partition(".")[0]) == tier_of(device)]
+    alike = [r for r in alike if r.partition(".")[2] == direction]
     whole = "the prefill" if phase == "prefill" else "a decode step"
-    return f"{work}: {percent(busy[longest] / timeline.end_s)} % of {whole}"
+    if direction:
+        name, verb, work = f"link {device_span(alike)}", "is", ""
+    else:
+        name, verb = device_span(alike), "is" if len(alike) == 1 else "are"
+        work = f", mostly {_WORK[figures.bound_on(longest, phase)]}"
+    share = percent(busy[longest] / timeline.end_s)
+    return f"Busiest: {name}, which {verb} in use for {share} % of {whole}{work}"

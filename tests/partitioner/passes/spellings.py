@@ -2,15 +2,17 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
 from partitioner.frontend import StepFunction, from_step
 
-BATCH, HEADS, KV_HEADS, HEAD_SIZE, VOCAB = 2, 6, 2, 8, 32
+HEADS, KV_HEADS, HEAD_SIZE, VOCAB = 6, 2, 8, 32
 GROUP = HEADS // KV_HEADS
 HIDDEN = HEADS * HEAD_SIZE
 SCALE = HEAD_SIZE**-0.5
@@ -19,49 +21,74 @@ Cache = dict[str, Any]
 Attend = Callable[..., tuple[Any, Cache]]
 
 
-def decoder(
-    attend: Attend,
-    *,
-    kv_heads: int = HEADS,
-    heads_first: bool = False,
-    cursor: bool = False,
-    dtype: str = "float32",
-    names: tuple[str, ...] = ("k", "v"),
-) -> StepFunction:
-    """Returns a one-layer decoder around ``attend(query, key, value, cache, positions, mask, params) -> (out, cache)``.
+@dataclass(frozen=True)
+class Spelling:
+    """A decoder around one way to write attention.
 
-    Args:
-        attend: The attention under test; query float[batch, 1, heads, d], key and value float[batch, 1, kv_heads, d].
+    Attributes:
+        attend: ``attend(query, key, value, cache, positions, mask, params) -> (out, cache)`` with query
+            float[batch, chunk, heads, d], key and value float[batch, chunk, kv_heads, d].
         kv_heads: KV heads.
         heads_first: Whether the cache is [batch, kv_heads, slots, d] rather than [batch, slots, kv_heads, d].
         cursor: Whether the cache counts its own position in a scalar ``i``.
-        dtype: Dtype of the cache.
+        dtype: Dtype of the caches.
         names: Names of the caches.
+        transposed_keys: Whether the K cache is [batch, kv_heads, d, slots].
+        most_slots: Slots a cache has at most.
+        one_token: Whether a step takes one token only.
+        scale: Factor on q.K^T that is to be found.
+        reason: Why it is not to be raised; a regular expression.
     """
-    kv_size = kv_heads * HEAD_SIZE
-    shapes = {"embed": (VOCAB, HIDDEN), "q": (HIDDEN, HIDDEN), "k": (HIDDEN, kv_size), "v": (HIDDEN, kv_size)}
-    shapes |= {"o": (HIDDEN, HIDDEN), "head": (HIDDEN, VOCAB), "slopes": (HEADS,)}
 
-    def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+    attend: Attend
+    kv_heads: int = HEADS
+    heads_first: bool = False
+    cursor: bool = False
+    dtype: str = "float32"
+    names: tuple[str, ...] = ("k", "v")
+    transposed_keys: bool = False
+    most_slots: int | None = None
+    one_token: bool = False
+    scale: float = SCALE
+    reason: str = ""
+
+    def decoder(self) -> StepFunction:
+        """Returns the decoder, without values for its parameters."""
+        kv_size = self.kv_heads * HEAD_SIZE
+        shapes = {
+            "embed": (VOCAB, HIDDEN),
+            "q": (HIDDEN, HIDDEN),
+            "k": (HIDDEN, kv_size),
+            "v": (HIDDEN, kv_size),
+        }
+        shapes |= {"o": (HIDDEN, HIDDEN), "head": (HIDDEN, VOCAB), "slopes": (HEADS,)}
+        params = {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in shapes.items()}
+        return from_step(
+            self._step,
+            params=params,
+            init_cache=self._init_cache,
+            max_chunk=1 if self.one_token else None,
+            name=self.attend.__name__,
+        )
+
+    def _step(self, params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
         x = params["embed"][tokens]
-        rows, chunk = tokens.shape
-        query = (x @ params["q"]).reshape(rows, chunk, HEADS, HEAD_SIZE)
-        key = (x @ params["k"]).reshape(rows, chunk, kv_heads, HEAD_SIZE)
-        value = (x @ params["v"]).reshape(rows, chunk, kv_heads, HEAD_SIZE)
-        out, cache = attend(query, key, value, cache, positions, mask, params)
-        return (x + out.reshape(rows, chunk, HIDDEN) @ params["o"]) @ params["head"], cache
+        query = (x @ params["q"]).reshape(*tokens.shape, HEADS, HEAD_SIZE)
+        key, value = ((x @ params[n]).reshape(*tokens.shape, self.kv_heads, HEAD_SIZE) for n in ("k", "v"))
+        out, cache = self.attend(query, key, value, cache, positions, mask, {**params, "tokens": tokens})
+        return (x + out.reshape(x.shape) @ params["o"]) @ params["head"], cache
 
-    def init_cache(rows: int, slots: int) -> Cache:
-        shape = (rows, kv_heads, slots, HEAD_SIZE) if heads_first else (rows, slots, kv_heads, HEAD_SIZE)
-        cache: Cache = {name: jnp.zeros(shape, dtype) for name in names}
-        return cache | ({"i": jnp.zeros((), jnp.int32)} if cursor else {})
-
-    params = {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in shapes.items()}
-    return from_step(step, params=params, init_cache=init_cache, max_chunk=1, name=attend.__name__)
+    def _init_cache(self, rows: int, slots: int) -> Cache:
+        slots = min(slots, self.most_slots or slots)
+        shape = (self.kv_heads, slots) if self.heads_first else (slots, self.kv_heads)
+        cache: Cache = {name: jnp.zeros((rows, *shape, HEAD_SIZE), self.dtype) for name in self.names}
+        if self.transposed_keys:
+            cache["k"] = jnp.zeros((rows, self.kv_heads, HEAD_SIZE, slots), self.dtype)
+        return cache | ({"i": jnp.zeros((), jnp.int32)} if self.cursor else {})
 
 
 def append_rows(cache: Any, new: Any, positions: Any, axis: int = 1) -> Any:
-    """Writes [batch, 1, heads, d] at each row's own position with a vmapped dynamic_update_slice."""
+    """Writes [batch, chunk, heads, d] from each row's own position on with a vmapped dynamic_update_slice."""
     starts = [(positions[:, 0] if a == axis else jnp.zeros_like(positions[:, 0])) for a in (1, 2, 3)]
     rows = new if axis == 1 else new.swapaxes(1, 2)
     return jax.vmap(lambda row, update, *at: lax.dynamic_update_slice(row, update, at))(
@@ -69,13 +96,13 @@ def append_rows(cache: Any, new: Any, positions: Any, axis: int = 1) -> Any:
     )
 
 
-def visible(cache_len: int, positions: Any) -> Any:
-    """Returns bool[batch, 1, 1, slots]."""
-    return (jnp.arange(cache_len) <= positions)[:, None, None, :]
+def visible(slots: int, positions: Any) -> Any:
+    """Returns bool[batch, 1, chunk, slots]."""
+    return (jnp.arange(slots) <= positions[:, :, None])[:, None]
 
 
 def plain_attend(query: Any, keys: Any, values: Any, mask: Any) -> Any:
-    """Attends [batch, 1, heads, d] to [batch, slots, heads, d]."""
+    """Attends [batch, chunk, heads, d] to [batch, slots, heads, d]."""
     logits = jnp.einsum("bthd,bshd->bhts", query, keys) * SCALE
     return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(jnp.where(mask, logits, -1e30)), values)
 
@@ -104,7 +131,8 @@ def library_function(query, key, value, cache, positions, mask, params):
     """``jax.nn.dot_product_attention`` with the mask it is handed, grouped queries and a float16 cache."""
     cache = updated(key, value, cache, positions)
     keys, values = (cache[n].astype(query.dtype) for n in ("k", "v"))
-    return jax.nn.dot_product_attention(query, keys, values, mask=mask[:, None, None, :], scale=0.2), cache
+    seen = mask[:, None, None, :] & visible(keys.shape[1], positions)
+    return jax.nn.dot_product_attention(query, keys, values, mask=seen, scale=0.2), cache
 
 
 def scalar_cursor(query, key, value, cache, positions, mask, params):
@@ -112,8 +140,9 @@ def scalar_cursor(query, key, value, cache, positions, mask, params):
     here = cache["i"]
     keys = lax.dynamic_update_slice(cache["k"], key, (0, here, 0, 0))
     values = lax.dynamic_update_slice(cache["v"], value, (0, here, 0, 0))
-    valid = (jnp.arange(keys.shape[1]) <= here)[None, None, None, :]
-    return plain_attend(query, keys, values, valid), {"k": keys, "v": values, "i": here + 1}
+    chunk = query.shape[1]
+    valid = visible(keys.shape[1], (here + jnp.arange(chunk))[None])
+    return plain_attend(query, keys, values, valid), {"k": keys, "v": values, "i": here + chunk}
 
 
 def additive_mask(query, key, value, cache, positions, mask, params):
@@ -139,10 +168,20 @@ def grouped_by_reshape(query, key, value, cache, positions, mask, params):
     return out.reshape(query.shape), cache
 
 
+def interleaved_heads(query, key, value, cache, positions, mask, params):
+    """Query head ``g * kv_heads + k`` reads KV head ``k``."""
+    cache = updated(key, value, cache, positions)
+    grouped = query.reshape(*query.shape[:2], GROUP, KV_HEADS, HEAD_SIZE)
+    logits = jnp.einsum("btgkd,bskd->bkgts", grouped, cache["k"]) * SCALE
+    logits = jnp.where(visible(cache["k"].shape[1], positions)[:, None], logits, -1e30)
+    out = jnp.einsum("bkgts,bskd->btgkd", jax.nn.softmax(logits), cache["v"])
+    return out.reshape(query.shape), cache
+
+
 def scatter_update(query, key, value, cache, positions, mask, params):
-    rows = jnp.arange(query.shape[0])
-    keys = cache["k"].at[rows, positions[:, 0]].set(key[:, 0])
-    values = cache["v"].at[rows, positions[:, 0]].set(value[:, 0])
+    rows = jnp.arange(query.shape[0])[:, None]
+    keys = cache["k"].at[rows, positions].set(key)
+    values = cache["v"].at[rows, positions].set(value)
     return plain_attend(query, keys, values, visible(keys.shape[1], positions)), {"k": keys, "v": values}
 
 
@@ -156,6 +195,30 @@ def checkpointed(query, key, value, cache, positions, mask, params):
     """The attention of the first spelling under jit and remat."""
     inner = functools.partial(einsum_slots_first, mask=None, params=None)
     return jax.jit(jax.checkpoint(inner))(query, key, value, cache, positions)
+
+
+def closing_over_arrays(query, key, value, cache, positions, mask, params):
+    """Under jit, with a mask taken from a table of numbers that the function closes over."""
+    keys = append_rows(cache["k"], key, positions)
+    values = append_rows(cache["v"], value, positions)
+
+    @jax.jit
+    def attend(query, keys, values):
+        seen = jnp.asarray(_CAUSAL)[positions, : keys.shape[1]][:, None]
+        return plain_attend(query, keys, values, seen)
+
+    return attend(query, keys, values), {"k": keys, "v": values}
+
+
+_CAUSAL = np.tril(np.ones((64, 64), bool))
+
+
+def fresh_in_prefill(query, key, value, cache, positions, mask, params):
+    """A chunk attends to its own keys and values, and a single token to the cache."""
+    if query.shape[1] == 1:
+        return einsum_slots_first(query, key, value, cache, positions, mask, params)
+    out = jax.nn.dot_product_attention(query, key, value, is_causal=True)
+    return out, updated(key, value, cache, positions)
 
 
 def keys_only(query, key, value, cache, positions, mask, params):
@@ -174,7 +237,7 @@ def without_softmax(query, key, value, cache, positions, mask, params):
 def learned_bias(query, key, value, cache, positions, mask, params):
     """ALiBi with slopes that are parameters."""
     cache = updated(key, value, cache, positions)
-    distance = positions[:, None, None, :] - jnp.arange(cache["k"].shape[1])
+    distance = positions[:, None, :, None] - jnp.arange(cache["k"].shape[1])
     logits = jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE
     logits = logits - params["slopes"][None, :, None, None] * distance
     logits = jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30)
@@ -184,7 +247,7 @@ def learned_bias(query, key, value, cache, positions, mask, params):
 def fixed_bias(query, key, value, cache, positions, mask, params):
     """ALiBi with one slope that is a number."""
     cache = updated(key, value, cache, positions)
-    distance = (positions[:, None, None, :] - jnp.arange(cache["k"].shape[1])).astype(jnp.float32)
+    distance = (positions[:, None, :, None] - jnp.arange(cache["k"].shape[1])).astype(jnp.float32)
     logits = jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE - 0.5 * distance
     logits = jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30)
     return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(logits), cache["v"]), cache
@@ -199,8 +262,8 @@ def written_twice(query, key, value, cache, positions, mask, params):
 def sliding_window(query, key, value, cache, positions, mask, params, window=3):
     """Only the last ``window`` tokens are seen."""
     cache = updated(key, value, cache, positions)
-    slots = jnp.arange(cache["k"].shape[1])
-    seen = ((slots <= positions) & (slots > positions - window))[:, None, None, :]
+    slots, here = jnp.arange(cache["k"].shape[1]), positions[:, :, None]
+    seen = ((slots <= here) & (slots > here - window))[:, None]
     return plain_attend(query, cache["k"], cache["v"], seen), cache
 
 
@@ -209,9 +272,10 @@ def wide_window(query, key, value, cache, positions, mask, params):
     return sliding_window(query, key, value, cache, positions, mask, params, window=40)
 
 
-def soft_capped(query, key, value, cache, positions, mask, params):
+def soft_capped(query, key, value, cache, positions, mask, params, cap=50.0):
+    """A cap so high that logits of usual size hardly feel it."""
     cache = updated(key, value, cache, positions)
-    logits = jnp.tanh(jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE)
+    logits = cap * jnp.tanh(jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE / cap)
     logits = jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30)
     return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(logits), cache["v"]), cache
 
@@ -234,3 +298,206 @@ def inner_value_kept(query, key, value, cache, positions, mask, params):
     weights = jax.nn.softmax(jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30))
     out = jnp.einsum("bhts,bshd->bthd", weights, cache["v"])
     return out * weights.max(-1).swapaxes(1, 2)[..., None], cache
+
+
+def clipped(query, key, value, cache, positions, mask, params):
+    cache = updated(key, value, cache, positions)
+    logits = jnp.maximum(jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE, -60.0)
+    logits = jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30)
+    return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(logits), cache["v"]), cache
+
+
+def bent_logits(query, key, value, cache, positions, mask, params):
+    """Something else than a factor stands between the products."""
+    cache = updated(key, value, cache, positions)
+    logits = jax.nn.relu(jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE)
+    logits = jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30)
+    return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(logits), cache["v"]), cache
+
+
+def softmax_over_heads(query, key, value, cache, positions, mask, params):
+    cache = updated(key, value, cache, positions)
+    logits = jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE
+    logits = jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30)
+    return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(logits, axis=1), cache["v"]), cache
+
+
+def softmax_with_a_sink(query, key, value, cache, positions, mask, params):
+    """Part of the weight goes to nothing."""
+    cache = updated(key, value, cache, positions)
+    logits = jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE
+    weights = jnp.exp(jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30))
+    weights = weights / (1 + weights.sum(-1, keepdims=True))
+    return jnp.einsum("bhts,bshd->bthd", weights, cache["v"]), cache
+
+
+def blind_to_itself(query, key, value, cache, positions, mask, params):
+    """A token sees those before it, and not itself."""
+    cache = updated(key, value, cache, positions)
+    return plain_attend(query, cache["k"], cache["v"], visible(cache["k"].shape[1], positions - 1)), cache
+
+
+def transposed_keys(query, key, value, cache, positions, mask, params):
+    append = jax.vmap(lambda row, new, at: lax.dynamic_update_slice(row, new, (0, 0, at)))
+    keys = append(cache["k"], key.transpose(0, 2, 3, 1), positions[:, 0])
+    values = append_rows(cache["v"], value, positions, axis=2)
+    logits = jnp.einsum("bthd,bhds->bhts", query, keys) * SCALE
+    logits = jnp.where(visible(keys.shape[3], positions), logits, -1e30)
+    return jnp.einsum("bhts,bhsd->bthd", jax.nn.softmax(logits), values), {"k": keys, "v": values}
+
+
+def one_logit_for_all_heads(query, key, value, cache, positions, mask, params):
+    cache = updated(key, value, cache, positions)
+    logits = jnp.einsum("bthd,bshd->bts", query, cache["k"]) * SCALE
+    logits = jnp.where(visible(cache["k"].shape[1], positions)[:, 0], logits, -1e30)
+    return jnp.einsum("bts,bshd->bthd", jax.nn.softmax(logits), cache["v"]), cache
+
+
+def values_summed_over_heads(query, key, value, cache, positions, mask, params):
+    cache = updated(key, value, cache, positions)
+    logits = jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE
+    logits = jnp.where(visible(cache["k"].shape[1], positions), logits, -1e30)
+    summed = jnp.einsum("bhts,bshd->btd", jax.nn.softmax(logits), cache["v"])
+    return jnp.tile(summed, (1, 1, HEADS)), cache
+
+
+def unrelated_contractions(query, key, value, cache, positions, mask, params):
+    """Both caches are contracted, each on its own."""
+    cache = updated(key, value, cache, positions)
+    sums = [jnp.einsum("bthd,bshd->bths", query, cache[n]).sum(-1, keepdims=True) for n in ("k", "v")]
+    return query * (sums[0] + sums[1]), cache
+
+
+def backwards(query, key, value, cache, positions, mask, params):
+    """The cache is filled from its end."""
+    slots = cache["k"].shape[1]
+    last = slots - 1 - positions
+    cache = updated(key, value, cache, last)
+    seen = (jnp.arange(slots) >= last[:, :, None])[:, None]
+    return plain_attend(query, cache["k"], cache["v"], seen), cache
+
+
+def short_cache(query, key, value, cache, positions, mask, params):
+    """A ring buffer, of which the oldest entry is overwritten."""
+    slots = cache["k"].shape[1]
+    cache = updated(key, value, cache, positions % slots)
+    return plain_attend(query, cache["k"], cache["v"], visible(slots, positions)), cache
+
+
+def wrapping_writes(query, key, value, cache, positions, mask, params):
+    """A cache of full length, of which the first 40 slots are written again and again."""
+    cache = updated(key, value, cache, positions % 40)
+    return plain_attend(query, cache["k"], cache["v"], visible(cache["k"].shape[1], positions)), cache
+
+
+def mask_by_token(query, key, value, cache, positions, mask, params):
+    """Token 31 sees nothing but the first slot."""
+    cache = updated(key, value, cache, positions)
+    here = jnp.where(params["tokens"] == 31, 0, positions)
+    return plain_attend(query, cache["k"], cache["v"], visible(cache["k"].shape[1], here)), cache
+
+
+def layered(masks: list[Any]) -> StepFunction:
+    """Returns attentions one after another, nothing but a residual between them, each with ``mask(slots, positions)``."""
+
+    def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+        x = params["embed"][tokens]
+        after = {}
+        for n, seen in enumerate(masks):
+            keys, values = (
+                jax.vmap(lambda row, new, at: jax.lax.dynamic_update_slice(row, new, (at, 0, 0)))(
+                    cache[f"{letter}{n}"], x * (2 + n), positions[:, 0]
+                )
+                for letter in "kv"
+            )
+            after |= {f"k{n}": keys, f"v{n}": values}
+            x = x + plain_attend(x, keys, values, seen(keys.shape[1], positions))
+        return x.reshape(*tokens.shape, -1), after
+
+    def init_cache(rows: int, slots: int) -> Any:
+        names = [f"{letter}{n}" for n in range(len(masks)) for letter in "kv"]
+        return {name: jnp.zeros((rows, slots, 6, 8)) for name in names}
+
+    params = {"embed": jax.ShapeDtypeStruct((32, 6, 8), jnp.float32)}
+    return from_step(step, params=params, init_cache=init_cache)
+
+
+SPELLINGS = {
+    s.attend.__name__: s
+    for s in (
+        Spelling(einsum_slots_first),
+        Spelling(matmul_heads_first, heads_first=True, scale=1.0),
+        Spelling(library_function, kv_heads=KV_HEADS, dtype="float16", scale=0.2),
+        Spelling(scalar_cursor, cursor=True),
+        Spelling(additive_mask, scale=1 / 3),
+        Spelling(grouped_by_repeat, kv_heads=KV_HEADS, dtype="bfloat16"),
+        Spelling(grouped_by_reshape, kv_heads=KV_HEADS),
+        Spelling(interleaved_heads, kv_heads=KV_HEADS),
+        Spelling(scatter_update),
+        Spelling(select_update, one_token=True),
+        Spelling(checkpointed),
+        Spelling(closing_over_arrays),
+        Spelling(fresh_in_prefill),
+    )
+}
+"""Attention that is to be raised."""
+
+NOT_ONE_RULE = "it does not treat all slots before the position alike, as a window or a bias by distance"
+
+NEAR_MISSES = {
+    f"{s.attend.__name__}-{s.dtype}" if s.dtype == "int8" else s.attend.__name__: s
+    for s in (
+        Spelling(keys_only, names=("k",), reason=r"enters 2 contractions \(dot_general\), expected one"),
+        Spelling(without_softmax, reason="it does not halve the weight between two equal logits"),
+        Spelling(learned_bias, reason=r"beyond q, k, v and positions it reads float32\[2,6,1,64\] in: .*sub"),
+        Spelling(fixed_bias, reason=NOT_ONE_RULE),
+        Spelling(written_twice, reason="the cache is written more than once in a step"),
+        Spelling(sliding_window, reason=NOT_ONE_RULE),
+        Spelling(wide_window, reason=NOT_ONE_RULE),
+        Spelling(
+            soft_capped, dtype="bfloat16", reason="at large q.K.T, as under a soft cap or a clip, it differs"
+        ),
+        Spelling(clipped, reason="at large q.K.T, as under a soft cap or a clip, it differs"),
+        Spelling(
+            bent_logits, reason=r"it differs from softmax\(.* q.K.T\).V over the valid tokens by .* on random"
+        ),
+        Spelling(softmax_over_heads, reason="it does not halve the weight between two equal logits"),
+        Spelling(softmax_with_a_sink, reason="it does not halve the weight between two equal logits"),
+        Spelling(blind_to_itself, reason="it does not halve the weight between two equal logits"),
+        Spelling(
+            transposed_keys,
+            heads_first=True,
+            transposed_keys=True,
+            reason=r"the caches have shapes \(2, 6, 8, 64\) and \(2, 6, 64, 8\); one layout for K and V is expected",
+        ),
+        Spelling(
+            unrelated_contractions, reason="its contraction neither leads to, nor follows from, a contraction"
+        ),
+        Spelling(one_logit_for_all_heads, reason="q.K.T does not contract exactly one cache axis"),
+        Spelling(values_summed_over_heads, reason="p.V does not contract exactly the token axis"),
+        Spelling(backwards, reason=NOT_ONE_RULE),
+        Spelling(
+            short_cache, most_slots=40, reason=r"the cache has shape \(2, 40, 6, 8\); .* one of 64 slots"
+        ),
+        Spelling(
+            wrapping_writes,
+            reason="an index does not grow evenly with the position, as that of a ring buffer",
+        ),
+        Spelling(mask_by_token, reason="its mask or positions depend on the tokens themselves"),
+        Spelling(
+            shifted_cache,
+            reason="not written by dynamic_update_slice, scatter or select, but by `concatenate`",
+        ),
+        Spelling(unused_cache, reason="the cache is returned as it came"),
+        Spelling(
+            inner_value_kept,
+            reason=r"an inner value float32\[2,6,1,64\] is also read outside, in: .*reduce_max",
+        ),
+        Spelling(
+            einsum_slots_first,
+            dtype="int8",
+            reason="its entries are int8; only floating-point caches are raised",
+        ),
+    )
+}
+"""What is to be left as it is, with the reason."""

@@ -6,7 +6,7 @@ import pytest
 
 from models import abstract
 from partitioner import Workload, partition
-from runtime.bench import bench
+from runtime.benchmark import bench
 from runtime.bench_errors import BenchError
 
 

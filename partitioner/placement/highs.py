@@ -1,0 +1,104 @@
+"""HiGHS, the solver of linear and integer programs: kept off the standard output, and asked again where it gives up.
+
+HiGHS writes some messages whatever its options say. On a program whose optimum lies at the edge of its tolerances it may also
+refuse its own result ("solve error"); asked again without presolve, it takes another way and gets there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, linprog, milp
+from scipy.sparse import block_array, csr_array
+
+MAX_NODES = 20_000
+"""Nodes of a search tree; at the limit the gap is told, and the same input still gives the same result."""
+OPTIMAL, LIMIT, INFEASIBLE = 0, 1, 2
+"""What ``status`` says of a result; anything else is a failure."""
+
+Part = NDArray[np.float64] | csr_array | None
+Rows = tuple[Sequence[Part], ArrayLike, ArrayLike]
+
+_one_at_a_time = threading.Lock()
+
+
+class SolverError(RuntimeError):
+    """Says that the linear or integer solver failed on a problem that has a solution."""
+
+
+def linear_program(
+    cost: NDArray[np.float64],
+    at_most: tuple[NDArray[np.float64], NDArray[np.float64]],
+    equal: tuple[csr_array, NDArray[np.float64]],
+    bounds: NDArray[np.float64],
+) -> OptimizeResult:
+    """Minimises a cost; ``at_most`` and ``equal`` are (matrix, right side), ``bounds`` [variables, 2]."""
+    return _ask(
+        lambda presolve: linprog(
+            cost, *at_most, *equal, bounds=bounds, method="highs", options={"presolve": presolve}
+        )
+    )
+
+
+def integer_program(
+    cost: NDArray[np.float64],
+    integral: NDArray[np.float64],
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rows: Sequence[Rows],
+) -> OptimizeResult:
+    """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap of 1e-10 or ``MAX_NODES``.
+
+    Args:
+        cost: What a variable costs.
+        integral: Which variables must be whole numbers.
+        bounds: The least and the largest value of each variable.
+        rows: Each with a part for each group of variables, and the least and the most it may add up to.
+    """
+    parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
+    heights = [next(part.shape[0] for part in row if part is not None) for row, _, _ in rows]
+    least = [np.broadcast_to(low, height) for (_, low, _), height in zip(rows, heights, strict=True)]
+    most = [np.broadcast_to(high, height) for (_, _, high), height in zip(rows, heights, strict=True)]
+    constraints = LinearConstraint(block_array(parts), np.concatenate(least), np.concatenate(most))
+    return _ask(
+        lambda presolve: milp(
+            cost,
+            integrality=integral,
+            bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
+            constraints=constraints,
+            options={"mip_rel_gap": 1e-10, "node_limit": MAX_NODES, "presolve": presolve},
+        )
+    )
+
+
+def _ask(solve: Callable[[bool], OptimizeResult]) -> OptimizeResult:
+    with silenced():
+        result = solve(True)
+        return result if result.status in (OPTIMAL, LIMIT, INFEASIBLE) else solve(False)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Discards what is written to file descriptor 1 meanwhile, also at C level."""
+    with _one_at_a_time:
+        _flush_c()
+        kept, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+        try:
+            yield
+        finally:
+            _flush_c()
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _flush_c() -> None:
+    """Empties the buffers of the C library, so that their text goes where it was meant to."""
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)

@@ -1,0 +1,188 @@
+"""Attention is raised however it is spelled, with its attributes; what only looks like it stays, with the reason."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from partitioner.errors import ModelError
+from partitioner.frontend import TracedPhase, trace_phase
+from partitioner.ir.op import Attention
+from partitioner.jaxpr import shape_of
+from partitioner.passes import raise_attention
+from partitioner.passes.raise_attention import raise_decode_attention
+from partitioner.passes.split_equations import split_equations
+from tests.partitioner.passes.golden import assert_golden
+from tests.partitioner.passes.spellings import (
+    HEAD_SIZE,
+    HEADS,
+    NEAR_MISSES,
+    SPELLINGS,
+    Spelling,
+    layered,
+    visible,
+)
+from tests.partitioner.passes.traces import (
+    BATCH,
+    PROMPT,
+    decode_of,
+    prefill_of,
+    raised_of,
+    raised_prefill_of,
+    show_layout,
+)
+
+IN_PREFILL = [name for name, spelling in SPELLINGS.items() if not spelling.one_token]
+
+
+def attributes(attention: Attention) -> tuple[Any, ...]:
+    a = attention
+    return a.layer, a.key_cache, a.value_cache, a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype
+
+
+def expected(spelling: Spelling) -> tuple[Any, ...]:
+    return 0, "k", "v", HEADS, spelling.kv_heads, HEAD_SIZE, spelling.dtype
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_every_spelling_is_raised_in_the_decode(name: str) -> None:
+    raised, unraised = raised_of(SPELLINGS[name])
+    assert unraised == ()
+    assert [attributes(r.attention) for r in raised] == [expected(SPELLINGS[name])]
+    # a scale that is a number of the model's is found as that number, not as a measurement of it
+    assert raised[0].attention.scale == pytest.approx(SPELLINGS[name].scale, rel=1e-7)
+
+
+@pytest.mark.parametrize("name", IN_PREFILL)
+def test_every_spelling_is_raised_in_the_prefill(name: str) -> None:
+    phase, _ = prefill_of(SPELLINGS[name])
+    raised, lost = raised_prefill_of(SPELLINGS[name])
+    assert lost == ()
+    assert [attributes(r.attention) for r in raised] == [expected(SPELLINGS[name])]
+    made = {v for e in raised[0].equations for v in e.outvars}
+    assert {o.atom for o in phase.outputs if o.role == "cache"} <= made
+    assert shape_of(raised[0].attention.new_key)[0] == BATCH
+    assert PROMPT in shape_of(raised[0].attention.new_key)
+
+
+def test_layouts_of_the_spellings() -> None:
+    rows = []
+    for name, spelling in SPELLINGS.items():
+        attention = raised_of(spelling)[0][0].attention
+        rows += [f"{name}: {attention}"]
+        rows += [
+            f"  {part:6} {show_layout(getattr(attention, f'{part}_layout'))}"
+            for part in ("query", "new", "cache", "output")
+        ]
+    assert_golden("spellings", "\n".join(rows))
+
+
+@pytest.mark.parametrize("name", NEAR_MISSES)
+def test_a_near_miss_is_left_with_the_reason(name: str) -> None:
+    raised, unraised = raised_of(NEAR_MISSES[name])
+    assert raised == ()
+    assert unraised[0].name == "k"
+    with pytest.raises(ValueError, match=NEAR_MISSES[name].reason):
+        raise ValueError(unraised[0].reason)
+
+
+def no_trace(batch: int, length: int) -> TracedPhase:
+    raise AssertionError("the step was traced again")
+
+
+@pytest.mark.parametrize("name", [n for n in SPELLINGS if n != "closing_over_arrays"])
+def test_large_sizes_are_shrunk_rather_than_traced_again(name: str) -> None:
+    raised, unraised = raise_decode_attention(*decode_of(SPELLINGS[name], 64, 4096), no_trace)
+    assert unraised == ()
+    small = raised_of(SPELLINGS[name])[0][0].attention
+    variables = {f: getattr(small, f) for f in ("query", "new_key", "new_value", "output")}
+    assert dataclasses.replace(raised[0].attention, **variables) == small
+
+
+@pytest.mark.parametrize("name", ["einsum_slots_first", "matmul_heads_first", "grouped_by_repeat"])
+def test_sizes_that_cannot_be_told_apart_are_traced_again(name: str) -> None:
+    asked = []
+
+    def trace(batch: int, length: int) -> TracedPhase:
+        asked.append((batch, length))
+        return decode_of(SPELLINGS[name], batch, length)[0]
+
+    raised, _ = raise_decode_attention(*decode_of(SPELLINGS[name], HEAD_SIZE, HEAD_SIZE), trace)
+    assert attributes(raised[0].attention) == expected(SPELLINGS[name])
+    assert len(asked) == 1
+    assert len({*asked[0], HEADS, SPELLINGS[name].kv_heads, HEAD_SIZE}) >= 4
+
+
+def test_a_window_is_seen_at_any_size() -> None:
+    """A probe of a few slots cannot see a window of 40 tokens; neither can it be seen where the cache has but 40 slots."""
+    wide = NEAR_MISSES["wide_window"]
+    assert not raise_decode_attention(*decode_of(wide, 64, 4096), no_trace)[0]
+    assert not raise_decode_attention(*decode_of(wide, HEAD_SIZE, 41), no_trace)[0]
+    assert raise_decode_attention(*decode_of(wide, 3, 40), no_trace)[0]
+
+
+def test_a_step_that_cannot_be_traced_small_is_left() -> None:
+    def fail(batch: int, length: int) -> TracedPhase:
+        raise ModelError("slots must be a multiple of 128")
+
+    raised, unraised = raise_decode_attention(*decode_of(SPELLINGS["einsum_slots_first"], 8, 8), fail)
+    assert raised == ()
+    assert unraised[0].reason == (
+        "the step cannot be run at a small batch and length: slots must be a multiple of 128"
+    )
+
+
+def test_a_step_that_traces_to_something_else_when_small_is_left() -> None:
+    other, _ = decode_of(NEAR_MISSES["unused_cache"], 3, 7)
+    raised, unraised = raise_decode_attention(
+        *decode_of(SPELLINGS["einsum_slots_first"], 8, 8), lambda b, n: other
+    )
+    assert raised == ()
+    assert unraised[0].reason == "the step traces differently at a small batch and length"
+
+
+def trace_layers(masks: list[Any]) -> TracedPhase:
+    return trace_phase(layered(masks), "decode", batch_size=2, chunk=1, max_len=16)
+
+
+def from_table(table: np.ndarray) -> Any:
+    """Returns a mask that is looked up in an array."""
+    return lambda slots, positions: jnp.asarray(table)[positions][:, None]
+
+
+def test_equal_layers_are_confirmed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    confirmed = []
+
+    def count(region: Any, layout: Any) -> float:
+        confirmed.append(region)
+        return 1.0
+
+    monkeypatch.setattr(raise_attention, "validate_attention", count)
+    phase = trace_layers([visible] * 3)
+    raised, _ = raise_decode_attention(phase, split_equations(phase), no_trace)
+    assert [(r.attention.layer, r.attention.key_cache) for r in raised] == [(0, "k0"), (1, "k1"), (2, "k2")]
+    assert len(confirmed) == 1
+
+
+def test_layers_that_differ_in_an_array_alone_are_confirmed_each() -> None:
+    causal = np.tril(np.ones((16, 16), bool))
+    window = causal & ~np.tril(np.ones((16, 16), bool), -3)
+    phase = trace_layers([from_table(causal), from_table(window)])
+    raised, unraised = raise_decode_attention(phase, split_equations(phase), no_trace)
+    assert [r.attention.key_cache for r in raised] == ["k0"]
+    assert [u.name for u in unraised] == ["k1"]
+
+
+def test_a_prefill_whose_cache_cannot_be_followed_is_reported() -> None:
+    raised = raised_of(SPELLINGS["einsum_slots_first"])[0]
+    phase, split = decode_of(NEAR_MISSES["shifted_cache"])
+    found, lost = raise_attention.raise_prefill_attention(phase, split, raised)
+    assert found == ()
+    assert [(u.name, u.reason) for u in lost] == [
+        (
+            "k",
+            "in the prefill the cache is not written by dynamic_update_slice, scatter or select, but by `concatenate`",
+        )
+    ]

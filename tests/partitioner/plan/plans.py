@@ -1,0 +1,157 @@
+"""Plans that tests of this folder share; each is made once in a run."""
+
+from functools import cache
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+
+from cost_models import HardwareSpec
+from models import TransformerConfig, abstract, load_pretrained
+from partitioner import Plan, Workload, partition
+from partitioner.front import Traced, trace_model
+from partitioner.frontend import adapt, from_step
+from partitioner.jaxpr import num_bytes
+from partitioner.plan.assemble import assemble_plan
+from partitioner.plan.decisions import Certificate, Decision, Decisions
+from partitioner.plan.timeline import Event, Timeline
+from tests.partitioner.small_models import HEAD_SIZE, HEADS, HIDDEN, VOCAB
+
+WIDE = TransformerConfig.named("opt-125m").replace(
+    name="wide",
+    vocab_size=64,
+    hidden_size=512,
+    num_layers=2,
+    num_heads=8,
+    num_kv_heads=8,
+    head_size=64,
+    ffn_size=1024,
+    max_position=256,
+    param_dtype="float32",
+    compute_dtype="float32",
+    kv_dtype="float16",
+)
+"""Its matrices are of 1 MiB and more, so that they have homes and can be streamed."""
+WIDE_LOAD = Workload(2, 96, 32)
+
+
+@cache
+def tiny_plan(policy: str, num_drives: int = 4) -> Plan:
+    """Returns a plan of the shipped model for a batch of 8 and 32 + 32 tokens on the demo system."""
+    hw = HardwareSpec.load("demo").with_drives(num_drives)
+    return partition(load_pretrained("tiny"), hw, Workload(8, 32, 32), policy)
+
+
+@cache
+def mixed_plan() -> Plan:
+    """Returns a plan that uses GPU, host and drive: what fits into none of them alone."""
+    return partition(load_pretrained("tiny"), "demo", Workload(8, 480, 32), "auto")
+
+
+@cache
+def wide_plan(policy: str, num_drives: int = 1) -> Plan:
+    """Returns a plan of a model with large weights for a batch of 2 and 96 + 32 tokens."""
+    hw = HardwareSpec.load("demo").with_drives(num_drives)
+    return partition(abstract(WIDE), hw, WIDE_LOAD, policy)
+
+
+@cache
+def traced_wide(num_drives: int = 1) -> Traced:
+    """Returns the op graphs of :func:`wide_plan`."""
+    return trace_model(adapt(abstract(WIDE)), HardwareSpec.load("demo").with_drives(num_drives), WIDE_LOAD)
+
+
+@cache
+def forced_plan(
+    attention: Decision, others: Decision, num_drives: int = 1, policy: str = "auto", **exceptions: Decision
+) -> Plan:
+    """Returns a plan with made decisions, without a search and without a check.
+
+    Args:
+        attention: Where every attention runs, and where its cache lives.
+        others: Where all other ops run, and where their large weights live.
+        num_drives: Drives of the demo system.
+        policy: Decides the paths of transfers.
+        **exceptions: By the last part of an op's name: ``up``, ``out``, ``attention``.
+    """
+    traced = traced_wide(num_drives)
+    large = {
+        op.name
+        for op in traced.graphs[-1].ops
+        if sum(num_bytes(i.var) for i in traced.graphs[-1].phase.inputs if i.name in op.params) >= 1 << 20
+    }
+    decisions: dict[str, Decision] = {}
+    for op in traced.graphs[-1].ops:
+        chosen = exceptions.get(op.name.rpartition(".")[2], attention if op.attention else others)
+        homed = op.attention is not None or op.name in large
+        decisions[op.name] = chosen if homed else Decision(chosen.tiers, "-")
+    reserved = {"gpu": 0.0, "host": 0.0, "csd": 0.0}
+    hw = HardwareSpec.load("demo").with_drives(num_drives)
+    made = Decisions(decisions, reserved, Certificate(1.0, 1.0, "none"))
+    return assemble_plan(traced, hw, WIDE_LOAD, policy, made)
+
+
+def ways(prefill: str, decode: str, home: str) -> Decision:
+    """Returns the decision to run on two tiers with data living on a third."""
+    return Decision((("prefill", prefill), ("decode", decode)), home)
+
+
+@cache
+def unraised_plan() -> Plan:
+    """Returns a plan of a model of which the attention of the first layer alone is raised."""
+    function = from_step(
+        biased_step, params=biased_params(), init_cache=biased_cache, max_chunk=1, name="biased"
+    )
+    return partition(function, "demo", Workload(2, 6, 4))
+
+
+def biased_params() -> dict[str, Any]:
+    square, layer = jax.ShapeDtypeStruct((HIDDEN, HIDDEN), jnp.float32), ("query", "key", "value", "out")
+    slopes = jax.ShapeDtypeStruct((HEADS,), jnp.float32)
+    first: dict[str, Any] = dict.fromkeys(layer, square)
+    table = jax.ShapeDtypeStruct((VOCAB, HIDDEN), jnp.float32)
+    return {"embed": table, "layers": [first, first | {"slopes": slopes}, first | {"slopes": slopes}]}
+
+
+def biased_cache(batch_size: int, max_len: int) -> list[dict[str, jax.Array]]:
+    empty = jnp.zeros((batch_size, max_len, HEADS, HEAD_SIZE))
+    return [{"keys": empty, "values": empty}] * 3
+
+
+def biased_step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+    """Is a decoder whose second and third layer add a learned bias by distance to their attention."""
+    x, caches = params["embed"][tokens], []
+    for layer, old in zip(params["layers"], cache, strict=True):
+        query, key, value = (
+            (x @ layer[n]).reshape(*tokens.shape, HEADS, HEAD_SIZE) for n in ("query", "key", "value")
+        )
+        rows = jnp.arange(len(tokens))
+        keys, values = (
+            old[n].at[rows, positions[:, 0]].set(new[:, 0]) for n, new in (("keys", key), ("values", value))
+        )
+        logits = jnp.einsum("bthd,bshd->bhts", query, keys)
+        if "slopes" in layer:
+            distance = positions[:, None, None, :] - jnp.arange(keys.shape[1])
+            logits -= layer["slopes"][None, :, None, None] * distance
+        weights = jax.nn.softmax(jnp.where(mask[:, None, None, :], logits, -jnp.inf))
+        x = x + jnp.einsum("bhts,bshd->bthd", weights, values).reshape(x.shape) @ layer["out"]
+        caches.append({"keys": keys, "values": values})
+    return x @ params["embed"].T, caches
+
+
+def made_up_run(plan: Plan) -> Timeline:
+    """Returns a made-up run of a plan's workload: all takes a tenth longer than predicted, drive 0 half as long again."""
+    phases = [("prefill", 1)] if plan.prefill else []
+    phases.append(("decode", plan.workload.max_len - (plan.workload.prompt_len if plan.prefill else 0) - 1))
+    events: list[Event] = []
+    start_s = 0.0
+    for phase, times in phases:
+        step = plan.predicted_timeline(phase)
+        for _ in range(times):
+            for e in step.events:
+                slower = 1.5 if e.resource == "csd0" else 1.1
+                begin_s = start_s + 1.6 * e.start_s
+                seconds = slower * (e.end_s - e.start_s)
+                events.append(Event(e.resource, e.name, phase, begin_s, begin_s + seconds, e.num_bytes))
+            start_s += 1.6 * step.end_s
+    return Timeline(tuple(events))
