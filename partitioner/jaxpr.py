@@ -219,4 +219,10 @@ def _operand(atom: Atom, number: Mapping[Var, int]) -> Any:
 
 
 def _params_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(sorted((k, str(v)) for k, v in params.items()))
+    return tuple((k, params[k] if _is_plain(params[k]) else str(params[k])) for k in sorted(params))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, int | float | str | np.dtype)

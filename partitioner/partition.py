@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cost_models import HardwareSpec
+from partitioner.collection import without_collection
 from partitioner.costing import Costing
 from partitioner.errors import PlacementError
 from partitioner.front import Traced, trace_model
@@ -56,12 +58,13 @@ def partition(
     workload = workload or Workload()
     rules = policy_named(policy, hw)
     show = _Printer(print_after, printer)
-    traced = trace_model(adapt(model), hw, workload, verify=verify, show=show)
-    decisions = place(traced, hw, workload, rules)
-    plan = assemble_plan(traced, hw, workload, policy, decisions)
-    if verify:
-        verify_plan(plan)
-    show("plan", lambda: plan.report())
+    with without_collection():
+        traced = trace_model(adapt(model), hw, workload, verify=verify, show=show)
+        decisions = place(traced, hw, workload, rules)
+        plan = assemble_plan(traced, hw, workload, policy, decisions)
+        if verify:
+            verify_plan(plan)
+    show("plan", plan.report)
     return plan
 
 
@@ -85,10 +88,10 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
             continue
         if found and min(s.objective for _, s in found) <= lower_bound(built.problem):
             continue
-        result = solve(built.problem)
+        result = solve(built.problem, min((s.objective for _, s in found), default=math.inf))
         if isinstance(result, Solution):
             found.append((built, result))
-        else:
+        elif result is not None:
             short.append((built, result))
     if not found:
         raise PlacementError(shortfall_message(costing, policy, paired, short))

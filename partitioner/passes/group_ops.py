@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from cost_models import work_of
+from cost_models import Work, work_of
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention, Op
-from partitioner.jaxpr import Eqn, Var, borders, dtype_of, variables
+from partitioner.jaxpr import Eqn, Var, borders, dtype_of, signature, variables
 from partitioner.passes.label_equations import attention_label, is_attention_label, label_equations
 from partitioner.passes.raise_attention import RaisedAttention
 from partitioner.passes.split_equations import SplitEquations
@@ -87,6 +88,7 @@ class _OpBuilder:
         self._logits = phase.outputs[0].atom
         self._states = {o.atom: o.name for o in phase.outputs if o.role in ("cache", "cursor")}
         self._readers: dict[Var, set[int]] = {}
+        self._work_of: dict[tuple[Any, ...], Work] = {}
         for number, group in enumerate(groups):
             for v in {v for e in group for v in variables(e.invars)}:
                 self._readers.setdefault(v, set()).add(number)
@@ -121,10 +123,17 @@ class _OpBuilder:
                 i.name for i in described if i.role == "param" and _only_gathered(i.var, equations)
             ),
             states=tuple(dict.fromkeys(states)),
-            work=work_of(equations, inputs, outputs),
+            work=self._work(equations, inputs, outputs),
             dtype=_dtype(equations, outputs),
             attention=attention,
         )
+
+    def _work(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]) -> Work:
+        """Returns the work of an op, counted once for ops that compute the same."""
+        form = signature(equations, inputs, outputs)
+        if form not in self._work_of:
+            self._work_of[form] = work_of(equations, inputs, outputs)
+        return self._work_of[form]
 
     def _needed(self, group: Sequence[Eqn]) -> list[Eqn]:
         found: dict[int, Eqn] = {}

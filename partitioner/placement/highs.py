@@ -19,6 +19,8 @@ from scipy.sparse import block_array, csr_array
 
 MAX_NODES = 20_000
 """Nodes of a search tree; at the limit the gap is told, and the same input still gives the same result."""
+LARGEST = 1e14
+"""HiGHS refuses larger numbers in a matrix, with the status of a program that has no solution."""
 OPTIMAL, LIMIT, INFEASIBLE = 0, 1, 2
 """What ``status`` says of a result; anything else is a failure."""
 
@@ -61,16 +63,20 @@ def integer_program(
         rows: Each with a part for each group of variables, and the least and the most it may add up to.
     """
     parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
-    heights = [next(part.shape[0] for part in row if part is not None) for row, _, _ in rows]
+    matrix = csr_array(block_array(parts))
+    largest = float(np.abs(matrix.data).max(initial=0.0))
+    if largest > LARGEST:
+        raise SolverError(f"the numbers of an integer program may be at most {LARGEST:g}, got {largest:g}")
+    heights = [max(part.shape[0] for part in row if part is not None) for row in parts]  # pyright: ignore[reportOptionalSubscript]
     least = [np.broadcast_to(low, height) for (_, low, _), height in zip(rows, heights, strict=True)]
     most = [np.broadcast_to(high, height) for (_, _, high), height in zip(rows, heights, strict=True)]
-    constraints = LinearConstraint(block_array(parts), np.concatenate(least), np.concatenate(most))
+    between = (np.concatenate(least), np.concatenate(most))
     return _ask(
         lambda presolve: milp(
             cost,
             integrality=integral,
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
-            constraints=constraints,
+            constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
             options={"mip_rel_gap": 1e-10, "node_limit": MAX_NODES, "presolve": presolve},
         )
     )

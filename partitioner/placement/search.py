@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.arcflow import Arcs, Flow, kept_arcs, solve_flow
+from partitioner.placement.arcflow import Arcs, kept_arcs, solve_flow
 from partitioner.placement.balance import boundaries
 from partitioner.placement.branching import open_boxes
 from partitioner.placement.columns import Column, ColumnPool
@@ -135,10 +135,12 @@ class Search:
         goal = self.goal
         exact = np.zeros(0, np.int64)
         cuts: list[NDArray[np.float64]] = []
+        num_arcs, bound = int((arcs.pick >= 0).sum()), 0.0
         for _ in range(MAX_REPAIRS):
             flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact)
+            bound = flow.bound
             if flow.solution is None:
-                break
+                return Found(known, bound, num_arcs, flow.finished)
             stages = stage_columns(self.folded, arcs, *flow.solution)
             if isinstance(stages, Detached):
                 cuts.append(_reach(self.folded, arcs, stages))
@@ -147,15 +149,12 @@ class Search:
             if goal.holds(placed.total):
                 if known is None or placed.value <= known.value:
                     known = self.polished(placed, stages)
-                break
+                return Found(known, bound, num_arcs, flow.finished)
             over = np.flatnonzero((goal.group == HARD) & (placed.total > goal.limit))
             if np.isin(over, exact).all():
-                flow = Flow(None, flow.bound, False)
                 break
             exact = np.union1d(exact, over)
-        else:
-            flow = Flow(None, flow.bound, False)
-        return Found(known, flow.bound, int((arcs.pick >= 0).sum()), flow.finished)
+        return Found(known, bound, num_arcs, False)
 
 
 def _reach(folded: Folded, arcs: Arcs, detached: Detached) -> NDArray[np.float64]:

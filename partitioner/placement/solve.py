@@ -7,6 +7,7 @@ matrices depends on the depth of the model.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -27,11 +28,16 @@ from partitioner.placement.validate import validate
 MAX_SCALES = 6
 
 
-def solve(problem: Problem) -> Solution | Infeasible:
+def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible | None:
     """Returns the fastest placement with its certificate, or what is missing where nothing fits.
 
     The same problem always gives the same result; of equally fast placements one with little load and few bytes on later
     tiers is taken.
+
+    Args:
+        problem: The problem.
+        cutoff: Seconds that are known to be possible elsewhere; None is returned where it shows early that no placement of
+            this problem takes less.
 
     Raises:
         ValueError: The problem is faulty.
@@ -60,6 +66,8 @@ def solve(problem: Problem) -> Solution | Infeasible:
         if relaxed.bound > 1e-9 * missing.unit:
             return _infeasible(problem, _least(missing, pool))
     root, unit = _root(search, pool, alone)
+    if root.bound >= cutoff:
+        return None
     search = replace(search, unit=unit)
     found = search.run(root, pool, quickest if fits else None)
     if found.placed is None:

@@ -17,7 +17,7 @@ from partitioner.placement.capacity import capacity_rows
 from partitioner.placement.components import breakdown_vector, variant_vector, vector_size
 from partitioner.placement.evaluate import Chosen, breakdown, evaluate
 from partitioner.placement.goal import HARD, Goal, fastest, least_missing
-from partitioner.placement.highs import MAX_NODES, OPTIMAL, SolverError, integer_program
+from partitioner.placement.highs import INFEASIBLE, SolverError, integer_program
 from partitioner.placement.problem import Block, Flow, Infeasible, Problem, Solution
 
 Row = dict[int, float]
@@ -47,18 +47,16 @@ def solve_unfolded(problem: Problem) -> Solution | Infeasible:
     """
     program = _program(problem)
     most = _most(problem)
-    missing = least_missing(problem, most)
-    if len(missing.asked):
-        chosen, bound, finished = _best(problem, program, missing, most)
-        parts = breakdown(problem, chosen)
-        shortfall = parts.shortfall(problem.capacities)
-        if any(shortfall):
-            if not finished and bound <= 0.0:
-                raise SolverError(
-                    f"{MAX_NODES} nodes show neither a placement that fits nor that there is none"
-                )
-            return Infeasible(shortfall, parts.memory_bytes)
-    chosen, bound, _ = _best(problem, program, fastest(problem, most), most)
+    best = _best(problem, program, fastest(problem, most), most)
+    if best is None:
+        least = _best(problem, program, least_missing(problem, most), most)
+        if least is None:
+            raise SolverError(
+                "the integer program finds no placement even where all capacities may be exceeded"
+            )
+        parts = breakdown(problem, least[0])
+        return Infeasible(parts.shortfall(problem.capacities), parts.memory_bytes)
+    chosen, bound = best
     objective = evaluate(problem, chosen)
     how = f"unfolded, {len(program.integral)} variables, {len(program.equal) + len(program.at_least)} rows"
     return Solution(chosen, objective, min(bound, objective), how)
@@ -153,34 +151,41 @@ def _moves(
 
 def _best(
     problem: Problem, program: _Program, goal: Goal, most: NDArray[np.float64]
-) -> tuple[Chosen, float, bool]:
-    """Returns the best placement for a goal, a bound, and whether the program came to its end.
+) -> tuple[Chosen, float] | None:
+    """Returns the best placement for a goal, and a bound; None where nothing keeps the hard limits.
 
     The program is precise to a small part of the value it starts from, so it starts again from a much better one; and
     capacities that its tolerance lets be exceeded are made exact.
     """
     value, exact = goal.value(most), np.zeros(len(most), bool)
+    best: tuple[Chosen, float] | None = None
     while True:
-        chosen, bound, finished = _solve(program, goal, value, exact)
-        total = breakdown_vector(breakdown(problem, chosen))
+        solved = _solve(program, goal, value, exact)
+        if solved is None:
+            return best
+        total = breakdown_vector(breakdown(problem, solved[0]))
         over = (goal.group == HARD) & (total > goal.limit)
         if over.any():
             if exact[over].all():
-                raise SolverError(f"the solver exceeds capacities by {(total - goal.limit)[over]} bytes")
+                raise SolverError(
+                    f"the integer program exceeds capacities by {(total - goal.limit)[over]} bytes"
+                )
             exact |= over
-        elif goal.value(total) >= 0.5 * value or goal.value(total) == 0:
-            return chosen, bound, finished
-        else:
-            value = goal.value(total)
+            continue
+        best = solved
+        if not 0 < goal.value(total) < 0.5 * value:
+            return best
+        value = goal.value(total)
 
 
 def _solve(
     program: _Program, goal: Goal, value: float, exact: NDArray[np.bool_]
-) -> tuple[Chosen, float, bool]:
-    """Returns the best placement up to a value, a bound, and whether the program came to its end."""
+) -> tuple[Chosen, float] | None:
+    """Returns the best placement up to a value, and a bound; None where there is none."""
     num_picks, soft, hard, step = len(program.integral), goal.soft, goal.hard, goal.step(value)
     vectors = _matrix(program.vectors, num_picks).toarray()
     small = (vectors <= goal.most_on_one(value)[:, None]).all(axis=0)
+    vectors *= small
     sizes, carries, capacity = capacity_rows(vectors[hard], goal.limit[hard], exact[hard])
     equal = np.array([right for _, right in program.equal])
     rows = [
@@ -194,13 +199,15 @@ def _solve(
     is_time = np.repeat([0.0, 1.0], [num_picks + carries.shape[1], goal.num_groups])
     integral = np.concatenate([program.integral, np.ones(carries.shape[1]), np.zeros(goal.num_groups)])
     result = integer_program(is_time, integral, (np.zeros(len(is_time)), np.concatenate([small, rest])), rows)
+    if result.status == INFEASIBLE:
+        return None
     if result.x is None:
-        raise SolverError(f"the unfolded program ended with status {result.status}: {result.message}")
+        raise SolverError(f"the integer program ended with status {result.status}: {result.message}")
     chosen = tuple(
         tuple(tuple(int(np.argmax(result.x[x])) for x in picks) for picks in instances)
         for instances in program.picks
     )
-    return chosen, float(result.mip_dual_bound or 0.0) * step, result.status == OPTIMAL
+    return chosen, float(result.mip_dual_bound or 0.0) * step
 
 
 def _matrix(rows: list[Row], width: int) -> csr_array:

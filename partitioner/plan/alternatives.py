@@ -167,9 +167,10 @@ class PlacedOps:
 
     def _cache_moves(self, attention: Attention, home: str, tier: str) -> list[Cost]:
         costing = self.plan.costing
-        cached = costing.kv_bytes(attention, self.context_len - 1)
-        shipped = costing.transfer_s(cached, home, tier)
-        read = costing.flash_read_s(cached) if home == "csd" else 0.0
+        shipped = costing.transfer_s(costing.kv_bytes(attention, self.context_len - 1), home, tier)
+        read = 0.0
+        if home == "csd":
+            read = costing.flash_read_s(costing.flash_bytes(attention, self.context_len - 1))
         stream = Cost(
             max(shipped, read) + costing.latency_s(home, tier), "flash" if read > shipped else "link"
         )

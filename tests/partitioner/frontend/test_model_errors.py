@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import pytest
-from flax import nnx
+from flax import linen, nnx
 from jax import numpy as jnp
 
 from cost_models import HardwareSpec
@@ -40,6 +40,24 @@ def branching(logits: jax.Array, cache: Any) -> Any:
     return (logits, cache) if logits[0, 0, 0] > 0 else (-logits, cache)
 
 
+class ForgetsTheCache(nnx.Module):
+    """Has ``init_cache``, and a ``__call__`` that takes no cache."""
+
+    def init_cache(self, batch_size: int, max_len: int) -> Any:
+        return plain_cache(batch_size, max_len)
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        return tokens
+
+
+class NeedsAnEncoder(linen.Module):
+    """Takes an argument that no decoder has."""
+
+    @linen.compact
+    def __call__(self, tokens: jax.Array, encoded: jax.Array) -> jax.Array:
+        return tokens + encoded
+
+
 CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "a number": (lambda: 42, "cannot partition a int: pass an nnx.Module"),
     "a plain function": (lambda: plain_step, "cannot partition a function: .*from_step"),
@@ -57,6 +75,14 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "a module without a cache": (
         lambda: nnx.Linear(2, 2, rngs=nnx.Rngs(0)),
         r"Linear has neither init_cache\(batch_size, max_len\) nor",
+    ),
+    "a module that takes no cache": (
+        ForgetsTheCache,
+        r"ForgetsTheCache has init_cache, so its __call__ must accept \(tokens, cache, positions\)",
+    ),
+    "a Linen module that takes more": (
+        lambda: (NeedsAnEncoder(), {"params": {}}),
+        r"init of NeedsAnEncoder for tokens int32\[2, 10\] failed: TypeError: .*'encoded'; its __call__ must take tokens",
     ),
     "attention that does not decode": (
         lambda: MhaDecoder(decode=False),
@@ -120,3 +146,11 @@ def test_a_model_in_no_accepted_form_is_refused(case: str) -> None:
 def test_partition_raises_the_same_error_which_is_a_partition_error() -> None:
     with pytest.raises(PartitionError, match="cannot partition a int"):
         partition(42, "demo")
+
+
+def test_a_raised_error_names_the_cause_in_one_line_and_keeps_it() -> None:
+    with pytest.raises(ModelError) as refused:
+        trace_model(step_that(branching), HardwareSpec.load("demo"), Workload(2, 6, 4))
+    assert "\n" not in str(refused.value)
+    assert "TracerBoolConversionError" in str(refused.value)
+    assert isinstance(refused.value.__cause__, jax.errors.TracerBoolConversionError)

@@ -1,5 +1,7 @@
 """Plans that tests of this folder share; each is made once in a run."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,6 +14,7 @@ from partitioner import Plan, Workload, partition
 from partitioner.front import Traced, trace_model
 from partitioner.frontend import adapt, from_step
 from partitioner.jaxpr import num_bytes
+from partitioner.placement.variants import SMALL_WEIGHT_BYTES
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.plan.timeline import Event, Timeline
@@ -75,20 +78,34 @@ def forced_plan(
         **exceptions: By the last part of an op's name: ``up``, ``out``, ``attention``.
     """
     traced = traced_wide(num_drives)
-    large = {
-        op.name
-        for op in traced.graphs[-1].ops
-        if sum(num_bytes(i.var) for i in traced.graphs[-1].phase.inputs if i.name in op.params) >= 1 << 20
-    }
+    return plan_of(
+        {
+            op.name: exceptions.get(op.name.rpartition(".")[2], attention if op.attention else others)
+            for op in traced.graphs[-1].ops
+        },
+        num_drives,
+        policy,
+    )
+
+
+def plan_of(wanted: Mapping[str, Decision], num_drives: int = 1, policy: str = "auto") -> Plan:
+    """Returns the wide model's plan for decisions by op name; what has no large weights gets no home for them."""
+    traced = traced_wide(num_drives)
+    sizes = {i.name: num_bytes(i.var) for i in traced.graphs[-1].phase.inputs}
     decisions: dict[str, Decision] = {}
     for op in traced.graphs[-1].ops:
-        chosen = exceptions.get(op.name.rpartition(".")[2], attention if op.attention else others)
-        homed = op.attention is not None or op.name in large
-        decisions[op.name] = chosen if homed else Decision(chosen.tiers, "-")
+        homed = op.attention is not None or sum(sizes[n] for n in op.params) >= SMALL_WEIGHT_BYTES
+        decisions[op.name] = wanted[op.name] if homed else Decision(wanted[op.name].tiers, "-")
     reserved = {"gpu": 0.0, "host": 0.0, "csd": 0.0}
     hw = HardwareSpec.load("demo").with_drives(num_drives)
     made = Decisions(decisions, reserved, Certificate(1.0, 1.0, "none"))
     return assemble_plan(traced, hw, WIDE_LOAD, policy, made)
+
+
+def roomy(plan: Plan) -> Plan:
+    """Returns a plan on a machine that has memory for anything."""
+    gpu = replace(plan.hw.gpus[0], memory_bytes=1e9)
+    return replace(plan, hw=replace(plan.hw, gpus=(gpu,), host=replace(plan.hw.host, memory_bytes=1e9)))
 
 
 def ways(prefill: str, decode: str, home: str) -> Decision:

@@ -65,5 +65,5 @@ def test_other_systems_with_long_names(preset: str, policy: str) -> None:
 
 @pytest.mark.parametrize("policy", ["auto", "instinfer"])
 def test_many_layers_and_large_numbers(policy: str) -> None:
-    hw = renamed(HardwareSpec.load("a6000-csd").with_drives(12))
-    check(partition(abstract("opt-1.3b"), hw, Workload(256, 1024, 1024), policy))
+    hw = renamed(HardwareSpec.load("a6000-csd").with_drives(3))
+    check(partition(abstract("opt-1.3b"), hw, Workload(300, 1000, 2000), policy))
