@@ -81,8 +81,8 @@ class Workload:
         """Returns (context length, number of decode steps at about that length) pairs over the generation.
 
         A prefill gives the first new token, so ``decode_len - 1`` steps follow, perhaps none, the first over ``prompt_len + 1``
-        tokens. A model that takes its prompt token by token makes ``prompt_len + decode_len - 1`` steps, the first over one token. Costs
-        are piecewise linear in the context (pages), so a midpoint rule over a few equal intervals integrates them.
+        tokens. A model that takes its prompt token by token makes ``prompt_len + decode_len - 1`` steps, the first over one
+        token. Costs are piecewise linear in the context (pages), so a midpoint rule over a few equal intervals integrates them.
         """
         first = self.prompt_len + 1 if with_prefill else 1
         steps = self.max_len - first

@@ -7,7 +7,7 @@ one behind it; every other index must be an affine function of the position.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,12 +56,10 @@ def _evaluated(
     """Returns what the region reads of index arithmetic, before it is broadcast, at each of the lengths in all rows."""
     made = {v: e for e in needed for v in e.outvars}
     given = [i.var for i in phase.inputs if i.role not in ("param", "rng", "cache")]
-    read: dict[Var, None] = {}
-    for v in borders(region.equations):
-        while v in made and made[v].primitive.name == "broadcast_in_dim" and variables(made[v].invars):
-            v = variables(made[v].invars)[0]  # noqa: PLW2901
-        if v in given or (v in made and made[v].primitive.name != "broadcast_in_dim"):
-            read[v] = None
+    sources = (_before_broadcast(v, made) for v in borders(region.equations))
+    # what still is a broadcast is one number, spread out
+    spread = {v for v, e in made.items() if e.primitive.name == "broadcast_in_dim"}
+    read = dict.fromkeys(v for v in sources if (v in made and v not in spread) or v in given)
     wanted = needed_for(needed, read)
 
     @jit_on_cpu
@@ -75,6 +73,13 @@ def _evaluated(
         for v, value in zip(read, run([env[v] for v in given]), strict=True):
             found[v].append(np.asarray(value))
     return found
+
+
+def _before_broadcast(var: Var, made: Mapping[Var, Eqn]) -> Var:
+    """Returns what a variable is a broadcast of, through any number of them, or the variable itself."""
+    while var in made and made[var].primitive.name == "broadcast_in_dim" and variables(made[var].invars):
+        var = variables(made[var].invars)[0]
+    return var
 
 
 def _by_slot(value: np.ndarray, num_slots: int, length: int) -> np.ndarray:

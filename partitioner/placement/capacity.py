@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-ROW_SCALE, STEPS = 2.0**13, 2.0**16
+ROW_SCALE, STEPS = 2.0**13, 2.0**11
 DIGIT = 2.0**16
 """Times the tolerance this is well below one, so that the digits of whole numbers are told apart."""
 

@@ -1,7 +1,7 @@
-"""HiGHS, the solver of linear and integer programs: kept off the standard output, and asked again where it gives up.
+"""HiGHS, the solver of linear and integer programs: kept off the standard output, and asked again where it may err.
 
-HiGHS writes some messages whatever its options say. On a program whose optimum lies at the edge of its tolerances it may also
-refuse its own result ("solve error"); asked again without presolve, it takes another way and gets there.
+HiGHS writes some messages whatever its options say. Where sums come close to each other its presolve may refuse a result of
+its own ("solve error") or rule out programs that have a solution; so either answer counts only if it comes without presolve.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ def integer_program(
 
 
 def _ask(solve: Callable[[bool], OptimizeResult]) -> OptimizeResult:
+    """Returns a result with presolve, or the one without where that is no solution."""
     with silenced():
         result = solve(True)
-        return result if result.status in (OPTIMAL, LIMIT, INFEASIBLE) else solve(False)
+        return result if result.status in (OPTIMAL, LIMIT) else solve(False)
 
 
 @contextmanager

@@ -127,7 +127,9 @@ class Plan:
         found = self.phase(phase)
         if phase == "prefill":
             slices = self.workload.batch_size // found.rows
-            return schedule(self.step_costs(phase), found.steps, context_len or self.workload.prompt_len, slices)
+            return schedule(
+                self.step_costs(phase), found.steps, context_len or self.workload.prompt_len, slices
+            )
         return schedule(self.step_costs(phase), found.steps, context_len or self.middle_context)
 
     @property

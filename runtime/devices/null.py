@@ -20,8 +20,8 @@ class StepCounts:
 
     Attributes:
         runs: Segments and drive commands per device.
-        moves: Moves per kind.
-        move_bytes: Bytes that cross per kind of move.
+        moves: Moves per kind, those within a device among them.
+        move_bytes: Bytes that cross a link per kind of move.
         link_bytes: Bytes per link direction, such as ``csd0.up``.
     """
 
@@ -54,9 +54,10 @@ def count_steps(plan: Plan, context_len: int, phase: str = "decode") -> StepCoun
         if isinstance(step, Run):
             runs[step.device] += 1
             continue
-        size = move_bytes(program, step, (0, num_rows), before, after)
         moves[step.kind] += 1
-        sizes[step.kind] += size
-        for link, direction in program.hops[step.id]:
-            links[f"{link}.{direction}"] += size
+        hops = program.hops[step.id]
+        if hops:
+            size = move_bytes(program, step, (0, num_rows), before, after)
+            sizes[step.kind] += size
+            links.update({f"{link}.{direction}": size for link, direction in hops})
     return StepCounts(dict(runs), dict(moves), dict(sizes), dict(links))

@@ -101,6 +101,37 @@ def running_mean() -> StepFunction:
 
 
 @cache
+def biased_attention() -> StepFunction:
+    """A decoder layer whose attention adds a learned bias per head and slot, so that no drive can run it."""
+    shapes = {"embed": (VOCAB, 32), "head": (32, VOCAB), "bias": (4, 64)}
+    shapes |= {name: (32, 32) for name in ("query", "key", "value", "out")}
+    keys = jax.random.split(jax.random.key(3), len(shapes))
+    params = {
+        name: jax.random.normal(key, shape) / shape[0] ** 0.5
+        for key, (name, shape) in zip(keys, shapes.items(), strict=True)
+    }
+
+    def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+        x = params["embed"][tokens]
+        query, key, value = (
+            (x @ params[name]).reshape(*tokens.shape, 4, 8) for name in ("query", "key", "value")
+        )
+        write = jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (start, 0, 0)))
+        keys, values = write(cache["key"], key, positions[:, 0]), write(cache["value"], value, positions[:, 0])
+        slots = jnp.arange(keys.shape[1])
+        visible = (slots <= positions[:, :, None]) & mask[:, None, :]
+        logits = jnp.einsum("bthd,bshd->bhts", query, keys) * 8**-0.5 + params["bias"][:, None, slots]
+        weights = jax.nn.softmax(jnp.where(visible[:, None], logits, -jnp.inf), axis=-1)
+        x = x + jnp.einsum("bhts,bshd->bthd", weights, values).reshape(x.shape) @ params["out"]
+        return x @ params["head"], {"key": keys, "value": values}
+
+    def init_cache(batch_size: int, max_len: int) -> Any:
+        return {name: jnp.zeros((batch_size, max_len, 4, 8)) for name in ("key", "value")}
+
+    return from_step(step, params=params, init_cache=init_cache, name="biased attention")
+
+
+@cache
 def demo_hardware(num_drives: int = 1) -> HardwareSpec:
     return HardwareSpec.load("demo").with_drives(num_drives)
 

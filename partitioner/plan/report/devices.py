@@ -18,11 +18,11 @@ def devices(figures: Figures) -> list[str]:
     links = _link_table(figures)
     if links:
         lines += [*links, ""]
-    covered = "the step, or of the prefill," if figures.prefill else "the step"
-    note = (
-        f"A step is a decode step over {counted(figures.contexts[1], 'token')}. Use is the share of {covered} in which a "
-        "device or link is busy. A row that stands for several gives the numbers of each."
-    )
+    covered = {"decode": "the step", "prefill": "the prefill"}
+    note = f"Use is the share of {' or of '.join(covered[p] for p in figures.phases)} in which a device or link is busy. "
+    if "decode" in figures.phases:
+        note = f"A step is a decode step over {counted(figures.contexts[1], 'token')}. {note}"
+    note += "A row that stands for several gives the numbers of each."
     if links:
         note += " Up is towards host memory, down away from it."
     return [*lines, *paragraph(note)]

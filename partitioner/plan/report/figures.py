@@ -8,8 +8,9 @@ from functools import cached_property
 
 from cost_models import Cost, sequential
 from partitioner.ir.op import Op
-from partitioner.plan.alternatives import PlacedOps
+from partitioner.plan.alternatives import Alternatives
 from partitioner.plan.names import class_name, folded
+from partitioner.plan.op_costs import OpCosts
 from partitioner.plan.plan import Plan
 from partitioner.plan.report.predicted_use import weighted_timelines
 from partitioner.plan.steps import Run
@@ -47,8 +48,10 @@ class Figures:
 
     @cached_property
     def phases(self) -> tuple[str, ...]:
-        """Names the phases, decode first: it is what most time goes into."""
-        return ("decode", "prefill") if self.plan.prefill else ("decode",)
+        """Names the phases that occur, decode first: it is what most time goes into."""
+        if self.plan.prefill is None:
+            return ("decode",)
+        return ("decode", "prefill") if self.plan.total_decode_seconds else ("prefill",)
 
     @cached_property
     def contexts(self) -> tuple[int, int, int]:
@@ -86,9 +89,9 @@ class Figures:
         return self.slices if phase == "prefill" else 1
 
     @cached_property
-    def placed(self) -> Mapping[str, PlacedOps]:
-        """Maps phases to what ops cost where."""
-        return {p: PlacedOps(self.plan, p, self.contexts[1]) for p in self.phases}
+    def alternatives(self) -> Mapping[str, Alternatives]:
+        """Maps phases to what their ops cost where they are, and elsewhere."""
+        return {p: Alternatives(OpCosts(self.plan, p, self.contexts[1])) for p in self.phases}
 
     def classes(self, phase: str) -> tuple[OpClass, ...]:
         """Returns the classes of a phase's ops, in order of their first op; those of the same name follow each other."""

@@ -49,6 +49,8 @@ def _decode(figures: Figures) -> str:
         return "none: the prefill gives the only new token"
     seconds = {c: duration(figures.plan.decode_seconds(c)) for c in figures.contexts}
     first, middle, last = figures.contexts
+    if first == last:
+        return f"{seconds[first]} over {counted(first, 'token')}, the only one"
     if len(set(seconds.values())) == 1:
         return f"{seconds[first]}, whether over {counted(first, 'token')} (the first) or {last} (the last)"
     return (

@@ -54,7 +54,7 @@ def moves(figures: Figures) -> list[str]:
     note = (
         '"busy" is the time of the slowest link on the way, or of the flash at its end if that is slower, plus the latency. '
         '"p2p" goes from device to device, "via host" through host memory, "direct" to or from it. Moves with overlap "ahead" '
-        'or "behind" run under compute where the links are free; the next op waits for the others.'
+        'or "behind" run under compute where the links are free; with "no", the next op waits.'
     )
     return [*lines, *paragraph(note)]
 

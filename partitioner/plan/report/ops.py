@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cost_models import Cost, sequential
-from partitioner.plan.alternatives import Alternative, PlacedOps
+from partitioner.plan.alternatives import Alternative, Alternatives
 from partitioner.plan.names import tier_span
 from partitioner.plan.report.figures import Figures, OpClass
 from partitioner.plan.report.numerals import Unit, counted, time_unit
@@ -51,7 +51,7 @@ def ops(figures: Figures) -> list[str]:
 
 
 def _phase(figures: Figures, phase: str) -> list[str]:
-    rows = [_row(c, figures.placed[phase], figures.times(phase)) for c in figures.classes(phase)]
+    rows = [_row(c, figures.alternatives[phase], figures.times(phase)) for c in figures.classes(phase)]
     launches, launches_s = _launches(figures, phase)
     unit = time_unit([*(cost.seconds for row in rows for cost in row.costs), launches_s])
     notes: dict[str, str] = {}
@@ -98,16 +98,17 @@ def _cells(figures: Figures, row: _Row, unit: Unit, notes: dict[str, str]) -> li
     ]
 
 
-def _row(group: OpClass, placed: PlacedOps, times: int) -> _Row:
+def _row(group: OpClass, elsewhere: Alternatives, times: int) -> _Row:
     """Returns the sums over a class; it could only go elsewhere as a whole."""
-    alone = sequential(placed.alone(op) for op in group.ops) * times
-    in_all = sequential(placed.here(op) for op in group.ops) * times
-    options = [placed.elsewhere(op, len(group.ops)) for op in group.ops]
+    costs = elsewhere.costs
+    alone = sequential(costs.alone(op) for op in group.ops) * times
+    in_all = sequential(costs.here(op) for op in group.ops) * times
+    options = [elsewhere.of(op, len(group.ops)) for op in group.ops]
     by_tier = [[a for found in options for a in found if a.tier == tier.tier] for tier in options[0]]
     sums = sorted((_summed(alike, times) for alike in by_tier), key=lambda a: a.rank)
     if sums[0].cost:
         return _Row(group, alone, in_all, sums[0], sums[0].reason)
-    reasons = "; ".join(f"{tier_span(placed.plan.hw, a.tier)}: {a.reason}" for a in sums)
+    reasons = "; ".join(f"{tier_span(costs.plan.hw, a.tier)}: {a.reason}" for a in sums)
     return _Row(group, alone, in_all, None, reasons)
 
 

@@ -1,5 +1,7 @@
 """Ops of both phases are paired, the model is cut where little is live, and repeated blocks are folded."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,9 +64,9 @@ def flows(draw: st.DrawFn) -> tuple[int, list[ValueFlow]]:
     drawn = draw(
         st.lists(st.tuples(st.integers(0, 1), st.sets(st.integers(0, count - 1), min_size=2)), max_size=8)
     )
+    unnamed: Any = None
     return count, [
-        ValueFlow(phase, None, min(ends), tuple(sorted(ends - {min(ends)})))  # type: ignore[arg-type]
-        for phase, ends in drawn
+        ValueFlow(phase, unnamed, min(ends), tuple(sorted(ends - {min(ends)}))) for phase, ends in drawn
     ]
 
 

@@ -1,9 +1,11 @@
 """A region rewritten to small sizes is the region that a small step traces to."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
-from partitioner.jaxpr import borders, shape_of
+from partitioner.jaxpr import Eqn, Literal, borders, dtype_of, is_literal, shape_of
 from partitioner.passes.run_region import RegionRunner
 from partitioner.passes.shrink_region import SmallRegion, as_small_region, shrink_region
 from tests.partitioner.passes.spellings import HEAD_SIZE, HEADS, SPELLINGS, Spelling
@@ -55,6 +57,21 @@ def test_a_shrunk_region_needs_nothing_beyond_its_phase(name: str) -> None:
     read = set(borders([*small.index, *region.equations])) - given
     assert read == {i.var for i in phase.inputs} - given
     assert {64, 4096}.isdisjoint(d for e in region.equations for v in e.outvars for d in shape_of(v))
+
+
+def literals(equations: Iterable[Eqn]) -> set[int]:
+    atoms = [a for e in equations for a in e.invars if is_literal(a) and dtype_of(a).kind == "i"]
+    return {int(a.val) for a in atoms if isinstance(a, Literal)}
+
+
+def test_sizes_that_are_written_as_numbers_are_replaced_too() -> None:
+    """A position below zero counts from the end, to which the number of slots is added."""
+    spelling = SPELLINGS["scatter_update"]
+    small = shrunk(spelling, 64, 4096)
+    assert small is not None
+    assert 4096 in literals(decode_of(spelling, 64, 4096)[1].index)
+    assert {64, 4096}.isdisjoint(literals([*small.index, *small.region.equations]))
+    assert 7 in literals(small.index)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,29 @@ def three_factors(query, key, value, cache, positions, mask, params):
     )
 
 
+def small_scale_in_float16(query, key, value, cache, positions, mask, params):
+    """Products of large queries and keys would leave the range of float16."""
+    return attend(
+        query.astype("float16"),
+        key,
+        value,
+        cache,
+        positions,
+        lambda x, seen: jax.nn.softmax(jnp.where(seen, x * jnp.float16(1 / 64), jnp.float16(-6e4))),
+    )
+
+
+def clipped_above(query, key, value, cache, positions, mask, params):
+    return attend(
+        query,
+        key,
+        value,
+        cache,
+        positions,
+        lambda x, seen: jax.nn.softmax(jnp.where(seen, jnp.minimum(x, 100.0), -1e30)),
+    )
+
+
 def negated(query, key, value, cache, positions, mask, params):
     return attend(
         query, key, value, cache, positions, lambda x, seen: jax.nn.softmax(jnp.where(seen, -x, -1e30))
@@ -98,9 +121,18 @@ def test_a_scale_that_is_no_number_of_the_models_is_measured() -> None:
     assert scale_of(Spelling(three_factors)) == pytest.approx(0.21, rel=1e-4)
 
 
+def test_large_operands_stay_in_the_range_of_float16() -> None:
+    spelling = Spelling(small_scale_in_float16, dtype="float16")
+    assert scale_of(spelling) == pytest.approx(1 / 64, rel=1e-7)
+
+
 @pytest.mark.parametrize(
     ("attend", "reason"),
     [
+        (
+            clipped_above,
+            r"at large q.K\^T, as under a soft cap or a clip, it differs from softmax\(1 q.K\^T\)",
+        ),
         (negated, "its logits do not grow with q.k"),
         (all_alike, "its logits do not grow with q.k"),
         (hard, "its output is not a weighted mean of the values"),

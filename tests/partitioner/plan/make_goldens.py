@@ -6,7 +6,14 @@ from pathlib import Path
 from partitioner import Plan
 from partitioner.plan.report import SECTIONS
 from partitioner.plan.report.figures import Figures
-from tests.partitioner.plan.plans import made_up_run, mixed_plan, tiny_plan, unraised_plan, wide_plan
+from tests.partitioner.plan.plans import (
+    made_up_run,
+    mixed_plan,
+    one_token_plan,
+    tiny_plan,
+    unraised_plan,
+    wide_plan,
+)
 
 FOLDER = Path(__file__).parent / "goldens"
 
@@ -26,6 +33,11 @@ TEXTS: dict[str, Callable[[], str]] = {
         for name in ("summary", "header", "devices", "ops", "moves", "capacity")
     },
     "moves-streamed": lambda: section("moves", wide_plan("flexgen-ssd")),
+    **{
+        f"{name}-one-token": (lambda name=name: section(name, one_token_plan()))
+        for name in ("summary", "header", "devices", "timeline")
+    },
+    "moves-many-drives": lambda: section("moves", wide_plan("instinfer", 8)),
     "summary-streamed": lambda: section("summary", wide_plan("flexgen-ssd")),
     "ops-stateful": lambda: section("ops", unraised_plan()),
     "moves-none": lambda: section("moves", unraised_plan()),

@@ -114,6 +114,12 @@ def ways(prefill: str, decode: str, home: str) -> Decision:
 
 
 @cache
+def one_token_plan() -> Plan:
+    """Returns a plan of a prefill alone."""
+    return partition(abstract(WIDE), "demo", Workload(2, 96, 1), "instinfer")
+
+
+@cache
 def unraised_plan() -> Plan:
     """Returns a plan of a model of which the attention of the first layer alone is raised."""
     function = from_step(

@@ -7,7 +7,9 @@ import pytest
 from cost_models import HardwareSpec
 from models import abstract
 from partitioner import Plan, Workload, partition
-from partitioner.plan.alternatives import Alternative, PlacedOps, alternatives
+from partitioner.ir.working_set import working_set_bytes
+from partitioner.plan.alternatives import Alternative, alternatives
+from partitioner.plan.op_costs import OpCosts
 from partitioner.plan.steps import Move, Run
 from tests.partitioner.plan.plans import forced_plan, mixed_plan, tiny_plan, unraised_plan, ways, wide_plan
 
@@ -56,12 +58,12 @@ class TestByHand:
         attends = 8e-3 + pages * 4096 / 7e6 + 2e-3  # the first sense, the wires, the command and the engine
         there = OPERANDS / DRIVE_LINK + 2 * LATENCY
         back = OUTPUT / DRIVE_LINK + 2 * LATENCY + LAUNCH
-        placed = PlacedOps(plan, "decode", context)
+        costs = OpCosts(plan, "decode", context)
         attention = plan.decode.op["blocks.0.attention"]
         assert context == 112
-        assert placed.alone(attention).seconds == pytest.approx(attends)
-        assert placed.alone(attention).bound == "flash"
-        assert placed.here(attention).seconds == pytest.approx(attends + there + back)
+        assert costs.alone(attention).seconds == pytest.approx(attends)
+        assert costs.alone(attention).bound == "flash"
+        assert costs.here(attention).seconds == pytest.approx(attends + there + back)
 
     def test_attention_of_the_drive_on_the_gpu(self) -> None:
         plan = forced_plan(CSD, GPU)
@@ -90,18 +92,18 @@ class TestByHand:
         shipped = 111 * CACHED_TOKEN / DRIVE_LINK
         new = CACHED_TOKEN / DRIVE_LINK
         runs = work_bytes(plan, "blocks.1.attention") / GPU_MEMORY
-        placed = PlacedOps(plan, "decode", 112)
+        costs = OpCosts(plan, "decode", 112)
         assert shipped < read
-        assert placed.alone(attention).seconds == pytest.approx(runs)
-        assert placed.here(attention).seconds == pytest.approx(runs + read + 2 * LATENCY + new)
-        assert placed.here(attention).bound == "flash"
+        assert costs.alone(attention).seconds == pytest.approx(runs)
+        assert costs.here(attention).seconds == pytest.approx(runs + read + 2 * LATENCY + new)
+        assert costs.here(attention).bound == "flash"
 
     def test_a_streamed_cache_that_the_link_limits(self) -> None:
         plan = forced_plan(ways("gpu", "gpu", "host"), GPU)
         attention = plan.decode.op["blocks.1.attention"]
         runs = work_bytes(plan, "blocks.1.attention") / GPU_MEMORY
         moved = (127 * CACHED_TOKEN + CACHED_TOKEN) / GPU_LINK + LATENCY
-        cost = PlacedOps(plan, "decode", 128).here(attention)
+        cost = OpCosts(plan, "decode", 128).here(attention)
         assert (cost.seconds, cost.bound) == (pytest.approx(runs + moved), "link")
 
     def test_weights_that_would_live_elsewhere(self) -> None:
@@ -116,8 +118,8 @@ class TestByHand:
         plan = forced_plan(GPU, GPU, up=ways("gpu", "gpu", "host"))
         runs = work_bytes(plan, "blocks.0.mlp.up") / GPU_MEMORY
         streamed = UP_WEIGHTS / GPU_LINK + LATENCY
-        placed = PlacedOps(plan, "decode", plan.middle_context)
-        assert placed.here(plan.decode.op["blocks.0.mlp.up"]).seconds == pytest.approx(runs + streamed)
+        costs = OpCosts(plan, "decode", plan.middle_context)
+        assert costs.here(plan.decode.op["blocks.0.mlp.up"]).seconds == pytest.approx(runs + streamed)
 
 
 class TestAgainstPlans:
@@ -134,9 +136,9 @@ class TestAgainstPlans:
     )
     def test_elsewhere(self, op: str, tier: str, twin) -> None:
         plan, moved = forced_plan(GPU, GPU), twin()
-        placed = PlacedOps(plan, "decode", plan.middle_context)
+        costs = OpCosts(plan, "decode", plan.middle_context)
         ops = [o for o in plan.ops("decode") if o.name.endswith(f".{op}")]
-        change = sum(seconds(plan, o.name, tier) - placed.here(o).seconds for o in ops)
+        change = sum(seconds(plan, o.name, tier) - costs.here(o).seconds for o in ops)
         steps = [p.decode_seconds(plan.middle_context) for p in (moved, plan)]
         assert len(ops) == 2
         assert steps[0] - steps[1] == pytest.approx(change, rel=1e-9)
@@ -144,8 +146,8 @@ class TestAgainstPlans:
     @pytest.mark.parametrize("policy", ["instinfer", "gpu-only"])
     def test_a_step_without_overlap_is_its_ops_launches_and_moves(self, policy: str) -> None:
         plan = wide_plan(policy)
-        placed = PlacedOps(plan, "decode", plan.middle_context)
-        alone = sum(placed.alone(op).seconds for op in plan.ops("decode"))
+        costs = OpCosts(plan, "decode", plan.middle_context)
+        alone = sum(costs.alone(op).seconds for op in plan.ops("decode"))
         launched = LAUNCH * sum(s.device == "gpu0" for s in plan.decode.steps if isinstance(s, Run))
         moves = [s for s in plan.decode.steps if isinstance(s, Move)]
         moved = sum(s.num_bytes / DRIVE_LINK + 2 * LATENCY for s in moves)
@@ -167,15 +169,22 @@ class TestMemory:
         assert (found.reason, found.fits) == ("its weights would not fit on gpu0", False)
         assert found.cost == on(roomy, "blocks.0.mlp.up", "gpu").cost
 
-    def test_streaming_takes_two_buffers(self) -> None:
-        # buffers have room in what is reserved beyond activations, a cache that moves in has not
-        plan = forced_plan(ways("gpu", "host", "host"), GPU)
-        cache = 128 * CACHED_TOKEN
-        assert on(with_gpu_memory(plan, cache - 1), "blocks.0.attention", "gpu").fits is False
-        assert on(with_gpu_memory(plan, cache), "blocks.0.attention", "gpu").reason.endswith("live on gpu0")
-        crowded = with_gpu_memory(plan, cache - 1, reserved=10e6)
-        found = on(crowded, "blocks.0.attention", "gpu")
-        assert (found.reason, found.fits) == ("streams its KV cache from host", True)
+    @pytest.mark.parametrize(
+        ("op", "num_bytes", "reason"),
+        [
+            ("blocks.0.attention", 128 * CACHED_TOKEN, "streams its KV cache from host"),
+            ("blocks.0.mlp.up", UP_WEIGHTS, "streams its weights from host"),
+        ],
+    )
+    def test_streaming_takes_two_buffers(self, op: str, num_bytes: int, reason: str) -> None:
+        plan = forced_plan(ways("gpu", "host", "host"), GPU, up=HOST)
+        graphs = (plan.phase("prefill").graph, plan.decode.graph)
+        activations = max(working_set_bytes(g, o) for g in graphs for o in g.ops)
+        enough, short = (with_gpu_memory(plan, 0, activations + 2 * num_bytes - lack) for lack in (0, 1))
+        assert on(enough, op, "gpu")[2:] == (reason, True)
+        assert on(short, op, "gpu").fits is False
+        spread = with_gpu_memory(plan, 1, activations + 2 * num_bytes - 1)
+        assert on(spread, op, "gpu")[2:] == (reason, True)
 
     def test_small_weights_have_to_fit_too(self) -> None:
         plan = forced_plan(GPU, GPU, norm2=HOST)
