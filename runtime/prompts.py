@@ -11,7 +11,7 @@ import numpy as np
 from partitioner.workload import Workload
 from runtime.errors import SessionError
 
-Prompt = str | Sequence[int]
+Prompt = str | Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

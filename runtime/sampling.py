@@ -19,11 +19,9 @@ def greedy(logits: jax.Array, logits_at: jax.Array) -> jax.Array:
         logits: Float ``[batch, n, vocab]``; n is 1 where the model itself selects a position. Minus infinity rules a token out.
         logits_at: int32[batch], the position wanted otherwise.
     """
-    if logits.shape[1] == 1:
-        row = logits[:, 0]
-    else:
-        row = jnp.take_along_axis(logits, logits_at[:, None, None], axis=1)[:, 0]
-    row = row.astype(jnp.float32)
+    if logits.shape[1] > 1:
+        logits = jnp.take_along_axis(logits, logits_at[:, None, None], axis=1)
+    row = logits[:, 0].astype(jnp.float32)
     likeliest = jnp.argmax(row, axis=-1).astype(jnp.int32)
     return jnp.where(jnp.isfinite(jnp.max(row, axis=-1)), likeliest, NO_TOKEN)
 

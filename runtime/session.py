@@ -117,7 +117,7 @@ def _bind(plan: Plan, model: Any) -> BoundModel:
     """
     if not isinstance(plan, Plan):
         raise SessionError(
-            f"plan is a {type(plan).__name__}; give what partition(model, hw, workload, policy) or Plan.load(path, model) returns"
+            f"plan is a {type(plan).__name__}; give what partition(model, hw, workload, policy) or Plan.load(path, model) gives"
         )
     try:
         return bind_model(plan, model)

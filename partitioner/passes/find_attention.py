@@ -1,37 +1,15 @@
-"""Finds attention by dataflow: cache updates, the two contractions with the updated caches, and what lies between them."""
+"""Finds attention by dataflow: the two contractions with a pair of updated caches, and what lies between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-import jax.numpy as jnp
 
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import Unraised
-from partitioner.jaxpr import Eqn, Literal, Var, dtype_of, variables
+from partitioner.jaxpr import Eqn, Literal, Var, variables
+from partitioner.passes.dataflow import Dataflow
+from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
 from partitioner.passes.split_equations import VIEWS, SplitEquations
-
-_UPDATES = {"dynamic_update_slice": 1, "scatter": 2, "select_n": None}
-
-
-@dataclass(frozen=True)
-class CacheWrite:
-    """Describes how one cache is updated.
-
-    Attributes:
-        name: State name.
-        before: The state as it comes in.
-        after: The state as it goes out.
-        new: What is written into it.
-        update: Equations from ``before`` to ``after``.
-    """
-
-    name: str
-    before: Var
-    after: Var
-    new: Var
-    update: tuple[Eqn, ...]
 
 
 @dataclass(frozen=True)
@@ -68,29 +46,11 @@ class AttentionRegion:
     equations: tuple[Eqn, ...]
 
 
-class _Dataflow:
-    """Indexes who makes and who reads each variable."""
-
-    def __init__(self, equations: Iterable[Eqn]) -> None:
-        self.order = {id(e): i for i, e in enumerate(equations)}
-        self.maker: dict[Var, Eqn] = {}
-        self.readers: dict[Var, list[Eqn]] = {}
-        for e in equations:
-            for v in e.outvars:
-                self.maker[v] = e
-            for v in set(variables(e.invars)):
-                self.readers.setdefault(v, []).append(e)
-
-    def sorted(self, equations: Iterable[Eqn]) -> tuple[Eqn, ...]:
-        unique = {id(e): e for e in equations}
-        return tuple(sorted(unique.values(), key=lambda e: self.order[id(e)]))
-
-
 def find_attention(
     phase: TracedPhase, split: SplitEquations
 ) -> tuple[tuple[AttentionRegion, ...], tuple[Unraised, ...]]:
     """Returns the attention regions in execution order, and the caches whose attention was not found with the reason."""
-    flow = _Dataflow(split.data)
+    flow = Dataflow(split.data)
     uses: list[CacheUse] = []
     unraised: list[Unraised] = []
     for write in find_cache_writes(phase, split):
@@ -127,48 +87,7 @@ def find_attention(
     return tuple(regions), tuple(unraised)
 
 
-def find_cache_writes(phase: TracedPhase, split: SplitEquations) -> tuple[CacheWrite | Unraised, ...]:
-    """Returns how each cache is updated, or why that cannot be followed."""
-    flow = _Dataflow(split.data)
-    after = {o.name: o.atom for o in phase.outputs if o.role == "cache"}
-    return tuple(_cache_write(flow, i.name, i.var, after[i.name]) for i in phase.inputs if i.role == "cache")
-
-
-def _cache_write(flow: _Dataflow, name: str, before: Var, after: object) -> CacheWrite | Unraised:
-    if not jnp.issubdtype(dtype_of(before), jnp.floating):
-        return Unraised(name, f"its entries are {dtype_of(before)}; only floating-point caches are raised")
-    if not isinstance(after, Var) or after is before:
-        return Unraised(name, "the cache is returned as it came")
-    update: list[Eqn] = []
-    new: Var | None = None
-    var: Var = after
-    while var is not before:
-        eqn = flow.maker.get(var)
-        if eqn is None or eqn.primitive.name not in {*_UPDATES, *VIEWS}:
-            shown = "an input" if eqn is None else f"`{eqn.primitive.name}`"
-            return Unraised(
-                name, f"the cache is not written by dynamic_update_slice, scatter or select, but by {shown}"
-            )
-        update.append(eqn)
-        operands = variables(eqn.invars)
-        if eqn.primitive.name in VIEWS:
-            var = operands[0]
-            continue
-        if new is not None:
-            return Unraised(name, "the cache is written more than once in a step")
-        carried, written = _carried_and_written(flow, eqn, before)
-        if carried is None or written is None:
-            return Unraised(name, f"cannot tell the old cache from the new entries in `{eqn.primitive.name}`")
-        var, new = carried, written
-        while (spread := flow.maker.get(new)) is not None and spread.primitive.name == "broadcast_in_dim":
-            update.append(spread)
-            new = variables(spread.invars)[0]
-    if new is None:
-        return Unraised(name, "the cache is reshaped but never written")
-    return CacheWrite(name, before, after, new, flow.sorted(update))
-
-
-def _cache_use(flow: _Dataflow, write: CacheWrite) -> CacheUse | Unraised:
+def _cache_use(flow: Dataflow, write: CacheWrite) -> CacheUse | Unraised:
     contractions = _contractions_of(flow, write.after)
     if len(contractions) != 1:
         return Unraised(
@@ -188,33 +107,7 @@ def _cache_use(flow: _Dataflow, write: CacheWrite) -> CacheUse | Unraised:
     )
 
 
-def _carried_and_written(flow: _Dataflow, eqn: Eqn, before: Var) -> tuple[Var | None, Var | None]:
-    atoms = list(eqn.invars)
-    position = _UPDATES[eqn.primitive.name]
-    if position is not None:
-        carried, written = atoms[0], atoms[position]
-    else:
-        cases = [a for a in atoms[1:] if not isinstance(a, Literal)]
-        old = [a for a in cases if _comes_from(flow, a, before)]
-        others = [a for a in cases if a not in old]
-        if len(old) != 1 or len(others) != 1:
-            return None, None
-        carried, written = old[0], others[0]
-    if isinstance(carried, Literal) or isinstance(written, Literal):
-        return None, None
-    return carried, written
-
-
-def _comes_from(flow: _Dataflow, var: Var, source: Var) -> bool:
-    while var is not source:
-        eqn = flow.maker.get(var)
-        if eqn is None or eqn.primitive.name not in VIEWS:
-            return False
-        var = variables(eqn.invars)[0]
-    return True
-
-
-def _contractions_of(flow: _Dataflow, var: Var) -> list[tuple[Eqn, int, list[Eqn]]]:
+def _contractions_of(flow: Dataflow, var: Var) -> list[tuple[Eqn, int, list[Eqn]]]:
     found: list[tuple[Eqn, int, list[Eqn]]] = []
     pending: list[tuple[Var, list[Eqn]]] = [(var, [])]
     while pending:
@@ -227,7 +120,7 @@ def _contractions_of(flow: _Dataflow, var: Var) -> list[tuple[Eqn, int, list[Eqn
     return found
 
 
-def _first_contractions(flow: _Dataflow, start: Eqn) -> dict[int, Eqn]:
+def _first_contractions(flow: Dataflow, start: Eqn) -> dict[int, Eqn]:
     """Returns the dot_generals that the result of ``start`` reaches with no other dot_general in between."""
     found: dict[int, Eqn] = {}
     pending = list(start.outvars)
@@ -244,7 +137,7 @@ def _first_contractions(flow: _Dataflow, start: Eqn) -> dict[int, Eqn]:
 
 
 def _region(
-    flow: _Dataflow, split: SplitEquations, key: CacheUse, value: CacheUse
+    flow: Dataflow, split: SplitEquations, key: CacheUse, value: CacheUse
 ) -> AttentionRegion | Unraised:
     between = _between(flow, key.contraction, value.contraction)
     equations = flow.sorted(
@@ -279,7 +172,7 @@ def _region(
     return AttentionRegion(key, value, query, output, equations)
 
 
-def _between(flow: _Dataflow, first: Eqn, last: Eqn) -> list[Eqn]:
+def _between(flow: Dataflow, first: Eqn, last: Eqn) -> list[Eqn]:
     forward: dict[int, Eqn] = {}
     pending = list(first.outvars)
     while pending:

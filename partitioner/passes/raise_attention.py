@@ -13,7 +13,8 @@ from partitioner.frontend.trace import TracedInput, TracedPhase
 from partitioner.ir.graph import Unraised
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Eqn, borders, bytes_of, dtype_of, needed_for, shape_of, signature
-from partitioner.passes.find_attention import AttentionRegion, find_attention, find_cache_writes
+from partitioner.passes.find_attention import AttentionRegion, find_attention
+from partitioner.passes.find_cache_writes import find_cache_writes
 from partitioner.passes.infer_layout import LayoutError, RegionLayout, infer_layout
 from partitioner.passes.run_region import RegionRunner
 from partitioner.passes.shrink_region import SmallRegion, as_small_region, shrink_region

@@ -147,16 +147,17 @@ def solve_flow(
     kinds, counts = folded.kinds, np.array([float(stage.count) for stage in folded.stages])
     num_arcs, num_meeting, num_kinds = len(arcs.source), len(meeting.upper), len(kinds.vector)
     soft, hard, step = goal.soft, goal.hard, goal.step(value)
-    sizes, carries, capacity = capacity_rows(kinds.vector[:, hard].T, goal.limit[hard], np.isin(hard, exact))
-    cut = csr_array(np.reshape(cuts, (len(cuts), num_arcs + num_meeting)))
     taken, begun, number = np.flatnonzero(arcs.kind >= 0), np.flatnonzero(arcs.begins), np.arange(num_arcs)
     tallies = incidence(arcs.kind[taken], taken, (num_kinds, num_arcs))
+    vectors = kinds.vector.T * np.isin(np.arange(num_kinds), arcs.kind)
+    sizes, carries, capacity = capacity_rows(vectors[hard], goal.limit[hard], np.isin(hard, exact))
+    cut = csr_array(np.reshape(cuts, (len(cuts), num_arcs + num_meeting)))
     instances = incidence(arcs.stage[begun], begun, (len(counts), num_arcs))
     ends = (arcs.num_vertices, num_arcs)
     leaving = incidence(arcs.source, number, ends) - incidence(arcs.target, number, ends)
     rows = [
         (
-            [arcs.move[:, soft].T / step, None, kinds.vector[:, soft].T / step, None, -goal.members(soft)],
+            [arcs.move[:, soft].T / step, None, vectors[soft] / step, None, -goal.members(soft)],
             -np.inf,
             goal.limit[soft] / step,
         ),

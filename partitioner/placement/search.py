@@ -24,7 +24,7 @@ from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.tally import Box
 
 FEW_ARCS = 300
-"""Problems with at most this many arcs are solved at once."""
+"""Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
 FIRST_DISTANCE = 1e-3
 """Relative distance from the bound within which placements are looked for first."""
 CLOSE = 1e-10
@@ -55,7 +55,7 @@ class Found:
     Attributes:
         placed: The best placement, or None where none keeps the hard limits.
         bound: Lower bound on the goal's value; infinite where nothing keeps the hard limits.
-        num_arcs: Variants in states that the largest integer program chose from.
+        num_arcs: How many arcs of the blocks' graphs the largest integer program chose from.
         finished: Whether the integer programs came to their end; if not, there may be a placement where none was found.
     """
 

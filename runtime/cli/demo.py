@@ -9,8 +9,8 @@ import typer
 from cost_models import HardwareSpec
 from models import Transformer
 from partitioner import Plan
-from runtime.benchmark import bench
 from runtime.bench_report import BenchReport
+from runtime.benchmark import bench
 from runtime.cli.code_prompts import CODE_PROMPTS
 from runtime.cli.comparison import plans_to_compare
 from runtime.cli.given_model import SHIPPED, model_to_run, tokenizer_of

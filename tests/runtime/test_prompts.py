@@ -55,7 +55,7 @@ def test_bad_prompts(prompts: Any, message: str) -> None:
 
 @pytest.mark.parametrize("count", [0, -3, 1.5, True, "8"])
 def test_number_of_new_tokens_is_a_positive_whole_number(count: Any) -> None:
-    with pytest.raises(SessionError, match="max_new_tokens is .*; give a whole number of at least 1"):
+    with pytest.raises(SessionError, match=r"max_new_tokens is .*; give a whole number of at least 1"):
         check_new_tokens(count, WORKLOAD)
 
 

@@ -1,7 +1,7 @@
 """Every policy generates the tokens of the plain model.
 
-Greedy tokens of a session are compared, all of them, with those of the plain jitted model, which takes each prompt by itself and
-token by token. The drive adds up in another order than XLA, so logits differ in their last digits, and where two tokens are
+Greedy tokens of a session are compared, all of them, with those of the plain jitted model, which takes each prompt by itself
+and token by token. The drive adds up in another order than XLA, so logits differ in their last digits, and where two tokens are
 about equally likely the choice may differ with them. With these seeds that does not happen: logits of session and plain model
 differ by less than 5e-5 of their standard deviation (measured), and the chosen token leads by more than ``HEALTHY_MARGIN``
 of it at every step, which is checked. So a token that differs is an error of the session, never of rounding.
@@ -47,12 +47,8 @@ class Subject(NamedTuple):
 
 
 SUBJECTS = {
-    "opt float32": Subject(
-        lambda: transformer("float32", position="learned", head_size=16, seed=2), 0.53e6
-    ),
-    "opt float16": Subject(
-        lambda: transformer("float16", position="learned", head_size=16, seed=2), 0.53e6
-    ),
+    "opt float32": Subject(lambda: transformer("float32", position="learned", head_size=16, seed=2), 0.53e6),
+    "opt float16": Subject(lambda: transformer("float16", position="learned", head_size=16, seed=2), 0.53e6),
     "llama float32": Subject(lambda: transformer("float32", num_kv_heads=2, head_size=16, seed=3), 0.35e6),
     "llama float16": Subject(lambda: transformer("float16", num_kv_heads=2, head_size=16, seed=3), 0.33e6),
     "flax attention": Subject(lambda: counting_decoder(seed=44), 0.33e6),
@@ -71,7 +67,7 @@ def reference(subject: str) -> Reference:
 
 
 def plan_of(subject: str, policy: str, num_drives: int) -> Plan:
-    """Plans for small pages, so that most of the cache is in flash; ``auto`` gets too little memory to leave the drives alone."""
+    """Plans for small pages, so that most of a cache is in flash; ``auto`` gets too little memory to do without drives."""
     model, crowded_bytes = SUBJECTS[subject]
     hw = demo_hardware(num_drives).replace("drive.flash.page_bytes", 512)
     if policy == "auto":

@@ -33,7 +33,6 @@ def plain(model: Any, num_tokens: int = 10) -> list[list[int]]:
     return plain_tokens(model, PROMPTS, num_tokens, WORKLOAD.max_len)
 
 
-
 class TestModels:
     """Models in which there is nothing for a drive to do, and what becomes of the policies."""
 

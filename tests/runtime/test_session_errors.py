@@ -10,7 +10,7 @@ from flax import nnx
 from jax import numpy as jnp
 
 from models import Transformer, abstract
-from partitioner import Plan, Workload
+from partitioner import Workload
 from partitioner.frontend import StepFunction, from_step
 from partitioner.plan.steps import Move
 from partitioner.shares import Share
@@ -21,7 +21,6 @@ from tests.runtime.tiny_models import (
     VOCAB,
     WORKLOAD,
     counting_decoder,
-    demo_hardware,
     plain_tokens,
     plan_for,
     running_mean,
@@ -29,11 +28,13 @@ from tests.runtime.tiny_models import (
 )
 
 
-def open_and_close(plan: Any, model: Any, **options: Any) -> None:
-    Session(plan, model, **({"clock": "virtual"} | options)).close()
+def open_and_close(plan: Any, model: Any, clock: Any = "virtual") -> None:
+    Session(plan, model, clock).close()
 
 
-def changed(model: Transformer, path: tuple[Any, ...], change: Callable[[jax.Array], jax.Array]) -> Transformer:
+def changed(
+    model: Transformer, path: tuple[Any, ...], change: Callable[[jax.Array], jax.Array]
+) -> Transformer:
     """A copy of a model with one parameter changed."""
     copy = nnx.clone(model)
     target: Any = copy
@@ -55,20 +56,28 @@ class TestOpening:
             open_and_close("plan.json", transformer())
 
     def test_what_is_no_model(self) -> None:
-        with pytest.raises(SessionError, match="cannot partition a dict: pass an nnx.Module"):
+        with pytest.raises(SessionError, match=r"cannot partition a dict: pass an nnx.Module"):
             open_and_close(plan_for(transformer(), "gpu-only"), {})
 
     def test_a_model_without_weights(self) -> None:
         model = abstract(transformer().config)
-        with pytest.raises(SessionError, match=r"small is abstract: .* load weights with models\.load_pretrained"):
+        with pytest.raises(
+            SessionError, match=r"small is abstract: .* load weights with models\.load_pretrained"
+        ):
             open_and_close(plan_for(model, "gpu-only"), model)
 
     @pytest.mark.parametrize(
         ("other", "message"),
         [
-            (lambda: transformer(position="learned"), "parameter '.*' the given model lacks; partition it again"),
+            (
+                lambda: transformer(position="learned"),
+                "parameter '.*' the given model lacks; partition it again",
+            ),
             (counting_decoder, "the plan is for small, whose parameter .* partition it again"),
-            (lambda: transformer(num_kv_heads=2), r"float32\[32, 32\], the given model has float32\[32, 16\]"),
+            (
+                lambda: transformer(num_kv_heads=2),
+                r"float32\[32, 32\], the given model has float32\[32, 16\]",
+            ),
         ],
     )
     def test_another_model(self, other: Callable[[], Any], message: str) -> None:
@@ -79,7 +88,9 @@ class TestOpening:
         plan = plan_for(transformer(), "gpu-only")
         hw = plan.hw
         two = dataclasses.replace(hw, gpus=hw.gpus * 2, ports={**hw.ports, "gpu1": hw.ports["gpu0"]})
-        with pytest.raises(SessionError, match="the plan is for 2 GPUs, and the runtime drives one; partition"):
+        with pytest.raises(
+            SessionError, match="the plan is for 2 GPUs, and the runtime drives one; partition"
+        ):
             open_and_close(dataclasses.replace(plan, hw=two), transformer())
 
     def test_a_jax_without_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +102,7 @@ class TestOpening:
             return devices()
 
         monkeypatch.setattr(jax, "devices", without_cpu)
-        with pytest.raises(SessionError, match="no CPU device, .* add cpu to .* JAX_PLATFORMS, or unset it"):
+        with pytest.raises(SessionError, match=r"no CPU device, .* add cpu to .* JAX_PLATFORMS, or unset it"):
             open_and_close(plan_for(transformer(), "gpu-only"), transformer())
 
     def test_a_drive_with_too_little_memory(self) -> None:
@@ -102,13 +113,14 @@ class TestOpening:
             open_and_close(small, transformer())
         assert isinstance(caught.value.__cause__, CapacityError)
 
-
     def test_a_drive_with_too_little_flash(self) -> None:
         plan = plan_for(transformer(), "instinfer")
         hw = plan.hw.replace("drive.flash.page_bytes", 128)
         for count in ("channels", "dies_per_channel", "planes_per_die", "blocks_per_plane"):
             hw = hw.replace(f"drive.flash.{count}", 1)
-        message = "a drive cannot hold its caches: csd0: KV cache of 4 sequences x 22 tokens .* Lower the batch"
+        message = (
+            "a drive cannot hold its caches: csd0: KV cache of 4 sequences x 22 tokens .* Lower the batch"
+        )
         with pytest.raises(SessionError, match=message) as caught:
             open_and_close(dataclasses.replace(plan, hw=hw), transformer())
         assert isinstance(caught.value.__cause__, CapacityError)
@@ -121,14 +133,16 @@ class TestPlansThatCannotRun:
         plan = plan_for(transformer(), "instinfer")
         shares = (Share("csd0", (0, 4), (0, 2), 0.5), Share("gpu0", (0, 4), (2, 4), 0.5))
         mixed = dataclasses.replace(plan, caches=dict.fromkeys(plan.caches, shares))
-        with pytest.raises(SessionError, match="shared between csd0, gpu0; only drives can share a cache, so give"):
+        with pytest.raises(
+            SessionError, match="shared between csd0, gpu0; only drives can share a cache, so give"
+        ):
             open_and_close(mixed, transformer())
 
     def test_two_shares_on_one_drive(self) -> None:
         plan = plan_for(transformer(), "instinfer")
-        shares = (Share("csd0", (0, 4), (0, 2), 0.5), Share("csd0", (0, 4), (2, 4), 0.5))
+        shares = (Share("csd0", (0, 4), (0, 4), 0.5),) * 2
         twice = dataclasses.replace(plan, caches=dict.fromkeys(plan.caches, shares))
-        with pytest.raises(SessionError, match="csd0 would hold caches of two geometries|csd0 has two shares of"):
+        with pytest.raises(SessionError, match=r"csd0 has two shares of .*; partition again with one share"):
             open_and_close(twice, transformer())
 
     def test_layers_of_two_geometries_on_one_drive(self) -> None:
@@ -150,7 +164,9 @@ class TestPlansThatCannotRun:
     def test_a_prefill_that_does_not_divide_the_batch(self) -> None:
         plan = plan_for(transformer(), "gpu-only")
         three = plan_for(transformer(), "gpu-only", workload=Workload(3, 12, 10))
-        with pytest.raises(SessionError, match="a prefill of 3 rows does not divide the batch of 4; partition again"):
+        with pytest.raises(
+            SessionError, match="a prefill of 3 rows does not divide the batch of 4; partition again"
+        ):
             open_and_close(dataclasses.replace(plan, prefill=three.prefill), transformer())
 
     def test_a_missing_move(self) -> None:
@@ -162,14 +178,17 @@ class TestPlansThatCannotRun:
         lacking = dataclasses.replace(plan, decode=dataclasses.replace(plan.decode, steps=steps))
         with (
             Session(lacking, transformer(), clock="virtual") as session,
-            pytest.raises(SessionError, match="decode failed in .*attention: PlanError: .* on csd0, where nothing has"),
+            pytest.raises(
+                SessionError, match=r"decode failed in .*attention: PlanError: .* on csd0, where nothing has"
+            ),
         ):
             session.generate(PROMPTS, 3)
 
     def test_an_unknown_kind_of_move(self) -> None:
         plan = plan_for(transformer(), "instinfer")
+        unknown: Any = "teleport"
         steps = tuple(
-            dataclasses.replace(s, kind="teleport") if isinstance(s, Move) and s.dst == "csd0" else s  # pyright: ignore
+            dataclasses.replace(s, kind=unknown) if isinstance(s, Move) and s.dst == "csd0" else s
             for s in plan.decode.steps
         )
         odd = dataclasses.replace(plan, decode=dataclasses.replace(plan.decode, steps=steps))
@@ -180,7 +199,9 @@ class TestPlansThatCannotRun:
             session.generate(PROMPTS, 3)
 
     def test_integer_state_made_of_activations(self) -> None:
-        with pytest.raises(SessionError, match="the integer state 'last' depends on more than tokens and positions"):
+        with pytest.raises(
+            SessionError, match="the integer state 'last' depends on more than tokens and positions"
+        ):
             open_and_close(plan_for(remembering_its_choice(), "gpu-only"), remembering_its_choice())
 
 
@@ -259,10 +280,14 @@ class TestNumbersThatAreNone:
 
     @pytest.mark.parametrize("policy", ["gpu-only", "deepspeed-host", "flexgen-ssd", "instinfer"])
     def test_a_weight_that_is_nan(self, policy: str) -> None:
-        broken = changed(transformer(), ("blocks", 1, "attention", "value", "kernel"), lambda w: w.at[3, 5].set(jnp.nan))
+        broken = changed(
+            transformer(), ("blocks", 1, "attention", "value", "kernel"), lambda w: w.at[3, 5].set(jnp.nan)
+        )
         with (
             Session(plan_for(transformer(), policy), broken, clock="virtual") as session,
-            pytest.raises(SessionError, match="logits of prompt 0 are NaN or infinite at new token 0; look for NaN"),
+            pytest.raises(
+                SessionError, match="logits of prompt 0 are NaN or infinite at new token 0; look for NaN"
+            ),
         ):
             session.generate(PROMPTS, 4)
 
@@ -280,14 +305,16 @@ class TestNumbersThatAreNone:
         with Session(plan_for(transformer(), policy), broken, clock="virtual") as session:
             expected = [tokens[: step + 1] for tokens in plain]
             assert session.generate(PROMPTS, step + 1).tokens == expected
-            with pytest.raises(SessionError, match=f"prompt {row} are NaN or infinite at new token {step + 1};"):
+            with pytest.raises(
+                SessionError, match=f"prompt {row} are NaN or infinite at new token {step + 1};"
+            ):
                 session.generate(PROMPTS, 6, on_token=listen)
 
     def test_logits_that_overflow(self) -> None:
         broken = changed(transformer(), ("lm_head", "kernel"), lambda w: w * 3e38)
         with (
             Session(plan_for(transformer(), "gpu-only"), broken, clock="virtual") as session,
-            pytest.raises(SessionError, match="NaN or infinite at new token 0; .* overflow"),
+            pytest.raises(SessionError, match=r"NaN or infinite at new token 0; .* overflow"),
         ):
             session.generate(PROMPTS, 4)
 

@@ -1,5 +1,6 @@
 """On the wall clock devices overlap in threads: same tokens, never faster than emulated, and no failure hangs."""
 
+import itertools
 import signal
 import threading
 import time
@@ -126,7 +127,13 @@ class TestFailures:
         ],
     )
     def test_a_failing_worker_does_not_hang(
-        self, session: Session, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, call: int, message: str
+        self,
+        session: Session,
+        monkeypatch: pytest.MonkeyPatch,
+        owner: type,
+        method: str,
+        call: int,
+        message: str,
     ) -> None:
         expected = plain_tokens(transformer(), PROMPTS, NUM_TOKENS, WORKLOAD.max_len)
         with monkeypatch.context() as patched:
@@ -143,12 +150,13 @@ class TestFailures:
     ) -> None:
         """Ctrl-C while the main thread waits: nothing is under way afterwards."""
         attend = StorageDrive.attend
-        calls = 0
+        numbers = itertools.count(1)
+        begun: list[int] = []
 
         def interrupted(self: StorageDrive, *args: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == 4:
+            number = next(numbers)
+            begun.append(number)
+            if number == 4:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 time.sleep(0.05)
             return attend(self, *args)
@@ -158,9 +166,9 @@ class TestFailures:
             with pytest.raises(KeyboardInterrupt):
                 session.generate(PROMPTS, NUM_TOKENS)
             assert lanes() == set()
-            so_far = calls
+            so_far = len(begun)
             time.sleep(0.05)
-            assert calls == so_far
+            assert len(begun) == so_far < 24
         expected = plain_tokens(transformer(), PROMPTS, NUM_TOKENS, WORKLOAD.max_len)
         assert session.generate(PROMPTS, NUM_TOKENS).tokens == expected
 

@@ -117,7 +117,10 @@ def biased_attention() -> StepFunction:
             (x @ params[name]).reshape(*tokens.shape, 4, 8) for name in ("query", "key", "value")
         )
         write = jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (start, 0, 0)))
-        keys, values = write(cache["key"], key, positions[:, 0]), write(cache["value"], value, positions[:, 0])
+        keys, values = (
+            write(cache["key"], key, positions[:, 0]),
+            write(cache["value"], value, positions[:, 0]),
+        )
         slots = jnp.arange(keys.shape[1])
         visible = (slots <= positions[:, :, None]) & mask[:, None, :]
         logits = jnp.einsum("bthd,bshd->bhts", query, keys) * 8**-0.5 + params["bias"][:, None, slots]

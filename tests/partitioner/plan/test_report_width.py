@@ -66,4 +66,4 @@ def test_other_systems_with_long_names(preset: str, policy: str) -> None:
 @pytest.mark.parametrize("policy", ["auto", "instinfer"])
 def test_many_layers_and_large_numbers(policy: str) -> None:
     hw = renamed(HardwareSpec.load("a6000-csd").with_drives(3))
-    check(partition(abstract("opt-1.3b"), hw, Workload(96, 1000, 4000), policy))
+    check(partition(abstract("opt-1.3b"), hw, Workload(32, 4000, 60), policy))

@@ -6,8 +6,8 @@ import pytest
 
 from models import abstract
 from partitioner import Workload, partition
-from runtime.benchmark import bench
 from runtime.bench_errors import BenchError
+from runtime.benchmark import bench
 
 
 @pytest.fixture(scope="module")

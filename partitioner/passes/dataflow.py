@@ -1,0 +1,32 @@
+"""Who makes and who reads each value of a list of equations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from partitioner.jaxpr import Eqn, Var, variables
+
+
+class Dataflow:
+    """Indexes who makes and who reads each variable.
+
+    Attributes:
+        order: Position of each equation, by its identity.
+        maker: The equation that makes a variable.
+        readers: The equations that read a variable, in execution order.
+    """
+
+    def __init__(self, equations: Sequence[Eqn]) -> None:
+        self.order = {id(e): i for i, e in enumerate(equations)}
+        self.maker: dict[Var, Eqn] = {}
+        self.readers: dict[Var, list[Eqn]] = {}
+        for e in equations:
+            for v in e.outvars:
+                self.maker[v] = e
+            for v in set(variables(e.invars)):
+                self.readers.setdefault(v, []).append(e)
+
+    def sorted(self, equations: Iterable[Eqn]) -> tuple[Eqn, ...]:
+        """Returns equations in execution order, each once."""
+        unique = {id(e): e for e in equations}
+        return tuple(sorted(unique.values(), key=lambda e: self.order[id(e)]))
