@@ -18,7 +18,7 @@ from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_
 from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
-from partitioner.placement.shortfall import shortfall_message
+from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
@@ -80,11 +80,14 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
         workload.batch_size / g.phase.batch_size if g.phase.name == "prefill" else 0.0 for g in traced.graphs
     ]
     steps[-1] = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
+    check_activations(costing, paired)
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
     for mode in _modes(paired, policy):
         built = build_problem(paired, costing, policy, mode, steps)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
+            continue
+        if built.reserved[0] > costing.capacity_bytes("gpu"):
             continue
         if found and min(s.objective for _, s in found) <= lower_bound(built.problem):
             continue

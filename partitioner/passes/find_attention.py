@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import Unraised
-from partitioner.jaxpr import Eqn, Literal, Var, variables
+from partitioner.jaxpr import Eqn, Literal, Var, dtype_of, variables
 from partitioner.passes.dataflow import Dataflow
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
 from partitioner.passes.split_equations import VIEWS, SplitEquations
@@ -35,7 +35,7 @@ class AttentionRegion:
         key: The K cache.
         value: The V cache.
         query: The other operand of q.K^T.
-        output: The result of p.V.
+        output: The result of p.V, in the smaller dtype that it is converted to at once, if it is.
         equations: The region in execution order, without index arithmetic.
     """
 
@@ -140,6 +140,7 @@ def _region(
     flow: Dataflow, split: SplitEquations, key: CacheUse, value: CacheUse
 ) -> AttentionRegion | Unraised:
     between = _between(flow, key.contraction, value.contraction)
+    output, narrowed = _narrowed(flow, value.contraction.outvars[0])
     equations = flow.sorted(
         [
             *key.update,
@@ -149,12 +150,12 @@ def _region(
             *value.update,
             *value.views,
             value.contraction,
+            *narrowed,
         ]
     )
     query = key.contraction.invars[1 - key.operand]
     if isinstance(query, Literal):
         return Unraised(key.name, "q is a constant")
-    output = value.contraction.outvars[0]
     inside = {v for e in equations for v in e.outvars}
     members = {id(e) for e in equations}
     allowed = {query, key.new, value.new, key.before, value.before}
@@ -170,6 +171,16 @@ def _region(
                     key.name, f"an inner value {v.aval} is also read outside, in: {_short(reader)}"
                 )
     return AttentionRegion(key, value, query, output, equations)
+
+
+def _narrowed(flow: Dataflow, output: Var) -> tuple[Var, list[Eqn]]:
+    """Returns what p.V is handed on as, and the conversion to a smaller dtype if that is all that reads it."""
+    readers = flow.readers.get(output, [])
+    if len(readers) == 1 and readers[0].primitive.name == "convert_element_type":
+        narrow = readers[0].outvars[0]
+        if dtype_of(narrow).itemsize < dtype_of(output).itemsize:
+            return narrow, [readers[0]]
+    return output, []
 
 
 def _between(flow: Dataflow, first: Eqn, last: Eqn) -> list[Eqn]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from partitioner.placement.columns import ColumnPool
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, Goal
+from partitioner.placement.highs import SolverError
 from partitioner.placement.relaxation import Relaxation, relax
 
 MAX_SPLITS = 15
@@ -27,24 +28,23 @@ def open_boxes(
 ) -> list[Relaxation]:
     """Returns relaxations whose boxes hold every placement, by ascending bound."""
     weight = _weights(folded, goal, unit)
-    waiting: list[tuple[float, int, Relaxation]] = [(root.bound, 0, root)]
-    done: list[Relaxation] = []
-    number = 0
-    for _ in range(MAX_SPLITS):
-        if not waiting:
-            break
-        relaxation = heapq.heappop(waiting)[2]
+    waiting = [(root.bound, 0, root)]
+    for split in range(MAX_SPLITS):
+        relaxation = waiting[0][2]
         fraction = np.abs(relaxation.tally - np.rint(relaxation.tally))
         merit = np.where((weight >= HEAVY) & (fraction > 1e-6), weight * fraction, 0.0)
         if not merit.any():
-            done.append(relaxation)
             break
         kind = int(np.argmax(merit))
-        for box in relaxation.box.split(kind, float(relaxation.tally[kind])):
-            number += 1
-            part = relax(folded, goal, unit, pool, box)
-            heapq.heappush(waiting, (max(part.bound, relaxation.bound), number, part))
-    return sorted([*done, *(item[2] for item in waiting)], key=lambda relaxation: relaxation.bound)
+        boxes = relaxation.box.split(kind, float(relaxation.tally[kind]))
+        try:
+            parts = [relax(folded, goal, unit, pool, box) for box in boxes]
+        except SolverError:
+            break
+        heapq.heappop(waiting)
+        for number, part in enumerate(parts):
+            heapq.heappush(waiting, (max(part.bound, relaxation.bound), 2 * split + number + 1, part))
+    return sorted((item[2] for item in waiting), key=lambda relaxation: relaxation.bound)
 
 
 def _weights(folded: Folded, goal: Goal, unit: float) -> NDArray[np.float64]:

@@ -53,14 +53,16 @@ def integer_program(
     integral: NDArray[np.float64],
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
     rows: Sequence[Rows],
+    max_gap: float = 1e-10,
 ) -> OptimizeResult:
-    """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap of 1e-10 or ``MAX_NODES``.
+    """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap or ``MAX_NODES``.
 
     Args:
         cost: What a variable costs.
         integral: Which variables must be whole numbers.
         bounds: The least and the largest value of each variable.
         rows: Each with a part for each group of variables, and the least and the most it may add up to.
+        max_gap: Relative gap between objective and bound at which the search ends.
     """
     parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
     matrix = csr_array(block_array(parts))
@@ -77,7 +79,7 @@ def integer_program(
             integrality=integral,
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
             constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
-            options={"mip_rel_gap": 1e-10, "node_limit": MAX_NODES, "presolve": presolve},
+            options={"mip_rel_gap": max_gap, "node_limit": MAX_NODES, "presolve": presolve},
         )
     )
 

@@ -27,6 +27,8 @@ FEW_ARCS = 300
 """Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
 FIRST_DISTANCE = 1e-3
 """Relative distance from the bound within which placements are looked for first."""
+MOST_ARCS = 0.9
+"""With more than this share of the arcs there is nothing to gain from a distance, so all of them are tried."""
 CLOSE = 1e-10
 """Relative distance at which objective and bound are taken for the same number."""
 MAX_REPAIRS = 50
@@ -74,12 +76,14 @@ class Search:
         folded: The same with repeated blocks kept once.
         goal: What is minimised.
         unit: The size of the objective, roughly.
+        max_gap: Relative gap that is good enough, at least ``CLOSE``.
     """
 
     problem: Problem
     folded: Folded
     goal: Goal
     unit: float
+    max_gap: float = CLOSE
 
     def place(self, stages: list[Counter[Column]]) -> Placed:
         """Returns the placement that is made of some columns."""
@@ -111,17 +115,24 @@ class Search:
         while True:
             widest = worst if best is None else best.value
             value = min(widest, lower + distance)
-            near = [relaxation for relaxation in boxes if relaxation.bound <= value] or boxes[:1]
-            arcs = kept_arcs(self.folded, self.goal, near, value)
+            near, arcs = self._near(boxes, value)
+            if (arcs.pick >= 0).sum() > MOST_ARCS * self.folded.num_arcs:
+                value = widest
+                near, arcs = self._near(boxes, value)
             box = functools.reduce(Box.hull, (relaxation.box for relaxation in near))
             found = self._along(arcs, box, value, best)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
             bound = min(value, max(found.bound, lower))
-            proven = best is not None and bound >= best.value * (1 - CLOSE)
+            proven = best is not None and bound >= best.value * (1 - self.max_gap)
             precise = best is None or best.value > 0.5 * widest
             if proven or (value == widest and precise):
                 return Found(best, bound, num_arcs, found.finished)
             distance *= 8
+
+    def _near(self, boxes: list[Relaxation], value: float) -> tuple[list[Relaxation], Arcs]:
+        """Returns the boxes that may hold placements up to a value, and the arcs of these placements."""
+        near = [relaxation for relaxation in boxes if relaxation.bound <= value] or boxes[:1]
+        return near, kept_arcs(self.folded, self.goal, near, value)
 
     def _along(self, arcs: Arcs, box: Box, value: float, known: Placed | None) -> Found:
         """Returns the best placement along some arcs in a box, and a bound for these.
@@ -137,7 +148,7 @@ class Search:
         cuts: list[NDArray[np.float64]] = []
         num_arcs, bound = int((arcs.pick >= 0).sum()), 0.0
         for _ in range(MAX_REPAIRS):
-            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact)
+            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact, self.max_gap)
             bound = flow.bound
             if flow.solution is None:
                 return Found(known, bound, num_arcs, flow.finished)

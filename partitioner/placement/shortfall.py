@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from partitioner.costing import Costing
+from partitioner.errors import PlacementError
 from partitioner.jaxpr import num_bytes
 from partitioner.placement.build import BuiltProblem, PairedGraphs
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Infeasible
+
+
+def check_activations(costing: Costing, paired: PairedGraphs) -> None:
+    """Checks that the largest working set of any op fits into the GPU's memory, where weights and caches come on top.
+
+    Raises:
+        PlacementError: If it does not.
+    """
+    needed, memory = paired.peak_activation_bytes, costing.capacity_bytes("gpu")
+    if needed > memory:
+        raise PlacementError(
+            f"the activations of one op need {_gb(needed)} at batch {costing.workload.batch_size}, prompts of "
+            f"{costing.workload.prompt_len} tokens, and gpu0 has {_gb(memory)}; gpu0 is short of {needed - memory:.0f} bytes. "
+            "Shorten the prompts, or choose hardware with more GPU memory"
+        )
 
 
 def shortfall_message(
@@ -37,6 +53,8 @@ def shortfall_message(
                     f"{_gb(best.needed[i])}, has {_gb(built.problem.capacities[i])}{reserved})"
                 )
         parts.append("; ".join(rows))
+    else:
+        parts.append("gpu0 has no room for the buffers of streamed weights or caches beside the activations")
     remedies = ["lower the batch or the lengths", "add memory"]
     if policy.cache_homes == ("csd",):
         remedies.append("add a drive")

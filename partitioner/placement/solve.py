@@ -26,9 +26,10 @@ from partitioner.placement.unfolded import solve_unfolded
 from partitioner.placement.validate import validate
 
 MAX_SCALES = 6
+"""How often the relaxation is solved on another scale, each up to a thousand times finer."""
 
 
-def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible | None:
+def solve(problem: Problem, cutoff: float = math.inf, max_gap: float = CLOSE) -> Solution | Infeasible | None:
     """Returns the fastest placement with its certificate, or what is missing where nothing fits.
 
     The same problem always gives the same result; of equally fast placements one with little load and few bytes on later
@@ -38,6 +39,7 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
         problem: The problem.
         cutoff: Seconds that are known to be possible elsewhere; None is returned where it shows early that no placement of
             this problem takes less.
+        max_gap: Relative gap between objective and bound that is good enough.
 
     Raises:
         ValueError: The problem is faulty.
@@ -68,7 +70,7 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
     root, unit = _root(search, pool, alone)
     if root.bound >= cutoff:
         return None
-    search = replace(search, unit=unit)
+    search = replace(search, unit=unit, max_gap=max(CLOSE, max_gap))
     found = search.run(root, pool, quickest if fits else None)
     if found.placed is None:
         least = _least(missing, pool)

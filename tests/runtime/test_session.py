@@ -115,6 +115,18 @@ class TestLengths:
         result = generate(plan_for(model, "instinfer"), model, 1)
         assert result.tokens == [row[:1] for row in plain(model)]
 
+    @pytest.mark.parametrize("lengths", [(1, 1), (1, 5), (5, 1)])
+    @pytest.mark.parametrize("policy", ["gpu-only", "instinfer"])
+    @pytest.mark.parametrize("make", [counting_decoder, transformer])
+    def test_the_smallest_workloads(
+        self, make: Callable[[], Any], policy: str, lengths: tuple[int, int]
+    ) -> None:
+        model, workload = make(), Workload(1, *lengths)
+        prompt = [7] * workload.prompt_len
+        with Session(plan_for(model, policy, 3, workload), model, clock="virtual") as session:
+            result = session.generate([prompt], max_new_tokens=workload.decode_len)
+        assert result.tokens == plain_tokens(model, [prompt], workload.decode_len, workload.max_len)
+
     @pytest.mark.parametrize("policy", POLICIES)
     def test_generating_again_starts_fresh(self, policy: str) -> None:
         model = transformer()

@@ -1,5 +1,6 @@
 """On the wall clock devices overlap in threads: same tokens, never faster than emulated, and no failure hangs."""
 
+import dataclasses
 import itertools
 import signal
 import threading
@@ -85,6 +86,22 @@ def test_tokens_of_drawn_placements_equal_plain_jit(seed: int) -> None:
     with Session(forced_plan(model, hw, WORKLOAD, seed), model, clock="wall") as session:
         result = session.generate(PROMPTS, NUM_TOKENS)
     assert result.tokens == plain_tokens(model, PROMPTS, NUM_TOKENS, WORKLOAD.max_len)
+
+
+@pytest.mark.parametrize("policy", ["gpu-only", "deepspeed-host", "instinfer"])
+def test_a_processor_that_is_not_emulated_runs_as_it_can(policy: str) -> None:
+    """A GPU whose rates would take minutes is not held to them; what it did is logged when somebody waits for it."""
+    hw = demo_hardware().replace("gpu.launch_s", 60.0)
+    hw = dataclasses.replace(hw, gpus=tuple(dataclasses.replace(gpu, emulated=False) for gpu in hw.gpus))
+    plan = partition(transformer(), hw, WORKLOAD, policy)
+    with Session(plan, transformer(), clock="wall") as session:
+        first, second = (session.generate(PROMPTS, NUM_TOKENS) for _ in range(2))
+    expected = plain_tokens(transformer(), PROMPTS, NUM_TOKENS, WORKLOAD.max_len)
+    assert first.tokens == second.tokens == expected
+    for result in (first, second):
+        busy = result.timeline.busy_s()
+        assert 0.0 < busy["gpu0"] <= result.total_s < 60.0
+        assert all(e.start_s >= 0.0 for e in result.timeline.events)
 
 
 class TestTime:

@@ -28,6 +28,7 @@ def transformer(
     position: Literal["rotary", "learned"] = "rotary",
     head_size: int = 8,
     num_layers: int = 2,
+    dtype: str = "float32",
     seed: int = 0,
 ) -> Transformer:
     """A Llama-like or (with learned positions) OPT-like decoder."""
@@ -42,6 +43,8 @@ def transformer(
         head_size=head_size,
         ffn_size=48,
         max_position=128,
+        param_dtype=dtype,
+        compute_dtype=dtype,
         kv_dtype=kv_dtype,
         position=position,
         norm="layernorm" if learned else "rmsnorm",

@@ -1,8 +1,9 @@
-"""Placement problems for tests: random small ones, and one with the numbers of a large decoder."""
+"""Random small placement problems, and changes to them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,35 @@ def num_placements(problem: Problem) -> int:
         math.prod(len(choice.variants) for choice in stage.block.choices) ** stage.count
         for stage in problem.stages
     )
+
+
+def with_variants(problem: Problem, change: Callable[[Variant], Variant]) -> Problem:
+    """Returns the problem with each variant changed."""
+
+    def changed(block: Block) -> Block:
+        choices = (replace(c, variants=tuple(change(v) for v in c.variants)) for c in block.choices)
+        return replace(block, choices=tuple(choices))
+
+    return replace(
+        problem, stages=tuple(Stage(changed(stage.block), stage.count) for stage in problem.stages)
+    )
+
+
+def in_bytes(problem: Problem, seed: int) -> Problem:
+    """Returns the problem with sizes of gigabytes and some odd bytes, so that sums all but meet the capacities."""
+    rng = np.random.default_rng(seed)
+    unit = float(rng.integers(10**6, 10**10))
+
+    def resized(variant: Variant) -> Variant:
+        memory = (size * unit + float(rng.integers(0, 50)) if size else 0.0 for size in variant.memory)
+        return replace(variant, memory=tuple(memory))
+
+    return replace(with_variants(problem, resized), capacities=tuple(c * unit for c in problem.capacities))
+
+
+def with_load(problem: Problem, factor: float) -> Problem:
+    """Returns the problem with all load on its resources multiplied."""
+    return with_variants(problem, lambda v: replace(v, busy=tuple((r, s * factor) for r, s in v.busy)))
 
 
 def _draw(rng: np.random.Generator) -> Problem:

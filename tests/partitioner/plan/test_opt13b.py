@@ -66,9 +66,6 @@ def test_weights_are_on_the_gpu_and_caches_on_the_drive(instinfer: Plan) -> None
     assert table["gpu0"]["weights"] == pytest.approx(12.85e9 * FLOAT16, rel=0.01)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the raised region ends before the conversion to float16, so that float32 crosses"
-)
 def test_only_q_k_v_and_the_output_cross_in_a_decode_step(instinfer: Plan) -> None:
     crossing: dict[str, list[Move]] = {}
     for move in moves(instinfer, "decode"):
@@ -86,9 +83,6 @@ def test_only_q_k_v_and_the_output_cross_in_a_decode_step(instinfer: Plan) -> No
         assert up.num_bytes == BATCH * HIDDEN * FLOAT16
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the raised region ends before the conversion to float16, so that float32 crosses"
-)
 def test_what_a_step_moves_does_not_grow_with_the_context(instinfer: Plan) -> None:
     down, up = 3 * LAYERS * BATCH * HIDDEN * FLOAT16, LAYERS * BATCH * HIDDEN * FLOAT16
     for context in (1025, 1500, 2047):

@@ -59,7 +59,7 @@ class TestPlan:
         assert json.loads(invoke(*PLAN, "--json"))["policy"] == "auto"
 
     def test_takes_a_number_of_drives(self) -> None:
-        assert "csd1" in invoke(*PLAN, "--policy", "instinfer", "--drives", "2")
+        assert "csd0-1" in invoke(*PLAN, "--policy", "instinfer", "--drives", "2")
 
     def test_plans_a_model_known_by_name_alone(self) -> None:
         printed = invoke("plan", "opt-125m", "--hw", "a6000-csd", "--prompt-len", "64", "--decode-len", "8")
