@@ -26,8 +26,8 @@ from partitioner.plan.steps import PathKind
 from partitioner.shares import Share, even_shares
 from partitioner.workload import Workload
 
-TIERS = ("gpu", "host", "csd")
 Tier = str
+TIERS: tuple[Tier, ...] = ("gpu", "host", "csd")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Costing:
         return max(costs, key=lambda c: c.seconds)
 
     def flash_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
-        """Returns the bytes of K and V in flash pages of ``tokens`` tokens of every row; the rest is in the drive's group buffer."""
+        """Returns the bytes in flash pages of ``tokens`` tokens of every row; the rest is in the drive's group buffer."""
         page = tokens_per_page(self.hw.drives[0].flash, attention.head_size, itemsize(attention.cache_dtype))
         return self.kv_bytes(attention, tokens - tokens % page, fraction)
 
