@@ -54,4 +54,9 @@ def bind_model(plan: Plan, model: Any) -> BoundModel:
                 f"the plan wants {name!r} as {expected.dtype}{list(expected.shape)}, the given model has "
                 f"{leaf.dtype}{list(np.shape(leaf))}; partition it again"
             )
+    extra = [name for name in leaves if name not in wanted]
+    if extra:
+        raise PlanError(
+            f"the plan is for {plan.model_name}, which has no parameter {extra[0]!r} as the given model has; partition it again"
+        )
     return BoundModel({n: leaves[n] for n in wanted}, function.tokenizer)

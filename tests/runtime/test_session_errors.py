@@ -75,6 +75,10 @@ class TestOpening:
             ),
             (counting_decoder, "the plan is for small, whose parameter .* partition it again"),
             (
+                lambda: transformer(num_layers=3),
+                r"the plan is for small, which has no parameter 'blocks\.2\..*' as the given model has",
+            ),
+            (
                 lambda: transformer(num_kv_heads=2),
                 r"float32\[32, 32\], the given model has float32\[32, 16\]",
             ),
