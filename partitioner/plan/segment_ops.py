@@ -96,6 +96,6 @@ def _leaves(graph: OpGraph, op: Op, var: Var, names: set[str], decisions: Mappin
     if described is not None:
         if described.role != "cache":
             return True
-        if phase == "prefill" or decision.tier(phase) == decision.home or decision.home == "-":
+        if op.attention is None or phase == "prefill" or decision.tier(phase) == decision.home:
             return True
     return any(graph.ops[c].name not in names for c in graph.consumers.get(var, ()))
