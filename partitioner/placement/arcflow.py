@@ -131,7 +131,6 @@ def solve_flow(
     box: Box,
     cuts: list[NDArray[np.float64]],
     exact: NDArray[np.int64],
-    max_gap: float,
 ) -> Flow:
     """Solves the integer program.
 
@@ -143,7 +142,6 @@ def solve_flow(
         box: How often kinds may be taken.
         cuts: Rows [arcs + boundary variables] whose product with the solution must not be negative.
         exact: Hard components whose limits must hold to the last byte, beyond the solver's tolerance.
-        max_gap: Relative gap at which the search may end.
     """
     meeting = boundaries(folded)
     kinds, counts = folded.kinds, np.array([float(stage.count) for stage in folded.stages])
@@ -176,9 +174,7 @@ def solve_flow(
     is_time = np.repeat([0.0, 1.0], [num_arcs + num_meeting + num_kinds + carries.shape[1], goal.num_groups])
     lower = [np.zeros(num_arcs), meeting.lower, box.lower[:num_kinds], np.zeros(rest)]
     upper = [counts[arcs.stage], meeting.upper, box.upper[:num_kinds], np.full(rest, np.inf)]
-    result = integer_program(
-        is_time, 1.0 - is_time, (np.concatenate(lower), np.concatenate(upper)), rows, max_gap
-    )
+    result = integer_program(is_time, 1.0 - is_time, (np.concatenate(lower), np.concatenate(upper)), rows)
     if result.status == INFEASIBLE:
         return Flow(None, np.inf, True)
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step

@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, linprog, milp
 from scipy.sparse import block_array, csr_array
 
+MAX_GAP = 1e-10
+"""Relative gap between objective and bound at which the search ends."""
 MAX_NODES = 20_000
 """Nodes of a search tree; at the limit the gap is told, and the same input still gives the same result."""
 LARGEST = 1e14
@@ -53,7 +55,6 @@ def integer_program(
     integral: NDArray[np.float64],
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
     rows: Sequence[Rows],
-    max_gap: float = 1e-10,
 ) -> OptimizeResult:
     """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap or ``MAX_NODES``.
 
@@ -62,7 +63,6 @@ def integer_program(
         integral: Which variables must be whole numbers.
         bounds: The least and the largest value of each variable.
         rows: Each with a part for each group of variables, and the least and the most it may add up to.
-        max_gap: Relative gap between objective and bound at which the search ends.
     """
     parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
     matrix = csr_array(block_array(parts))
@@ -79,7 +79,7 @@ def integer_program(
             integrality=integral,
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
             constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
-            options={"mip_rel_gap": max_gap, "node_limit": MAX_NODES, "presolve": presolve},
+            options={"mip_rel_gap": MAX_GAP, "node_limit": MAX_NODES, "presolve": presolve},
         )
     )
 

@@ -76,14 +76,12 @@ class Search:
         folded: The same with repeated blocks kept once.
         goal: What is minimised.
         unit: The size of the objective, roughly.
-        max_gap: Relative gap that is good enough, at least ``CLOSE``.
     """
 
     problem: Problem
     folded: Folded
     goal: Goal
     unit: float
-    max_gap: float = CLOSE
 
     def place(self, stages: list[Counter[Column]]) -> Placed:
         """Returns the placement that is made of some columns."""
@@ -123,7 +121,7 @@ class Search:
             found = self._along(arcs, box, value, best)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
             bound = min(value, max(found.bound, lower))
-            proven = best is not None and bound >= best.value * (1 - self.max_gap)
+            proven = best is not None and bound >= best.value * (1 - CLOSE)
             precise = best is None or best.value > 0.5 * widest
             if proven or (value == widest and precise):
                 return Found(best, bound, num_arcs, found.finished)
@@ -148,7 +146,7 @@ class Search:
         cuts: list[NDArray[np.float64]] = []
         num_arcs, bound = int((arcs.pick >= 0).sum()), 0.0
         for _ in range(MAX_REPAIRS):
-            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact, self.max_gap)
+            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact)
             bound = flow.bound
             if flow.solution is None:
                 return Found(known, bound, num_arcs, flow.finished)

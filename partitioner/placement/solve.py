@@ -29,7 +29,7 @@ MAX_SCALES = 6
 """How often the relaxation is solved on another scale, each up to a thousand times finer."""
 
 
-def solve(problem: Problem, cutoff: float = math.inf, max_gap: float = CLOSE) -> Solution | Infeasible | None:
+def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible | None:
     """Returns the fastest placement with its certificate, or what is missing where nothing fits.
 
     The same problem always gives the same result; of equally fast placements one with little load and few bytes on later
@@ -39,7 +39,6 @@ def solve(problem: Problem, cutoff: float = math.inf, max_gap: float = CLOSE) ->
         problem: The problem.
         cutoff: Seconds that are known to be possible elsewhere; None is returned where it shows early that no placement of
             this problem takes less.
-        max_gap: Relative gap between objective and bound that is good enough.
 
     Raises:
         ValueError: The problem is faulty.
@@ -70,7 +69,7 @@ def solve(problem: Problem, cutoff: float = math.inf, max_gap: float = CLOSE) ->
     root, unit = _root(search, pool, alone)
     if root.bound >= cutoff:
         return None
-    search = replace(search, unit=unit, max_gap=max(CLOSE, max_gap))
+    search = replace(search, unit=unit)
     found = search.run(root, pool, quickest if fits else None)
     if found.placed is None:
         least = _least(missing, pool)

@@ -7,7 +7,8 @@ from partitioner.jaxpr import borders, variables
 from partitioner.passes.find_attention import find_attention
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
 from tests.partitioner.passes.golden import assert_golden
-from tests.partitioner.passes.spellings import NEAR_MISSES, SPELLINGS
+from tests.partitioner.passes.near_misses import NEAR_MISSES
+from tests.partitioner.passes.spellings import SPELLINGS
 from tests.partitioner.passes.traces import decode_of, prefill_of, region_of, show_equations
 
 

@@ -5,7 +5,8 @@ import pytest
 from partitioner.ir.graph import Unraised
 from partitioner.jaxpr import shape_of
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
-from tests.partitioner.passes.spellings import NEAR_MISSES, SPELLINGS
+from tests.partitioner.passes.near_misses import NEAR_MISSES
+from tests.partitioner.passes.spellings import SPELLINGS
 from tests.partitioner.passes.traces import PROMPT, decode_of, prefill_of
 
 UPDATES = {

@@ -16,7 +16,8 @@ from partitioner.passes.infer_layout import LayoutError, infer_layout
 from partitioner.passes.run_region import RegionRunner
 from partitioner.passes.split_equations import split_equations
 from partitioner.passes.validate_attention import CACHE_ROLES, NEW_ROLES, QUERY_ROLES
-from tests.partitioner.passes.spellings import HEAD_SIZE, HEADS, NEAR_MISSES, SPELLINGS, VOCAB
+from tests.partitioner.passes.near_misses import NEAR_MISSES
+from tests.partitioner.passes.spellings import HEAD_SIZE, HEADS, SPELLINGS, VOCAB
 from tests.partitioner.passes.traces import runner_of, show_layout
 
 

@@ -15,15 +15,8 @@ from partitioner.passes import raise_attention
 from partitioner.passes.raise_attention import raise_decode_attention
 from partitioner.passes.split_equations import split_equations
 from tests.partitioner.passes.golden import assert_golden
-from tests.partitioner.passes.spellings import (
-    HEAD_SIZE,
-    HEADS,
-    NEAR_MISSES,
-    SPELLINGS,
-    Spelling,
-    layered,
-    visible,
-)
+from tests.partitioner.passes.near_misses import NEAR_MISSES
+from tests.partitioner.passes.spellings import HEAD_SIZE, HEADS, SPELLINGS, Spelling, layered, visible
 from tests.partitioner.passes.traces import (
     BATCH,
     PROMPT,

@@ -8,9 +8,9 @@ from jax import numpy as jnp
 
 from partitioner.passes.infer_layout import infer_layout
 from partitioner.passes.validate_attention import ValidationError, validate_attention
+from tests.partitioner.passes.near_misses import NEAR_MISSES
 from tests.partitioner.passes.spellings import (
     KV_HEADS,
-    NEAR_MISSES,
     SPELLINGS,
     Attend,
     Spelling,

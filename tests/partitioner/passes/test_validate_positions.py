@@ -4,7 +4,8 @@ import pytest
 
 from partitioner.passes.validate_attention import ValidationError
 from partitioner.passes.validate_positions import validate_positions
-from tests.partitioner.passes.spellings import NEAR_MISSES, NOT_ONE_RULE, SPELLINGS, Spelling
+from tests.partitioner.passes.near_misses import NEAR_MISSES, NOT_ONE_RULE
+from tests.partitioner.passes.spellings import SPELLINGS, Spelling
 from tests.partitioner.passes.traces import decode_of, region_of
 
 
