@@ -14,43 +14,72 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, eye_array
 
 from partitioner.placement.balance import boundaries, incidence
 from partitioner.placement.capacity import capacity_rows
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
-from partitioner.placement.highs import INFEASIBLE, OPTIMAL, integer_program
+from partitioner.placement.highs import INFEASIBLE, MAX_GAP, OPTIMAL, integer_program
 from partitioner.placement.relaxation import Relaxation
+from partitioner.placement.states import Layer
 from partitioner.placement.tally import Box
+
+FEW_VARIANTS = 12
+"""Slots with at most this many variants are never thinned."""
 
 
 @dataclass(frozen=True)
 class Arcs:
     """Holds arcs of the stages' graphs; a stage's graph is closed by arcs from nodes to states and from states to nodes.
 
+    A *slot* is one way of one choice of a stage: its arcs lead from different states, and each instance that goes along one of
+    them takes one of the slot's variants.
+
     Attributes:
         stage: Of each arc the stage.
         source: The vertex it comes from, numbered over all stages: first the nodes of all stages, then the states.
         target: The vertex it leads to.
-        pick: The variant it stands for, or -1 for arcs from and to nodes.
-        kind: The kind of that variant, or -1.
+        slot: Its slot, or -1 for arcs from and to nodes.
         move: [arcs D] the cost of its moves.
         num_vertices: Number of vertices.
+        variants: The variants to choose from.
     """
 
     stage: NDArray[np.int64]
     source: NDArray[np.int64]
     target: NDArray[np.int64]
-    pick: NDArray[np.int64]
-    kind: NDArray[np.int64]
+    slot: NDArray[np.int64]
     move: NDArray[np.float64]
     num_vertices: int
+    variants: SlotVariants
 
     @property
     def begins(self) -> NDArray[np.bool_]:
         """Returns which arcs lead from a node into a block."""
-        return (self.pick < 0) & (self.source < self.target)
+        return (self.slot < 0) & (self.source < self.target)
+
+    @property
+    def size(self) -> int:
+        """Returns the number of arcs that stand for a way, and of variants."""
+        return int((self.slot >= 0).sum()) + len(self.variants.slot)
+
+
+@dataclass(frozen=True)
+class SlotVariants:
+    """Holds the variants of all slots.
+
+    Attributes:
+        slot: Of each variant the slot.
+        pick: Its index in its choice.
+        kind: Its kind.
+        num_slots: Number of slots.
+    """
+
+    slot: NDArray[np.int64]
+    pick: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    num_slots: int
 
 
 @dataclass(frozen=True)
@@ -58,53 +87,101 @@ class Flow:
     """Holds a solution of the integer program.
 
     Attributes:
-        solution: Instances on each arc, and the boundary variables; None where no solution was found.
+        solution: Instances on each arc, boundary variables, and instances of each variant; None where none was found.
         bound: Lower bound on the goal's value over these arcs; infinite where there is no solution up to the value asked for.
         finished: Whether the bound is the optimum.
     """
 
-    solution: tuple[NDArray[np.int64], NDArray[np.int64]] | None
+    solution: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None
     bound: float
     finished: bool
 
 
-def kept_arcs(folded: Folded, goal: Goal, relaxations: list[Relaxation], value: float) -> Arcs:
-    """Returns the arcs of placements that may be as good as a value: alone, and by some of the relaxations."""
+def kept_arcs(
+    folded: Folded, goal: Goal, relaxations: list[Relaxation], value: float, *, thin: bool = False
+) -> Arcs:
+    """Returns the arcs of placements that may be as good as a value: alone, and by some of the relaxations.
+
+    Args:
+        folded: The problem.
+        goal: What is minimised.
+        relaxations: Solved relaxations.
+        value: The value.
+        thin: Keep few of many variants in a slot (see ``thinned``).
+    """
     most = goal.most_on_one(value)
     meeting = boundaries(folded)
     first = int(meeting.first_node[-1]) + folded.stages[-1].num_nodes
     parts: list[tuple[NDArray[np.int64], ...]] = []
     moves: list[NDArray[np.float64]] = []
+    options: list[tuple[NDArray[np.int64], ...]] = []
+    num_slots = 0
 
-    def add(
-        stage: int, source: NDArray[np.int64], target: NDArray[np.int64], *variant: NDArray[np.int64]
-    ) -> None:
-        none = np.full(len(source), -1)
-        parts.append((np.full(len(source), stage), source, target, *(variant or (none, none))))
-        if not variant:
-            moves.append(np.zeros((len(source), len(folded.most))))
+    def add(stage: int, source: NDArray[np.int64], target: NDArray[np.int64]) -> None:
+        parts.append((np.full(len(source), stage), source, target, np.full(len(source), -1)))
+        moves.append(np.zeros((len(source), len(folded.most))))
 
     for position, stage in enumerate(folded.stages):
         graph, node = stage.graph, int(meeting.first_node[position])
         masks = [_within(relaxation, position, value) for relaxation in relaxations]
         add(position, node + np.arange(len(graph.entries)), first + graph.roots)
         for number, layer in enumerate(graph.layers):
-            small = (layer.vector <= most).all(axis=2)
-            state, pick = np.nonzero(small & np.any([mask[number] for mask in masks], axis=0))
-            kind = folded.kinds.of[position][number][pick]
+            on_arc, extra = (np.min([mask[number][i] for mask in masks], axis=0) for i in (0, 1))
+            small = (layer.move <= most).all(axis=2)
+            pick = np.flatnonzero((layer.variant <= most).all(axis=1) & (extra <= 0))
+            if thin:
+                pick = thinned(layer, pick, extra)
+            has_variant = np.isin(np.arange(layer.target.shape[1]), layer.way[pick])
+            state, way = np.nonzero(small & (on_arc <= 0) & has_variant)
             following = first + len(layer.target)
-            add(position, first + state, following + layer.target[state, pick], pick, kind)
-            move = layer.vector[state, pick] - folded.kinds.vector[kind]
-            moves.append(np.where(move > 1e-12 * layer.vector[state, pick], move, 0.0))
+            target = following + layer.target[state, way]
+            parts.append((np.full(len(state), position), first + state, target, num_slots + way))
+            moves.append(layer.move[state, way])
+            options.append((num_slots + layer.way[pick], pick, folded.kinds.of[position][number][pick]))
+            num_slots += layer.target.shape[1]
             first = following
         add(position, first + np.arange(len(graph.leaves)), node + stage.onward[graph.leaves])
         first += len(graph.leaves)
-    stages, source, target, pick, kind = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Arcs(stages, source, target, pick, kind, np.concatenate(moves), first)
+    stages, source, target, slot = (np.concatenate(column) for column in zip(*parts, strict=True))
+    empty = np.zeros(0, np.int64)
+    chosen = [np.concatenate([empty, *column]) for column in zip(*options, strict=True)] or [empty] * 3
+    variants = SlotVariants(chosen[0], chosen[1], chosen[2], num_slots)
+    return Arcs(stages, source, target, slot, np.concatenate(moves), first, variants)
 
 
-def _within(relaxation: Relaxation, position: int, value: float) -> list[NDArray[np.bool_]]:
-    """Returns for each layer of a stage's graph [S V] whether the cheapest placement along an arc stays within a value."""
+def thinned(layer: Layer, picks: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns a few of many variants: for each way, component and number there the nearest to the bound, first and last of these.
+
+    Where an attention is split, hundreds of splits are equally good to a mixture. Those kept make every amount of any tier's
+    memory possible, beside every extreme of the others.
+    """
+    kept: set[int] = set()
+    for way in np.unique(layer.way[picks]):
+        own = picks[layer.way[picks] == way]
+        if len(own) <= FEW_VARIANTS:
+            kept.update(own.tolist())
+            continue
+        order = own[np.argsort(np.round(extra[own] / max(1e-300, -float(extra[own].min())), 6), kind="stable")]
+        for column in layer.variant.T:
+            for turn in (order, _last_first(order, extra)):
+                _, first = np.unique(column[turn], return_index=True)
+                kept.update(turn[first].tolist())
+    return np.array(sorted(kept), np.int64)
+
+
+def _last_first(order: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns variants by their distance from the bound, the last of equally distant ones first."""
+    backwards = order[::-1]
+    return backwards[np.argsort(np.round(extra[backwards] / max(1e-300, -float(extra[order].min())), 6), kind="stable")]
+
+
+def _within(
+    relaxation: Relaxation, position: int, value: float
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Returns for each layer of a stage's graph by how much the cheapest placement along arcs exceeds a value.
+
+    Two arrays: for arcs [S W], and for variants [V] along the best of their arcs.
+    """
     path, around = relaxation.paths[position], relaxation.model.around[position]
     graph = path.graph
     price = relaxation.model.price
@@ -112,11 +189,12 @@ def _within(relaxation: Relaxation, position: int, value: float) -> list[NDArray
     num_entries = len(graph.entries)
     reached = np.full((num_entries, len(path.to_exit[0])), np.inf)
     reached[np.arange(num_entries), graph.roots] = 0.0
-    masks: list[NDArray[np.bool_]] = []
-    for layer, length, to_exit in zip(graph.layers, path.lengths, path.to_exit[1:], strict=True):
+    masks: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+    for layer, priced, to_exit in zip(graph.layers, path.layers, path.to_exit[1:], strict=True):
         ahead = (to_exit[None, :, :] + around[:, None, :]).min(axis=2)
-        after = reached[:, :, None] + length
-        masks.append((after + ahead[:, layer.target]).min(axis=0) <= budget)
+        after = reached[:, :, None] + priced.length
+        over = (after + ahead[:, layer.target]).min(axis=0) - budget
+        masks.append((over, over.min(axis=0)[layer.way] + priced.extra))
         reached = np.full((num_entries, len(to_exit)), np.inf)
         for entry in range(num_entries):
             np.minimum.at(reached[entry], layer.target, after[entry])
@@ -131,6 +209,7 @@ def solve_flow(
     box: Box,
     cuts: list[NDArray[np.float64]],
     exact: NDArray[np.int64],
+    gap: float = MAX_GAP,
 ) -> Flow:
     """Solves the integer program.
 
@@ -142,14 +221,19 @@ def solve_flow(
         box: How often kinds may be taken.
         cuts: Rows [arcs + boundary variables] whose product with the solution must not be negative.
         exact: Hard components whose limits must hold to the last byte, beyond the solver's tolerance.
+        gap: Relative gap at which the search may end.
     """
     meeting = boundaries(folded)
     kinds, counts = folded.kinds, np.array([float(stage.count) for stage in folded.stages])
     num_arcs, num_meeting, num_kinds = len(arcs.source), len(meeting.upper), len(kinds.vector)
+    variants, num_variants = arcs.variants, len(arcs.variants.slot)
     soft, hard, step = goal.soft, goal.hard, goal.step(value)
-    taken, begun, number = np.flatnonzero(arcs.kind >= 0), np.flatnonzero(arcs.begins), np.arange(num_arcs)
-    tallies = incidence(arcs.kind[taken], taken, (num_kinds, num_arcs))
-    vectors = kinds.vector.T * np.isin(np.arange(num_kinds), arcs.kind)
+    taken, begun, number = np.flatnonzero(arcs.slot >= 0), np.flatnonzero(arcs.begins), np.arange(num_arcs)
+    option = np.arange(num_variants)
+    along = incidence(arcs.slot[taken], taken, (variants.num_slots, num_arcs))
+    chosen = incidence(variants.slot, option, (variants.num_slots, num_variants))
+    tallies = incidence(variants.kind, option, (num_kinds, num_variants))
+    vectors = kinds.vector.T * np.isin(np.arange(num_kinds), variants.kind)
     sizes, carries, capacity = capacity_rows(vectors[hard], goal.limit[hard], np.isin(hard, exact))
     cut = csr_array(np.reshape(cuts, (len(cuts), num_arcs + num_meeting)))
     instances = incidence(arcs.stage[begun], begun, (len(counts), num_arcs))
@@ -157,28 +241,42 @@ def solve_flow(
     leaving = incidence(arcs.source, number, ends) - incidence(arcs.target, number, ends)
     rows = [
         (
-            [arcs.move[:, soft].T / step, None, vectors[soft] / step, None, -goal.members(soft)],
+            [arcs.move[:, soft].T / step, None, None, vectors[soft] / step, None, -goal.members(soft)],
             -np.inf,
             goal.limit[soft] / step,
         ),
-        ([None, None, None, None, np.ones((1, goal.num_groups))], -np.inf, (1 + 1e-9) * value / step),
-        ([None, None, sizes, carries, None], -np.inf, capacity),
-        ([tallies, None, -np.eye(num_kinds), None, None], 0.0, 0.0),
-        ([leaving[: meeting.num_nodes], meeting.balance, None, None, None], 0.0, 0.0),
-        ([leaving[meeting.num_nodes :], None, None, None, None], 0.0, 0.0),
-        ([instances, None, None, None, None], counts, counts),
-        ([None, None, kinds.feature[num_kinds:], None, None], box.lower[num_kinds:], box.upper[num_kinds:]),
-        ([cut[:, :num_arcs], cut[:, num_arcs:], None, None, None], 0.0, np.inf),
+        ([None, None, None, None, None, np.ones((1, goal.num_groups))], -np.inf, (1 + 1e-9) * value / step),
+        ([None, None, None, sizes, carries, None], -np.inf, capacity),
+        ([along, None, -chosen, None, None, None], 0.0, 0.0),
+        ([None, None, tallies, -eye_array(num_kinds, format="csr"), None, None], 0.0, 0.0),
+        ([leaving[: meeting.num_nodes], meeting.balance, None, None, None, None], 0.0, 0.0),
+        ([leaving[meeting.num_nodes :], None, None, None, None, None], 0.0, 0.0),
+        ([instances, None, None, None, None, None], counts, counts),
+        (
+            [None, None, None, kinds.feature[num_kinds:], None, None],
+            box.lower[num_kinds:],
+            box.upper[num_kinds:],
+        ),
+        ([cut[:, :num_arcs], cut[:, num_arcs:], None, None, None, None], 0.0, np.inf),
     ]
     rest = carries.shape[1] + goal.num_groups
-    is_time = np.repeat([0.0, 1.0], [num_arcs + num_meeting + num_kinds + carries.shape[1], goal.num_groups])
-    lower = [np.zeros(num_arcs), meeting.lower, box.lower[:num_kinds], np.zeros(rest)]
-    upper = [counts[arcs.stage], meeting.upper, box.upper[:num_kinds], np.full(rest, np.inf)]
-    result = integer_program(is_time, 1.0 - is_time, (np.concatenate(lower), np.concatenate(upper)), rows)
+    whole = num_arcs + num_meeting + num_variants + num_kinds + carries.shape[1]
+    is_time = np.repeat([0.0, 1.0], [whole, goal.num_groups])
+    lower = [np.zeros(num_arcs), meeting.lower, np.zeros(num_variants), box.lower[:num_kinds], np.zeros(rest)]
+    upper = [
+        counts[arcs.stage],
+        meeting.upper,
+        np.full(num_variants, np.inf),
+        box.upper[:num_kinds],
+        np.full(rest, np.inf),
+    ]
+    bounds = (np.concatenate(lower), np.concatenate(upper))
+    result = integer_program(is_time, 1.0 - is_time, bounds, rows, gap)
     if result.status == INFEASIBLE:
         return Flow(None, np.inf, True)
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step
     if result.x is None:
         return Flow(None, bound, False)
-    rounded = np.rint(result.x[: num_arcs + num_meeting]).astype(np.int64)
-    return Flow((rounded[:num_arcs], rounded[num_arcs:]), bound, result.status == OPTIMAL)
+    rounded = np.rint(result.x[: num_arcs + num_meeting + num_variants]).astype(np.int64)
+    on_arc, starts, on_variant = np.split(rounded, [num_arcs, num_arcs + num_meeting])
+    return Flow((on_arc, starts, on_variant), bound, result.status == OPTIMAL)

@@ -12,9 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.folded import Folded
-from partitioner.placement.states import BlockGraph
+from partitioner.placement.states import BlockGraph, Layer
 
 Picks = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PricedLayer:
+    """Holds the prices of one layer.
+
+    Attributes:
+        length: [S W] the price of each arc with its cheapest variant.
+        pick: [W] the cheapest variant of each way, the first of equally cheap ones.
+        extra: [V] by how much each variant is dearer than the cheapest of its way.
+    """
+
+    length: NDArray[np.float64]
+    pick: NDArray[np.int64]
+    extra: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -23,12 +38,12 @@ class CheapestPaths:
 
     Attributes:
         graph: The block's graph.
-        lengths: For each layer [S V] the price of each arc.
+        layers: The prices of each layer.
         to_exit: For each layer [S X] the least price from a state to an exit; one more than layers, the last at the end.
     """
 
     graph: BlockGraph
-    lengths: tuple[NDArray[np.float64], ...]
+    layers: tuple[PricedLayer, ...]
     to_exit: tuple[NDArray[np.float64], ...]
 
     @property
@@ -40,10 +55,10 @@ class CheapestPaths:
         """Returns the variants of the cheapest way, the first of equally cheap ones."""
         state = int(self.graph.roots[entry])
         picks: list[int] = []
-        for layer, length, after in zip(self.graph.layers, self.lengths, self.to_exit[1:], strict=True):
-            pick = int(np.argmin(length[state] + after[layer.target[state], leave]))
-            picks.append(pick)
-            state = int(layer.target[state, pick])
+        for layer, priced, after in zip(self.graph.layers, self.layers, self.to_exit[1:], strict=True):
+            way = int(np.argmin(priced.length[state] + after[layer.target[state], leave]))
+            picks.append(int(priced.pick[way]))
+            state = int(layer.target[state, way])
         return tuple(picks)
 
 
@@ -53,12 +68,21 @@ def cheapest_paths(
     """Returns the cheapest ways through a block at a price [D], and for each choice a surcharge [V] on its variants."""
     end = np.full((len(graph.leaves), len(graph.exits)), np.inf)
     end[np.arange(len(graph.leaves)), graph.leaves] = 0.0
-    to_exit, lengths = [end], []
+    to_exit, layers = [end], []
     for layer, surcharge in zip(reversed(graph.layers), reversed(surcharges), strict=True):
-        length = layer.vector @ price + surcharge
-        lengths.append(length)
-        to_exit.append((length[:, :, None] + to_exit[-1][layer.target]).min(axis=1))
-    return CheapestPaths(graph, tuple(reversed(lengths)), tuple(reversed(to_exit)))
+        priced = _priced(layer, price, surcharge)
+        layers.append(priced)
+        to_exit.append((priced.length[:, :, None] + to_exit[-1][layer.target]).min(axis=1))
+    return CheapestPaths(graph, tuple(reversed(layers)), tuple(reversed(to_exit)))
+
+
+def _priced(layer: Layer, price: NDArray[np.float64], surcharge: NDArray[np.float64]) -> PricedLayer:
+    length = layer.variant @ price + surcharge
+    order = np.argsort(length, kind="stable")
+    _, first = np.unique(layer.way[order], return_index=True)
+    pick = order[first]
+    least = length[pick]
+    return PricedLayer(layer.move @ price + least, pick, length - least[layer.way])
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,9 @@ def column(stage: int, graph: BlockGraph, entry: int, picks: Picks) -> Column:
     """Returns the column of some picks, following them through the graph."""
     state, vector = int(graph.roots[entry]), np.zeros(graph.size)
     for layer, pick in zip(graph.layers, picks, strict=True):
-        vector += layer.vector[state, pick]
-        state = int(layer.target[state, pick])
+        way = layer.way[pick]
+        vector += layer.move[state, way] + layer.variant[pick]
+        state = int(layer.target[state, way])
     return Column(stage, entry, int(graph.leaves[state]), picks, vector)
 
 

@@ -94,7 +94,7 @@ def fold(problem: Problem) -> Folded:
 
 
 def _most(stage: FoldedStage) -> NDArray[np.float64]:
-    largest = [layer.vector.max(axis=(0, 1)) for layer in stage.graph.layers]
+    largest = [layer.move.max(axis=(0, 1)) + layer.variant.max(axis=0) for layer in stage.graph.layers]
     return stage.count * (1 + 1e-9) * sum(largest, np.zeros(stage.graph.size))
 
 

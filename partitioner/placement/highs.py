@@ -55,6 +55,7 @@ def integer_program(
     integral: NDArray[np.float64],
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
     rows: Sequence[Rows],
+    gap: float = MAX_GAP,
 ) -> OptimizeResult:
     """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap or ``MAX_NODES``.
 
@@ -63,6 +64,7 @@ def integer_program(
         integral: Which variables must be whole numbers.
         bounds: The least and the largest value of each variable.
         rows: Each with a part for each group of variables, and the least and the most it may add up to.
+        gap: The relative gap.
     """
     parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
     matrix = csr_array(block_array(parts))
@@ -79,7 +81,7 @@ def integer_program(
             integrality=integral,
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
             constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
-            options={"mip_rel_gap": MAX_GAP, "node_limit": MAX_NODES, "presolve": presolve},
+            options={"mip_rel_gap": gap, "node_limit": MAX_NODES, "presolve": presolve},
         )
     )
 

@@ -33,11 +33,16 @@ class Detached:
 
 
 def stage_columns(
-    folded: Folded, arcs: Arcs, on_arc: NDArray[np.int64], starts: NDArray[np.int64]
+    folded: Folded,
+    arcs: Arcs,
+    on_arc: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    on_variant: NDArray[np.int64],
 ) -> list[Counter[Column]] | Detached:
     """Returns for each stage its columns and how many instances make use of each, or what no walk can reach."""
     meeting = boundaries(folded)
     stages: list[Counter[Column]] = []
+    waiting = _waiting(arcs, on_variant)
     for position, stage in enumerate(folded.stages):
         first, node = int(meeting.first[position]), int(meeting.first_node[position])
         start = node + int(np.argmax(starts[first : first + len(stage.graph.entries)]))
@@ -50,14 +55,29 @@ def stage_columns(
         known: dict[tuple[int, tuple[int, ...]], Column] = {}
         counted: Counter[Column] = Counter()
         length = len(stage.graph.layers) + 2
-        for begin in range(0, len(walk), length):
-            entry = int(arcs.source[walk[begin]]) - node
-            picks = tuple(int(arcs.pick[n]) for n in walk[begin + 1 : begin + length - 1])
+        ways = [
+            (
+                int(arcs.source[walk[begin]]) - node,
+                tuple(int(arcs.slot[n]) for n in walk[begin + 1 : begin + length - 1]),
+            )
+            for begin in range(0, len(walk), length)
+        ]
+        for entry, slots in sorted(ways):
+            picks = tuple(waiting[slot].pop() for slot in slots)
             if (entry, picks) not in known:
                 known[entry, picks] = column(position, stage.graph, entry, picks)
             counted[known[entry, picks]] += 1
         stages.append(counted)
     return stages
+
+
+def _waiting(arcs: Arcs, on_variant: NDArray[np.int64]) -> dict[int, list[int]]:
+    """Returns for each slot the variants its instances take, the first to be taken last."""
+    waiting: dict[int, list[int]] = {}
+    variants = arcs.variants
+    for n in np.flatnonzero(on_variant > 0)[::-1]:
+        waiting.setdefault(int(variants.slot[n]), []).extend([int(variants.pick[n])] * int(on_variant[n]))
+    return waiting
 
 
 def _euler(arcs: Arcs, remaining: dict[int, int], start: int) -> list[int]:

@@ -83,7 +83,9 @@ def _neighbours(folded: Folded, old: Column, weight: NDArray[np.float64]) -> lis
     graph = folded.stages[old.stage].graph
     found: list[Column] = []
     for position, layer in enumerate(graph.layers):
-        for pick in range(layer.target.shape[1]):
+        gain = layer.variant[old.picks[position]] @ weight - layer.variant @ weight
+        same_way = layer.way == layer.way[old.picks[position]]
+        for pick in np.flatnonzero(~same_way | (gain > 0)).tolist():
             if pick != old.picks[position]:
                 picks = (*old.picks[:position], pick, *old.picks[position + 1 :])
                 new = column(old.stage, graph, old.entry, picks)

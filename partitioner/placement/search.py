@@ -114,7 +114,7 @@ class Search:
             widest = worst if best is None else best.value
             value = min(widest, lower + distance)
             near, arcs = self._near(boxes, value)
-            if (arcs.pick >= 0).sum() > MOST_ARCS * self.folded.num_arcs:
+            if arcs.size > MOST_ARCS * self.folded.num_arcs:
                 value = widest
                 near, arcs = self._near(boxes, value)
             box = functools.reduce(Box.hull, (relaxation.box for relaxation in near))
@@ -144,7 +144,7 @@ class Search:
         goal = self.goal
         exact = np.zeros(0, np.int64)
         cuts: list[NDArray[np.float64]] = []
-        num_arcs, bound = int((arcs.pick >= 0).sum()), 0.0
+        num_arcs, bound = arcs.size, 0.0
         for _ in range(MAX_REPAIRS):
             flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact)
             bound = flow.bound

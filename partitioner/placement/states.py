@@ -4,7 +4,10 @@ A *state* says of each live value what still matters (see ``flow_status``); deci
 variant, to one state of the next layer. So the placements of a block are paths, and neither moves nor capacities need a
 product over all choices.
 
-Letters in the shapes below: S states, V variants, D components of a cost vector (``components``), E entries, X exits. A
+Where a variant leads depends on the tiers it runs on alone. Variants of one choice with equal tiers are one *way*; the hundreds
+of splits of an attention are one arc per state, with a list of variants beside it.
+
+Letters in the shapes below: S states, V variants, W ways, D components of a cost vector (``components``), E entries, X exits. A
 *boundary* is the tuple of tiers on which the values live between two blocks were produced.
 """
 
@@ -35,12 +38,21 @@ class Layer:
     """Holds one choice in every state.
 
     Attributes:
-        target: [S V] the state of the next layer.
-        vector: [S V D] cost of the variant and of the moves it asks for.
+        way: [V] the way of each variant.
+        variant: [V D] cost of each variant, moves left aside.
+        target: [S W] the state of the next layer.
+        move: [S W D] cost of the moves that a way asks for.
     """
 
+    way: NDArray[np.int64]
+    variant: NDArray[np.float64]
     target: NDArray[np.int64]
-    vector: NDArray[np.float64]
+    move: NDArray[np.float64]
+
+    @property
+    def num_arcs(self) -> int:
+        """Returns the number of arcs, and of variants to choose from along them."""
+        return self.target.size + len(self.way)
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,8 @@ class BlockGraph:
 
     @property
     def num_arcs(self) -> int:
-        """Returns the number of arcs in all layers."""
-        return sum(layer.target.size for layer in self.layers)
+        """Returns the number of arcs and variants in all layers."""
+        return sum(layer.num_arcs for layer in self.layers)
 
 
 def reachable_exits(block: Block, entries: tuple[Boundary, ...]) -> tuple[Boundary, ...]:
@@ -102,7 +114,7 @@ def block_graph(problem: Problem, block: Block, entries: tuple[Boundary, ...]) -
     states, roots = _distinct(begin)
     layers: list[Layer] = []
     for position, choice in enumerate(block.choices):
-        if len(states) * len(choice.variants) > MAX_ARCS:
+        if len(states) * len({v.tiers for v in choice.variants}) > MAX_ARCS:
             raise TooManyStatesError(f"block {block.name!r} has over {MAX_ARCS} arcs at {choice.name!r}")
         born = [value for value in values if value.flow.producer == position]
         layer, states, live = _expand(problem, choice, position, states, live, born)
@@ -130,28 +142,31 @@ def _expand(
     born: list[FlowStatuses],
 ) -> tuple[Layer, NDArray[np.int64], list[FlowStatuses]]:
     """Decides one choice in every state: returns its layer, the next states and the values they are about."""
-    num_states, num_variants = len(states), len(choice.variants)
+    ways = list(dict.fromkeys(variant.tiers for variant in choice.variants))
+    number = {tiers: n for n, tiers in enumerate(ways)}
+    num_states, num_ways = len(states), len(ways)
     vectors = np.stack([variant_vector(problem, variant) for variant in choice.variants])
-    vector = np.repeat(vectors[None], num_states, axis=0)
+    move = np.zeros((num_states, num_ways, vectors.shape[1]))
     columns: list[NDArray[np.int64]] = []
     staying: list[FlowStatuses] = []
     for column, value in enumerate(live):
         step = value.steps[position - value.birth]
-        ran = [variant.tiers[value.flow.phase] for variant in choice.variants]
+        ran = [way[value.flow.phase] for way in ways]
         tiers = np.array([len(problem.tiers) if tier is None else tier for tier in ran])
-        vector[:, :, value.flow.phase] += step.paid_s[states[:, column]][:, tiers]
+        move[:, :, value.flow.phase] += step.paid_s[states[:, column]][:, tiers]
         if value.outlives(position):
             staying.append(value)
             columns.append(step.following[states[:, column]][:, tiers].ravel())
     for value in born:
         if not value.outlives(position):
             continue
-        placed = np.array([variant.tiers[value.flow.phase] or 0 for variant in choice.variants])
+        placed = np.array([way[value.flow.phase] or 0 for way in ways])
         staying.append(value)
         columns.append(np.tile(value.initial[placed], num_states))
-    rows = np.stack(columns, axis=1) if columns else np.zeros((num_states * num_variants, 0), np.int64)
+    rows = np.stack(columns, axis=1) if columns else np.zeros((num_states * num_ways, 0), np.int64)
     following, target = _distinct(rows)
-    return Layer(target.reshape(num_states, num_variants), vector), following, staying
+    way = np.array([number[variant.tiers] for variant in choice.variants], np.int64)
+    return Layer(way, vectors, target.reshape(num_states, num_ways), move), following, staying
 
 
 def _distinct(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
