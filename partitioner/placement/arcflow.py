@@ -23,6 +23,7 @@ from partitioner.placement.goal import Goal
 from partitioner.placement.highs import INFEASIBLE, MAX_GAP, OPTIMAL, integer_program
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.states import Layer
+from partitioner.placement.units import unit_rows
 from partitioner.placement.tally import Box
 
 FEW_VARIANTS = 12
@@ -235,32 +236,34 @@ def solve_flow(
     tallies = incidence(variants.kind, option, (num_kinds, num_variants))
     vectors = kinds.vector.T * np.isin(np.arange(num_kinds), variants.kind)
     sizes, carries, capacity = capacity_rows(vectors[hard], goal.limit[hard], np.isin(hard, exact))
+    units, sizes, unit_size = unit_rows(kinds, hard, vectors[hard], sizes, arcs.variants.kind)
     cut = csr_array(np.reshape(cuts, (len(cuts), num_arcs + num_meeting)))
     instances = incidence(arcs.stage[begun], begun, (len(counts), num_arcs))
     ends = (arcs.num_vertices, num_arcs)
     leaving = incidence(arcs.source, number, ends) - incidence(arcs.target, number, ends)
     rows = [
         (
-            [arcs.move[:, soft].T / step, None, None, vectors[soft] / step, None, -goal.members(soft)],
+            [arcs.move[:, soft].T / step, None, None, vectors[soft] / step, None, None, -goal.members(soft)],
             -np.inf,
             goal.limit[soft] / step,
         ),
-        ([None, None, None, None, None, np.ones((1, goal.num_groups))], -np.inf, (1 + 1e-9) * value / step),
-        ([None, None, None, sizes, carries, None], -np.inf, capacity),
-        ([along, None, -chosen, None, None, None], 0.0, 0.0),
-        ([None, None, tallies, -eye_array(num_kinds, format="csr"), None, None], 0.0, 0.0),
-        ([leaving[: meeting.num_nodes], meeting.balance, None, None, None, None], 0.0, 0.0),
-        ([leaving[meeting.num_nodes :], None, None, None, None, None], 0.0, 0.0),
-        ([instances, None, None, None, None, None], counts, counts),
+        ([None] * 6 + [np.ones((1, goal.num_groups))], -np.inf, (1 + 1e-9) * value / step),
+        ([None, None, None, sizes, unit_size, carries, None], -np.inf, capacity),
+        ([None, None, None, units, -eye_array(len(hard), format="csr"), None, None], 0.0, 0.0),
+        ([along, None, -chosen, None, None, None, None], 0.0, 0.0),
+        ([None, None, tallies, -eye_array(num_kinds, format="csr"), None, None, None], 0.0, 0.0),
+        ([leaving[: meeting.num_nodes], meeting.balance, None, None, None, None, None], 0.0, 0.0),
+        ([leaving[meeting.num_nodes :], None, None, None, None, None, None], 0.0, 0.0),
+        ([instances, None, None, None, None, None, None], counts, counts),
         (
-            [None, None, None, kinds.feature[num_kinds:], None, None],
+            [None, None, None, kinds.feature[num_kinds:], None, None, None],
             box.lower[num_kinds:],
             box.upper[num_kinds:],
         ),
-        ([cut[:, :num_arcs], cut[:, num_arcs:], None, None, None, None], 0.0, np.inf),
+        ([cut[:, :num_arcs], cut[:, num_arcs:], None, None, None, None, None], 0.0, np.inf),
     ]
-    rest = carries.shape[1] + goal.num_groups
-    whole = num_arcs + num_meeting + num_variants + num_kinds + carries.shape[1]
+    rest = len(hard) + carries.shape[1] + goal.num_groups
+    whole = num_arcs + num_meeting + num_variants + num_kinds + len(hard) + carries.shape[1]
     is_time = np.repeat([0.0, 1.0], [whole, goal.num_groups])
     lower = [np.zeros(num_arcs), meeting.lower, np.zeros(num_variants), box.lower[:num_kinds], np.zeros(rest)]
     upper = [

@@ -25,12 +25,18 @@ from partitioner.placement.tally import Box
 
 FEW_ARCS = 300
 """Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
+FIRST_DISTANCES = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Relative distances from the bound within which placements are looked for among few of many variants."""
 FIRST_DISTANCE = 1e-3
 """Relative distance from the bound within which placements are looked for first."""
 MOST_ARCS = 0.9
 """With more than this share of the arcs there is nothing to gain from a distance, so all of them are tried."""
 CLOSE = 1e-10
 """Relative distance at which objective and bound are taken for the same number."""
+ENOUGH = 5e-5
+"""Relative gap at which the search for a placement of a problem with many arcs ends."""
+MANY_ARCS = 600
+"""Problems with more arcs are searched up to the gap ``ENOUGH``, and first among few of many variants."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
 
@@ -83,6 +89,11 @@ class Search:
     goal: Goal
     unit: float
 
+    @property
+    def gap(self) -> float:
+        """Returns the relative gap at which the search may end."""
+        return ENOUGH if self.folded.num_arcs > MANY_ARCS else CLOSE
+
     def place(self, stages: list[Counter[Column]]) -> Placed:
         """Returns the placement that is made of some columns."""
         ordered = in_order(self.folded, stages, first_tier_component(self.problem))
@@ -105,7 +116,13 @@ class Search:
         """
         few = self.folded.num_arcs <= FEW_ARCS
         least = 1e-3 * self.unit
-        boxes = [root] if few else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
+        many = self.folded.num_arcs > MANY_ARCS
+        if many:
+            first = self._first(root, known)
+            if first.placed is not None and first.bound >= first.placed.value * (1 - self.gap):
+                return first
+            known = first.placed
+        boxes = [root] if few or many else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
         lower = max(0.0, root.bound, boxes[0].bound)
         distance = max(lower, least) * (1.0 if few else FIRST_DISTANCE)
         worst = self.goal.value(self.folded.most)
@@ -121,11 +138,23 @@ class Search:
             found = self._along(arcs, box, value, best)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
             bound = min(value, max(found.bound, lower))
-            proven = best is not None and bound >= best.value * (1 - CLOSE)
+            proven = best is not None and bound >= best.value * (1 - self.gap)
             precise = best is None or best.value > 0.5 * widest
             if proven or (value == widest and precise):
                 return Found(best, bound, num_arcs, found.finished)
             distance *= 8
+
+    def _first(self, root: Relaxation, known: Placed | None) -> Found:
+        """Returns a placement among few of many variants near the bound, the best to a part of the gap."""
+        best, num_arcs = known, 0
+        for distance in FIRST_DISTANCES:
+            value = root.bound * (1 + distance)
+            arcs = kept_arcs(self.folded, self.goal, [root], value, thin=True)
+            found = self._along(arcs, root.box, value if best is None else min(value, best.value), best)
+            best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
+            if best is not None and best.value <= root.bound * (1 + distance):
+                break
+        return Found(best, root.bound, num_arcs, True)
 
     def _near(self, boxes: list[Relaxation], value: float) -> tuple[list[Relaxation], Arcs]:
         """Returns the boxes that may hold placements up to a value, and the arcs of these placements."""
@@ -146,7 +175,7 @@ class Search:
         cuts: list[NDArray[np.float64]] = []
         num_arcs, bound = arcs.size, 0.0
         for _ in range(MAX_REPAIRS):
-            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact)
+            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact, 0.2 * self.gap)
             bound = flow.bound
             if flow.solution is None:
                 return Found(known, bound, num_arcs, flow.finished)
