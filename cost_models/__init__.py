@@ -26,6 +26,7 @@ from cost_models.links import (
     transfer_cost,
 )
 from cost_models.primitives import equation_flops, unknown_primitives, work_of
+from cost_models.processor_attention import processor_attend_cost
 from cost_models.roofline import compute_cost, launch_cost, ridge_point
 from cost_models.work import Work
 
@@ -56,6 +57,7 @@ __all__ = [
     "launch_cost",
     "parallel_transfer_cost",
     "path_kinds",
+    "processor_attend_cost",
     "ridge_point",
     "route",
     "sequential",

@@ -33,6 +33,8 @@ class ComputeSpec:
         memory_efficiency: Share of the peak memory rate that streaming code reaches.
         compute_efficiency: Share of peak FLOP/s that large matrix products reach.
         emulated: True where the runtime throttles this device down to these rates.
+        attention_efficiency: Share of the peak memory rate at which decode attention reads its share of a KV cache; None where
+            it is that of other streaming code.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ComputeSpec:
     memory_efficiency: float
     compute_efficiency: float
     emulated: bool = False
+    attention_efficiency: float | None = None
 
     def __post_init__(self) -> None:
         require_name("name", self.name)
@@ -59,7 +62,15 @@ class ComputeSpec:
         require_fraction("memory_efficiency", self.memory_efficiency)
         require_fraction("compute_efficiency", self.compute_efficiency)
         require_flag("emulated", self.emulated)
+        if self.attention_efficiency is not None:
+            require_fraction("attention_efficiency", self.attention_efficiency)
         object.__setattr__(self, "peak_flops", FrozenMapping(self.peak_flops))
+
+    @property
+    def attention_bytes_per_s(self) -> float:
+        """Rate at which decode attention reads a KV cache in this memory."""
+        efficiency = self.attention_efficiency
+        return self.memory_bytes_per_s * (self.memory_efficiency if efficiency is None else efficiency)
 
     def flops(self, dtype: str) -> float:
         """Returns the peak FLOP/s for a dtype name; a dtype without its own peak runs at float32's.

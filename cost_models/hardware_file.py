@@ -107,6 +107,8 @@ def _compute(table: TomlTable, kind: str, file: str) -> tuple[ComputeSpec, ...]:
         "memory_efficiency": table.number("memory_efficiency"),
         "compute_efficiency": table.number("compute_efficiency"),
     }
+    if table.has("attention_efficiency"):
+        fields["attention_efficiency"] = table.number("attention_efficiency")
     table.finish()
     return (_construct(file, kind, lambda: ComputeSpec(**fields)),) * count
 

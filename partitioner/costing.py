@@ -13,17 +13,20 @@ from cost_models import (
     Cost,
     HardwareSpec,
     Hop,
+    Work,
     attend_cost,
     compute_cost,
     flash_read_cost,
     flash_write_cost,
     path_kinds,
+    processor_attend_cost,
     route,
     tokens_per_page,
 )
 from partitioner.ir.op import Attention, Op
 from partitioner.plan.steps import PathKind
 from partitioner.shares import Share, even_shares
+from partitioner.split_grid import Split, SplitGrid
 from partitioner.workload import Workload
 
 Tier = str
@@ -41,11 +44,18 @@ class Costing:
         hw: The hardware.
         workload: The workload.
         via_host: Send everything through host memory, as stacks without peer-to-peer transfers do.
+        micro_batches: Parts of the batch that decode independently of each other.
     """
 
     hw: HardwareSpec
     workload: Workload
     via_host: bool = False
+    micro_batches: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Returns the batch rows of one decode step of one micro-batch."""
+        return self.workload.batch_size // self.micro_batches
 
     @cached_property
     def drives(self) -> tuple[str, ...]:
@@ -79,9 +89,22 @@ class Costing:
         """Tells whether there are drives with an engine."""
         return bool(self.hw.drives) and all(d.engine is not None for d in self.hw.drives)
 
-    def run_cost(self, op: Op, tier: Tier) -> Cost:
-        """Returns the time of one execution of an op's own equations on a processor."""
-        return compute_cost(op.work, self.processors[tier], op.dtype)
+    def run_cost(self, op: Op, tier: Tier, scale: float = 1.0, weight_bytes: float = 0.0) -> Cost:
+        """Returns the time of one execution of an op's own equations on a processor.
+
+        Args:
+            op: The op.
+            tier: Where.
+            scale: Rows over the rows it was traced with.
+            weight_bytes: Bytes of weights among those it reads, which rows do not change.
+        """
+        work = op.work
+        if scale != 1.0:
+            fixed = min(weight_bytes, work.bytes_read)
+            work = Work(
+                work.flops * scale, fixed + (work.bytes_read - fixed) * scale, work.bytes_written * scale
+            )
+        return compute_cost(work, self.processors[tier], op.dtype)
 
     def launch_s(self, tier: Tier) -> float:
         """Returns the overhead of starting a segment."""
@@ -89,19 +112,34 @@ class Costing:
 
     def shares(self, attention: Attention) -> tuple[Share, ...]:
         """Returns how the drives share an attention."""
-        return even_shares(self.drives, self.workload.batch_size, attention.num_kv_heads)
+        return even_shares(self.drives, self.rows, attention.num_kv_heads)
+
+    def grid(self, attention: Attention) -> SplitGrid:
+        """Returns the units in which an attention may be split over tiers."""
+        return SplitGrid.of(self.rows, attention.num_kv_heads)
+
+    def split_shares(self, attention: Attention, split: Split) -> tuple[Share, ...]:
+        """Returns the shares of an attention that several tiers hold."""
+        return self.grid(attention).shares(split, {tier: self._members(tier) for tier, _ in split})
 
     def share_attend_cost(self, attention: Attention, share: Share, context_len: int) -> Cost:
-        """Returns the time one drive takes for its share of one decode attention, links left aside."""
-        return attend_cost(
-            self.hw.drive(share.device),
-            batch=share.num_rows,
-            kv_heads=share.num_kv_heads,
-            group_size=attention.group_size,
-            head_size=attention.head_size,
-            context_len=context_len,
-            kv_bytes_per_element=itemsize(attention.cache_dtype),
-        )
+        """Returns the time one device takes for its share of one decode attention, links and launch left aside.
+
+        A GPU runs one compiled program over room for the longest context; the host and the drives read valid tokens alone.
+        """
+        part = {
+            "batch": share.num_rows,
+            "kv_heads": share.num_kv_heads,
+            "group_size": attention.group_size,
+            "head_size": attention.head_size,
+            "kv_bytes_per_element": itemsize(attention.cache_dtype),
+        }
+        tier = share.device.rstrip("0123456789")
+        if tier == "csd":
+            return attend_cost(self.hw.drive(share.device), context_len=context_len, **part)
+        tokens = self.workload.max_len if tier == "gpu" else context_len
+        dtype = "float32" if tier == "host" else attention.cache_dtype
+        return processor_attend_cost(self.processors[tier], context_len=tokens, dtype=dtype, **part)
 
     def attend_cost(self, attention: Attention, context_len: int) -> Cost:
         """Returns the time until the last drive has done its share."""
@@ -114,12 +152,12 @@ class Costing:
         return self.kv_bytes(attention, tokens - tokens % page, fraction)
 
     def kv_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
-        """Returns the bytes of K and V of ``tokens`` tokens of every row."""
+        """Returns the bytes of K and V of ``tokens`` tokens of every row of a micro-batch."""
         per_token = 2 * attention.num_kv_heads * attention.head_size * itemsize(attention.cache_dtype)
-        return self.workload.batch_size * tokens * per_token * fraction
+        return self.rows * tokens * per_token * fraction
 
     def cache_bytes(self, attention: Attention, tier: Tier) -> float:
-        """Returns what the longest context occupies on a tier; drives keep whole pages."""
+        """Returns what the longest context of the whole batch occupies on a tier; drives keep whole pages."""
         tokens = self.workload.max_len
         if tier == "csd":
             size = itemsize(attention.cache_dtype)
@@ -127,7 +165,7 @@ class Costing:
             page_bytes = self.hw.drives[0].flash.page_bytes
             pages = 2 * math.ceil(tokens / page) * self.workload.batch_size * attention.num_kv_heads
             return float(pages * page_bytes)
-        return self.kv_bytes(attention, tokens)
+        return self.kv_bytes(attention, tokens) * self.micro_batches
 
     def path(self, src: str, dst: str) -> PathKind:
         """Returns the way between two devices under this costing's rule."""
@@ -145,6 +183,14 @@ class Costing:
             for hop in route(self.hw, a, b, path) if path != "local" else ():
                 seconds = num_bytes / len(pairs) / self.hw.link(hop[0]).bytes_per_s
                 loads[hop] = loads.get(hop, 0.0) + seconds
+        return loads
+
+    def link_load(self, num_bytes: float, src: Tier, dst: Tier) -> dict[str, float]:
+        """Returns the seconds in use of the busiest link of each kind and direction, such as ``csd.up``."""
+        loads: dict[str, float] = {}
+        for (link, direction), seconds in self.hop_seconds(num_bytes, src, dst).items():
+            name = f"{link.rstrip('0123456789')}.{direction}"
+            loads[name] = max(loads.get(name, 0.0), seconds)
         return loads
 
     def latency_s(self, src: Tier, dst: Tier) -> float:

@@ -58,18 +58,19 @@ def trace_model(
     *,
     verify: bool = True,
     show: Show = lambda name, text: None,
+    micro_batches: int = 1,
 ) -> Traced:
     """Traces, raises attention, and groups ops, for every phase.
 
     The prefill is traced with a cache of the prompt's length and with as many rows as its activations leave room for; the
-    decode with the whole batch and the longest context.
+    decode with the rows of one micro-batch and the longest context.
 
     Raises:
         ModelError: If tracing fails.
         PassError: If a pass made invalid IR.
     """
     decode = trace_phase(
-        function, "decode", batch_size=workload.batch_size, chunk=1, max_len=workload.max_len
+        function, "decode", batch_size=workload.batch_size // micro_batches, chunk=1, max_len=workload.max_len
     )
     show("trace", lambda: str(decode))
     split = split_equations(decode)
@@ -78,7 +79,7 @@ def trace_model(
     )
     graphs: list[OpGraph] = []
     if function.max_chunk is None:
-        prefill, lost = _prefill_graph(function, hw, workload, raised)
+        prefill, lost = _prefill_graph(function, hw, workload, raised, micro_batches)
         graphs.append(prefill)
         unraised += lost
         without = {u.name for u in lost}
@@ -92,14 +93,22 @@ def trace_model(
 
 
 def _prefill_graph(
-    function: StepFunction, hw: HardwareSpec, workload: Workload, raised: Sequence[RaisedAttention]
+    function: StepFunction,
+    hw: HardwareSpec,
+    workload: Workload,
+    raised: Sequence[RaisedAttention],
+    micro_batches: int,
 ) -> tuple[OpGraph, tuple[Unraised, ...]]:
-    """Returns the prefill of as many rows as fit, and the attentions of the decode that have no counterpart in it."""
+    """Returns the prefill of as many rows as fit, and the attentions of the decode that have no counterpart in it.
+
+    A slice lies within one micro-batch.
+    """
     memory = hw.gpus[0].memory_bytes * len(hw.gpus)
-    rows = _guess_rows(raised, workload, memory)
+    most = workload.batch_size // micro_batches
+    rows = _guess_rows(raised, workload, memory, most)
     graph, lost = _trace_prefill(function, workload, rows, raised)
-    if _fitting_rows(graph, memory * _SLACK, workload.batch_size) < rows:
-        rows = _fitting_rows(graph, memory, workload.batch_size)
+    if _fitting_rows(graph, memory * _SLACK, most) < rows:
+        rows = _fitting_rows(graph, memory, most)
         graph, lost = _trace_prefill(function, workload, rows, raised)
     return graph, lost
 
@@ -115,10 +124,12 @@ def _trace_prefill(
     return group_ops(phase, split, found), lost
 
 
-def _guess_rows(raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float) -> int:
+def _guess_rows(
+    raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float, most: int
+) -> int:
     """Returns the rows whose attention logits and probabilities, in float32, keep to their share of memory."""
     heads = max((r.attention.num_heads for r in raised), default=1)
-    return _largest_divisor(workload.batch_size, memory_bytes, 8 * heads * workload.prompt_len**2)
+    return _largest_divisor(most, memory_bytes, 8 * heads * workload.prompt_len**2)
 
 
 def _fitting_rows(graph: OpGraph, memory_bytes: float, batch: int) -> int:

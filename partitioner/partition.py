@@ -59,8 +59,13 @@ def partition(
     rules = policy_named(policy, hw)
     show = _Printer(print_after, printer)
     with without_collection():
-        traced = trace_model(adapt(model), hw, workload, verify=verify, show=show)
+        function = adapt(model)
+        traced = trace_model(function, hw, workload, verify=verify, show=show)
         decisions = place(traced, hw, workload, rules)
+        if decisions.micro_batches > 1:
+            traced = trace_model(
+                function, hw, workload, verify=verify, micro_batches=decisions.micro_batches
+            )
         plan = assemble_plan(traced, hw, workload, policy, decisions)
         if verify:
             verify_plan(plan)
@@ -83,7 +88,7 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     check_activations(costing, paired)
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
-    for mode in _modes(paired, policy):
+    for mode in _modes(paired, policy, workload):
         built = build_problem(paired, costing, policy, mode, steps)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
             continue
@@ -104,17 +109,22 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
         ops=_decisions(best, solution),
         reserved_bytes=dict(zip(best.problem.tiers, best.reserved, strict=True)),
         certificate=Certificate(solution.objective, min(bound, solution.objective), solution.solver),
+        micro_batches=best.mode.micro_batches,
     )
 
 
-def _modes(paired: PairedGraphs, policy: Policy) -> list[Mode]:
+def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mode]:
+    """Returns what couples the whole model in all ways, the likelier ones first."""
     homes = policy.weight_homes if paired.shared_params else policy.weight_homes[:1]
     streaming = [False, True]
     if set(policy.cache_homes).isdisjoint(policy.decode_attention):
         streaming = [True]
     elif policy.weight_homes == ("gpu",) and policy.cache_homes == ("gpu",):
         streaming = [False]
-    return [Mode(h, s) for h, s in itertools.product(homes, streaming)]
+    modes = [Mode(h, s) for s, h in itertools.product(streaming, homes)]
+    if policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
+        modes[:0] = [Mode(h, streaming=False, micro_batches=policy.micro_batches) for h in homes]
+    return modes
 
 
 def _decisions(built: BuiltProblem, solution: Solution) -> dict[str, Decision]:
@@ -127,8 +137,10 @@ def _decisions(built: BuiltProblem, solution: Solution) -> dict[str, Decision]:
             for offset, index in enumerate(chosen):
                 pair = built.pairs[first + number * length + offset]
                 key = stage.block.choices[offset].variants[index].key
-                tiers = tuple((p, t) for p, t in zip(phases, key[:-1], strict=True) if t != "-")
-                decisions[pair.name] = Decision(tiers, key[-1])
+                tiers = tuple((p, t) for p, t in zip(phases, key, strict=False) if t != "-")
+                parts = (part.split("=") for part in key[len(phases) + 1 :])
+                split = tuple((tier, int(units)) for tier, units in parts)
+                decisions[pair.name] = Decision(tiers, key[len(phases)], split)
     return decisions
 
 

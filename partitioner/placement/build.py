@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from partitioner.costing import TIERS, Costing
@@ -26,10 +26,12 @@ class Mode:
     Attributes:
         shared_home: Tier of weights that several ops use (a tied embedding).
         streaming: Whether caches and weights may be used away from home; buffers are then reserved.
+        micro_batches: Parts of the batch that decode side by side.
     """
 
     shared_home: str
     streaming: bool
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class BuiltProblem:
         pairs: The ops, in the problem's order.
         ranges: For each stage (first op, ops per instance, instances).
         reserved: Bytes per tier kept free for activations and stream buffers.
+        mode: What it was built for.
     """
 
     problem: Problem
     pairs: tuple[PairedOp, ...]
     ranges: tuple[tuple[int, int, int], ...]
-    reserved: tuple[float, ...] = field(default=(0.0, 0.0, 0.0))
+    reserved: tuple[float, ...]
+    mode: Mode
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def build_problem(
         mode: See :class:`Mode`.
         steps: Executions of each phase over the whole generation.
     """
+    costing = replace(costing, micro_batches=mode.micro_batches)
     variants = VariantBuilder(
         paired.graphs, costing, policy, mode.shared_home, mode.streaming, paired.shared_params
     )
@@ -118,11 +123,12 @@ def build_problem(
         resources=variants.resources,
         stages=tuple(stages),
     )
-    return BuiltProblem(problem, paired.pairs, tuple(ranges), reserved)
+    return BuiltProblem(problem, paired.pairs, tuple(ranges), reserved, mode)
 
 
 def _launched(first: Choice, costing: Costing, steps: Sequence[float]) -> Choice:
     """Returns the choice of the first op with the launch that starts every execution; later ones come with changes of tier."""
+    steps = (*steps[:-1], steps[-1] * costing.micro_batches)
     return Choice(
         first.name,
         tuple(

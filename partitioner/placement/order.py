@@ -8,6 +8,7 @@ in which equal ones follow each other.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,28 +104,37 @@ def _euler(arcs: Arcs, remaining: dict[int, int], start: int) -> list[int]:
     return walk[::-1]
 
 
-def in_order(folded: Folded, stages: list[Counter[Column]], first: int) -> list[list[Column]]:
+def in_order(
+    folded: Folded, stages: list[Counter[Column]], first: int, streams: Sequence[int] = ()
+) -> list[list[Column]]:
     """Returns for each stage its columns in the order of its instances.
 
     Instances of one column follow each other, and columns with most at component ``first`` of the cost vector come first,
-    where the boundaries leave a choice.
+    where the boundaries leave a choice. Columns with different loads at ``streams`` are spread evenly instead: a stream runs
+    under the compute of the layers before it.
     """
     ordered: list[list[Column]] = []
     node = folded.start
     for stage, counted in zip(folded.stages, stages, strict=True):
         columns = sorted(counted, key=lambda column: (-column.vector[first], column.entry, column.picks))
-        ordered.append(_trail(stage, [(column, counted[column]) for column in columns], node))
+        loads = {tuple(column.vector[list(streams)]) for column in columns}
+        uses = [(column, counted[column]) for column in columns]
+        ordered.append(_trail(stage, uses, node, spread=len(loads) > 1))
         node = int(stage.following[ordered[-1][-1].leave])
     return ordered
 
 
-def _trail(stage: FoldedStage, uses: list[tuple[Column, int]], start: int) -> list[Column]:
+def _trail(
+    stage: FoldedStage, uses: list[tuple[Column, int]], start: int, *, spread: bool
+) -> list[Column]:
     """Returns an Euler trail over the nodes, with the columns that stay at a node all at its first visit."""
     loops: dict[int, list[Column]] = {}
     leaving: dict[int, list[Column]] = {}
     for used, count in uses:
         stays = stage.count > 1 and stage.onward[used.leave] == used.entry
         (loops if stays else leaving).setdefault(used.entry, []).extend([used] * count)
+    if spread:
+        loops = {node: _spread(columns) for node, columns in loops.items()}
     for waiting in leaving.values():
         waiting.reverse()
     stack: list[tuple[int, Column | None]] = [(start, None)]
@@ -143,3 +153,14 @@ def _trail(stage: FoldedStage, uses: list[tuple[Column, int]], start: int) -> li
         trail.append(column)
         trail.extend(loops.pop(int(stage.onward[column.leave]), []))
     return trail
+
+
+def _spread(columns: list[Column]) -> list[Column]:
+    """Returns the same columns with those of each kind at even distances."""
+    seen: Counter[Column] = Counter()
+    total = Counter(columns)
+    places: list[tuple[float, int]] = []
+    for position, column in enumerate(columns):
+        places.append(((seen[column] + 0.5) / total[column], position))
+        seen[column] += 1
+    return [columns[position] for _, position in sorted(places)]

@@ -21,6 +21,8 @@ class Policy:
         cache_homes: Tiers where KV caches may live.
         weight_homes: Tiers where weights may live.
         via_host: Whether transfers go through host memory even where peer to peer is possible.
+        split: Whether one attention of a decode may be shared by several tiers.
+        micro_batches: Parts of the batch that may decode side by side, one tier working for one part and others for another.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Policy:
     cache_homes: tuple[str, ...] = ("gpu",)
     weight_homes: tuple[str, ...] = ("gpu", "host")
     via_host: bool = False
+    split: bool = False
+    micro_batches: int = 1
 
 
 POLICIES: dict[str, Policy] = {
@@ -43,6 +47,8 @@ POLICIES: dict[str, Policy] = {
             prefill_attention=("gpu", "host"),
             decode_attention=("gpu", "host", "csd"),
             cache_homes=("gpu", "host", "csd"),
+            split=True,
+            micro_batches=2,
         ),
         Policy("gpu-only", "everything on the GPU", weight_homes=("gpu",)),
         Policy(

@@ -96,7 +96,13 @@ class Search:
 
     def place(self, stages: list[Counter[Column]]) -> Placed:
         """Returns the placement that is made of some columns."""
-        ordered = in_order(self.folded, stages, first_tier_component(self.problem))
+        last = len(self.problem.phases) - 1
+        streams = [
+            len(self.problem.phases) + i
+            for i, (_, phase) in enumerate(self.problem.resources)
+            if phase == last
+        ]
+        ordered = in_order(self.folded, stages, first_tier_component(self.problem), streams)
         chosen = tuple(tuple(column.picks for column in stage) for stage in ordered)
         total = breakdown_vector(breakdown(self.problem, chosen))
         return Placed(chosen, total, self.goal.value(total))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 
-from cost_models import Hop
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
-from partitioner.ir.op import Attention
+from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
+from partitioner.placement.split_variants import split_costs
+from partitioner.plan.decisions import SPLIT
+from partitioner.plan.names import folded
 
 SMALL_WEIGHT_BYTES = 1 << 20
 """Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
@@ -24,7 +27,13 @@ class VariantBuilder:
     """Builds the variants of ops for one policy and mode.
 
     A variant's ``key`` is (tier of each phase or "-", ..., home), where home is that of the op's large weights, or of its cache
-    for an attention.
+    for an attention; an attention that several tiers share is on ``split``, and its key goes on with ``tier=units``.
+
+    Streamed weights arrive ahead of their use, under compute, so they load links; streamed caches are waited for.
+
+    With micro-batches all ops but attentions run on the GPU, and one layer after the other takes as long as what is busiest in
+    it: the GPU with the ops and its shares of the attention for all micro-batches, or the others with theirs. An attention's
+    seconds then are those of its layer, less the seconds that the layer's other ops have already.
     """
 
     def __init__(
@@ -43,6 +52,10 @@ class VariantBuilder:
         workload = costing.workload
         self._contexts = workload.decode_contexts(with_prefill=self._prefill)
         self._steps = [self._executions(g) for g in graphs]
+        self._scales = [
+            costing.rows / g.phase.batch_size if g.phase.name == "decode" else 1.0 for g in graphs
+        ]
+        self._overlap = costing.micro_batches > 1
         self._param_bytes = {
             i.name: num_bytes(i.var) for g in graphs for i in g.phase.inputs if i.role == "param"
         }
@@ -52,11 +65,16 @@ class VariantBuilder:
         self._memo: dict[Hashable, tuple[Variant, ...]] = {}
         self._resource: dict[tuple[str, int], int] = {}
         self.stream_buffer_bytes = 0.0
+        self._layer_gpu_s = self._gpu_seconds_of_a_layer() if self._overlap else 0.0
 
     @property
     def resources(self) -> tuple[tuple[str, int], ...]:
         """Returns (name, phase) of each overlappable resource used so far."""
         return tuple(self._resource)
+
+    def index_of(self, resource: str, phase: int) -> int:
+        """Returns the index of an overlappable resource."""
+        return self._resource.setdefault((resource, phase), len(self._resource))
 
     def of(self, pair: PairedOp) -> tuple[Variant, ...]:
         """Returns the variants of an op; ops that are alike share them."""
@@ -96,7 +114,7 @@ class VariantBuilder:
         self._counted.update(n for n in names if n in self._shared)
         large = sum(self._param_bytes[n] for n in names) >= SMALL_WEIGHT_BYTES
         shared = any(n in self._shared for n in names)
-        tiers = self._policy.compute if not states else self._policy.compute[:1]
+        tiers = self._policy.compute if not states and not self._overlap else self._policy.compute[:1]
         variants: list[Variant] = []
         for placed in itertools.product(*[tiers if op else (None,) for op in pair.ops]):
             used = {t for t in placed if t}
@@ -131,16 +149,59 @@ class VariantBuilder:
         for tier in {t for t in placed if t}:
             memory[tier] += float(sum(self._state_bytes[s] for s in states))
         seconds = [0.0] * len(placed)
+        busy: dict[int, float] = {}
         for phase, (op, tier) in enumerate(zip(pair.ops, placed, strict=True)):
             if op is None or tier is None:
                 continue
-            seconds[phase] = self._steps[phase] * self._costing.run_cost(op, tier).seconds
+            seconds[phase] = self._run_s(phase, op, tier) * self._repeats(phase)
             if large and home != tier:
                 moved = float(sum(self._param_bytes[n] for n in names if n in op.params))
                 self.stream_buffer_bytes = max(self.stream_buffer_bytes, 2 * moved)
-                once = self._costing.transfer_s(moved, home, tier) + self._costing.latency_s(home, tier)
-                seconds[phase] += self._steps[phase] * once
-        return self._variant(placed, seconds, memory, {}, home)
+                self._stream(busy, phase, moved, home, tier)
+        return self._variant(placed, seconds, memory, busy, home)
+
+    def _run_s(self, phase: int, op: Op, tier: str) -> float:
+        """Returns the seconds of an op's own equations over the generation, for one micro-batch."""
+        scale = self._scales[phase]
+        weights = 0.0
+        if scale != 1.0:
+            read = [n for n in op.params if n in self._param_bytes and n not in op.gathered]
+            weights = float(sum(self._param_bytes[n] for n in read))
+        return self._steps[phase] * self._costing.run_cost(op, tier, scale, weights).seconds
+
+    def _gpu_seconds_of_a_layer(self) -> float:
+        """Returns what the GPU has to do for one micro-batch between one attention and the next, over the generation.
+
+        Ops that come as often as attentions make up the layers; where none do, all ops are spread over the attentions.
+        """
+        decode = len(self._graphs) - 1
+        ops = self._graphs[decode].ops
+        num_layers = sum(op.attention is not None for op in ops)
+        alike = Counter(folded(op.name) for op in ops)
+        others = [op for op in ops if op.attention is None]
+        repeated = [op for op in others if alike[folded(op.name)] == num_layers] or others
+        return sum(self._run_s(decode, op, "gpu") for op in repeated) / max(1, num_layers)
+
+    def _layer_s(self, gpu_s: float, others_s: float) -> float:
+        """Returns the seconds an attention adds to its layer when micro-batches take turns, over the generation.
+
+        Args:
+            gpu_s: What the GPU does for the attention of one micro-batch.
+            others_s: What the slowest of the other tiers needs for it, from the operands to the output.
+        """
+        repeats, ops_s = self._costing.micro_batches, self._layer_gpu_s
+        busiest_s = repeats * max(ops_s + gpu_s, others_s)
+        return max(busiest_s, ops_s + max(gpu_s, others_s)) - repeats * ops_s
+
+    def _stream(self, busy: dict[int, float], phase: int, moved: float, src: str, dst: str) -> None:
+        """Adds a stream for each execution to the load of links."""
+        times = self._steps[phase] * self._repeats(phase)
+        for resource, seconds in self._costing.link_load(moved, src, dst).items():
+            self._add(busy, phase, resource, seconds * times)
+
+    def _repeats(self, phase: int) -> int:
+        """Returns how many micro-batches execute a phase."""
+        return self._costing.micro_batches if self._phases[phase] == "decode" else 1
 
     def _attention_variants(self, pair: PairedOp) -> tuple[Variant, ...]:
         policy, costing = self._policy, self._costing
@@ -152,7 +213,11 @@ class VariantBuilder:
         }
         homes = tuple(h for h in policy.cache_homes if h != "csd" or costing.drives)
         options = [allowed[p] if op else (None,) for p, op in zip(self._phases, pair.ops, strict=True)]
+        if self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]:
+            variants += self._split_variants(pair, attention, allowed["decode"])
         for placed in itertools.product(*options):
+            if self._overlap and placed[-1] != "gpu":
+                continue
             for home in homes:
                 if placed[-1] == "csd" and home != "csd":
                     continue
@@ -166,7 +231,7 @@ class VariantBuilder:
     def _attention_variant(
         self, pair: PairedOp, attention: Attention, placed: tuple[str | None, ...], home: str
     ) -> Variant:
-        costing, workload = self._costing, self._costing.workload
+        costing = self._costing
         memory = dict.fromkeys(TIERS, 0.0)
         memory[home] = costing.cache_bytes(attention, home)
         seconds = [0.0] * len(placed)
@@ -175,45 +240,96 @@ class VariantBuilder:
             if op is None or tier is None:
                 continue
             if self._phases[phase] == "prefill":
-                seconds[phase] = self._steps[phase] * costing.run_cost(op, tier).seconds
+                seconds[phase] = self._run_s(phase, op, tier)
                 if home != tier:
-                    stored = costing.kv_bytes(attention, workload.prompt_len)
-                    self._load(busy, phase, costing.hop_seconds(stored, tier, home), 1.0)
-                    if home == "csd":
-                        once = costing.flash_write_s(stored / self._steps[phase])
-                        self._add(busy, phase, FLASH, self._steps[phase] * once)
+                    self._store(busy, phase, attention, tier, home, 1.0)
             elif tier == "csd":
                 seconds[phase] = sum(
                     weight * costing.attend_cost(attention, context).seconds
                     for context, weight in self._contexts
                 )
             else:
-                seconds[phase] = self._steps[phase] * costing.run_cost(op, tier).seconds
+                seconds[phase] = self._run_s(phase, op, tier) * self._repeats(phase)
                 if home != tier:
-                    seconds[phase] += self._stream_cache_s(phase, attention, home, tier)
+                    seconds[phase] += self._repeats(phase) * self._stream_cache_s(attention, home, tier)
         return self._variant(placed, seconds, memory, busy, home)
 
-    def _stream_cache_s(self, phase: int, attention: Attention, home: str, tier: str) -> float:
-        """Returns the time all decode steps take to ship a cache to where it is used, and the new entries back."""
+    def _split_variants(
+        self, pair: PairedOp, attention: Attention, tiers: Sequence[str]
+    ) -> Iterator[Variant]:
+        """Yields the ways to share an attention; those that a single tier can do without commands are left to others."""
+        costing, decode = self._costing, len(pair.ops) - 1
+        op, prefill = pair.ops[decode], pair.ops[0] if decode else None
+        assert op is not None
+        num_rows = self._graphs[decode].phase.batch_size
+        units = costing.grid(attention).num_units
+        whole = {tier: costing.cache_bytes(attention, tier) if tier in tiers else 0.0 for tier in TIERS}
+        prefill_s = self._run_s(0, prefill, "gpu") if prefill else 0.0
+        stores: dict[tuple[str, int], dict[int, float]] = {}
+        for cost in split_costs(costing, op, attention, tiers, self._contexts, num_rows):
+            if len(cost.split) == 1 and (cost.split[0][0] == "gpu" or not self._overlap):
+                if cost.split[0][0] != "host":
+                    continue
+            busy: dict[int, float] = {}
+            memory = dict.fromkeys(TIERS, 0.0)
+            for tier, part in cost.split:
+                memory[tier] = whole[tier] * part / units
+                if prefill and tier != "gpu":
+                    if (tier, part) not in stores:
+                        self._store(stores.setdefault((tier, part), {}), 0, attention, "gpu", tier, part / units)
+                    for index, seconds in stores[tier, part].items():
+                        busy[index] = busy.get(index, 0.0) + seconds
+            together_s = max(cost.gpu_s, cost.others_s) + cost.resume_s
+            if self._overlap:
+                together_s = self._layer_s(cost.gpu_s + cost.resume_s, cost.others_s)
+            seconds = [prefill_s, together_s] if decode else [together_s]
+            yield Variant(
+                tiers=((0 if prefill else None), 0) if decode else (0,),
+                seconds=tuple(seconds),
+                memory=tuple(memory[t] for t in TIERS),
+                busy=tuple(sorted(busy.items())),
+                key=(
+                    *(("gpu" if prefill else "-",) if decode else ()),
+                    SPLIT,
+                    SPLIT,
+                    *(f"{tier}={part}" for tier, part in cost.split),
+                ),
+            )
+
+    def _store(
+        self, busy: dict[int, float], phase: int, attention: Attention, src: str, dst: str, fraction: float
+    ) -> None:
+        """Adds what it takes to bring a prefill's K and V to where they live."""
+        costing = self._costing
+        tokens = costing.workload.prompt_len
+        stored = costing.kv_bytes(attention, tokens, fraction) * costing.micro_batches
+        for resource, seconds in costing.link_load(stored, src, dst).items():
+            self._add(busy, phase, resource, seconds)
+        if dst == "csd":
+            once = costing.flash_write_s(stored / self._steps[phase])
+            self._add(busy, phase, FLASH, self._steps[phase] * once)
+
+    def _stream_cache_s(self, attention: Attention, home: str, tier: str) -> float:
+        """Returns the time all decode steps take to ship a cache to where it is used, and the new entries back.
+
+        It is on the critical path: what reads the cache at home is needed there for other shares and layers.
+        """
         costing = self._costing
         self.stream_buffer_bytes = max(
             self.stream_buffer_bytes, 2 * costing.kv_bytes(attention, costing.workload.max_len)
         )
-        latency = costing.latency_s(home, tier)
-        total = self._steps[phase] * costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
+        back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
+        total = 0.0
         for context, weight in self._contexts:
-            cached = costing.kv_bytes(attention, context - 1)
-            shipped = costing.transfer_s(cached, home, tier)
-            read = costing.flash_read_s(cached) if home == "csd" else 0.0
-            total += weight * (max(shipped, read) + latency)
+            shipped = costing.transfer_s(costing.kv_bytes(attention, context - 1), home, tier)
+            read = 0.0
+            if home == "csd":
+                read = costing.flash_read_s(costing.flash_bytes(attention, context - 1))
+            total += weight * (max(shipped, read) + costing.latency_s(home, tier) + back_s)
         return total
 
-    def _load(self, busy: dict[int, float], phase: int, hops: dict[Hop, float], times: float) -> None:
-        for (link, direction), seconds in hops.items():
-            self._add(busy, phase, f"{link}.{direction}", seconds * times)
-
     def _add(self, busy: dict[int, float], phase: int, resource: str, seconds: float) -> None:
-        index = self._resource.setdefault((resource, phase), len(self._resource))
+        index = self.index_of(resource, phase)
         busy[index] = busy.get(index, 0.0) + seconds
 
     def _variant(

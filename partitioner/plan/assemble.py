@@ -10,7 +10,7 @@ from partitioner.front import Traced
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
 from partitioner.placement.policies import POLICIES
-from partitioner.plan.decisions import Decisions
+from partitioner.plan.decisions import Decision, Decisions
 from partitioner.plan.emit_steps import emit_steps
 from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.segment_ops import segment_ops
@@ -22,7 +22,7 @@ def assemble_plan(
     traced: Traced, hw: HardwareSpec, workload: Workload, policy: str, decisions: Decisions
 ) -> Plan:
     """Returns the plan that decisions describe."""
-    costing = Costing(hw, workload, POLICIES[policy].via_host)
+    costing = Costing(hw, workload, POLICIES[policy].via_host, decisions.micro_batches)
     kept_on = _kept_on(traced.graphs, decisions, costing)
     caches = _cache_shares(traced.graphs[-1], decisions, costing)
     phases: dict[str, PhasePlan] = {}
@@ -55,7 +55,7 @@ def _kept_on(
         for op in graph.ops:
             decision = decisions.ops[op.name]
             with_home = op.attention is None and decision.home != "-"
-            tier = decision.home if with_home else decision.tier(graph.phase.name)
+            tier = decision.home if with_home else decision.anchor(graph.phase.name)
             device = costing.device("gpu" if tier == "csd" else tier)
             for name in op.params:
                 if name in kept:
@@ -65,14 +65,16 @@ def _kept_on(
 
 def _cache_shares(decode: OpGraph, decisions: Decisions, costing: Costing) -> Mapping[str, tuple[Share, ...]]:
     return {
-        op.name: _shares(op.attention, decisions.ops[op.name].home, costing)
+        op.name: _shares(op.attention, decisions.ops[op.name], costing)
         for op in decode.ops
         if op.attention is not None
     }
 
 
-def _shares(attention: Attention, home: str, costing: Costing) -> tuple[Share, ...]:
-    if home == "csd":
+def _shares(attention: Attention, decision: Decision, costing: Costing) -> tuple[Share, ...]:
+    if decision.split:
+        return costing.split_shares(attention, decision.split)
+    if decision.home == "csd":
         return costing.shares(attention)
-    whole = (0, costing.workload.batch_size), (0, attention.num_kv_heads)
-    return (Share(costing.device(home), *whole, 1.0),)
+    whole = (0, costing.rows), (0, attention.num_kv_heads)
+    return (Share(costing.device(decision.home), *whole, 1.0),)

@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from partitioner.split_grid import Split
+
+SPLIT = "split"
+"""The tier and the home of an attention that several tiers share."""
+
 
 @dataclass(frozen=True)
 class Decision:
     """Says where an op runs and where its weights or cache live.
 
     Attributes:
-        tiers: (phase, tier) for every phase the op occurs in.
-        home: Tier of its large weights, or of its KV cache for an attention; "-" if it has neither.
+        tiers: (phase, tier) for every phase the op occurs in; the tier of an attention that several tiers share is ``split``.
+        home: Tier of its large weights, or of its KV cache for an attention; "-" if it has neither, ``split`` if its cache
+            lives in shares where they are used.
+        split: For a shared attention (tier, units) of those that share it, in units of its grid.
     """
 
     tiers: tuple[tuple[str, str], ...]
     home: str
+    split: Split = ()
 
     def tier(self, phase: str) -> str:
         """Returns the tier in a phase."""
         return dict(self.tiers)[phase]
+
+    def anchor(self, phase: str) -> str:
+        """Returns the tier that hands out the operands and takes in the result: the GPU for a shared attention."""
+        tier = self.tier(phase)
+        return "gpu" if tier == SPLIT else tier
 
 
 @dataclass(frozen=True)
@@ -46,8 +59,10 @@ class Decisions:
         ops: By op name.
         reserved_bytes: Bytes per tier kept free for activations and stream buffers.
         certificate: What the solver proved.
+        micro_batches: Parts of the batch that decode side by side; 1 is one step of the whole batch after the other.
     """
 
     ops: Mapping[str, Decision]
     reserved_bytes: Mapping[str, float]
     certificate: Certificate
+    micro_batches: int = 1

@@ -141,14 +141,20 @@ class _Emitter:
         operands = (attention.query, attention.new_key, attention.new_value)
         consumer = self._consumer_device(op, attention)
         arrived: list[int] = []
-        for share in self._caches[op.name]:
+        for share in _farthest_first(self._caches[op.name], consumer):
             waits: set[int] = set()
             for src in dict.fromkeys(self._made[v][0] for v in operands):
                 moved = tuple(v for v in operands if self._made[v][0] == src)
                 size = sum(_part(num_bytes(v), share) for v in moved)
                 made = {s for v in moved for s in self._made[v][1]}
+                if src == share.device:
+                    waits |= made
+                    continue
                 waits.add(self._move("hand_over", moved, (), src, share.device, size, op.name, share, made))
             run = self._run(segment, share.device, share, waits)
+            if share.device == consumer:
+                arrived.append(run)
+                continue
             size = _part(num_bytes(attention.output), share)
             arrived.append(
                 self._move(
@@ -160,7 +166,7 @@ class _Emitter:
 
     def _consumer_device(self, op: Op, attention: Attention) -> str:
         readers = self._graph.consumers.get(attention.output, ())
-        tiers = [self._decisions[self._graph.ops[r].name].tier(self._phase) for r in readers]
+        tiers = [self._decisions[self._graph.ops[r].name].anchor(self._phase) for r in readers]
         return self._costing.device(tiers[0]) if tiers else "gpu0"
 
     def _emit_cache_moves(
@@ -212,6 +218,11 @@ class _Emitter:
         )
         self.steps.append(step)
         return step.id
+
+
+def _farthest_first(shares: Sequence[Share], consumer: str) -> list[Share]:
+    """Returns shares with those first whose operands have a way to go, so that no device waits for another's share."""
+    return sorted(shares, key=lambda share: share.device == consumer)
 
 
 def _part(size: int, share: Share) -> int:

@@ -14,8 +14,9 @@ from partitioner.errors import PlanError
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
 from partitioner.placement.policies import POLICIES
-from partitioner.plan.decisions import Decisions
+from partitioner.plan.decisions import SPLIT, Decisions
 from partitioner.plan.predict import StepCosts, schedule
+from partitioner.plan.predict_streams import schedule_streams
 from partitioner.plan.steps import Move, Segment, Share, Step
 from partitioner.plan.timeline import Timeline
 from partitioner.workload import Workload
@@ -25,7 +26,7 @@ from partitioner.workload import Workload
 class PhasePlan:
     """Holds one phase: its graph, its segments, and its steps in an order in which every step follows what it waits for.
 
-    A prefill runs once per slice of ``rows`` batch rows; a decode runs once per new token with all rows.
+    A prefill runs once per slice of ``rows`` batch rows; a decode runs once per new token and micro-batch of ``rows`` rows.
     """
 
     graph: OpGraph
@@ -96,7 +97,7 @@ class Plan:
             near = [n for n in ops if op.rpartition(".")[2] in n][:4] or list(ops)[:4]
             raise PlanError(f"{phase} has no op {op!r}; there are {len(ops)}, for example {', '.join(near)}")
         tier = self.decisions.ops[op].tier(phase)
-        if tier == "csd":
+        if tier in ("csd", SPLIT):
             return {s.device: s.fraction for s in self.caches[op]}
         if tier == "gpu":
             return {f"gpu{i}": 1 / len(self.hw.gpus) for i in range(len(self.hw.gpus))}
@@ -105,7 +106,12 @@ class Plan:
     @cached_property
     def costing(self) -> Costing:
         """Answers what things cost under this plan's policy."""
-        return Costing(self.hw, self.workload, POLICIES[self.policy].via_host)
+        return Costing(self.hw, self.workload, POLICIES[self.policy].via_host, self.micro_batches)
+
+    @property
+    def micro_batches(self) -> int:
+        """Returns the parts of the batch that decode side by side."""
+        return self.decisions.micro_batches
 
     def step_costs(self, phase: str) -> StepCosts:
         """Returns the predicted costs of a phase's steps."""
@@ -130,7 +136,10 @@ class Plan:
             return schedule(
                 self.step_costs(phase), found.steps, context_len or self.workload.prompt_len, slices
             )
-        return schedule(self.step_costs(phase), found.steps, context_len or self.middle_context)
+        costs, context_len = self.step_costs(phase), context_len or self.middle_context
+        if self.micro_batches > 1:
+            return schedule_streams(costs, found.steps, context_len, self.micro_batches)
+        return schedule(costs, found.steps, context_len)
 
     @property
     def middle_context(self) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from cost_models import CostModelError, HardwareSpec
 from partitioner.costing import TIERS
 from partitioner.errors import PlanError, WorkloadError
-from partitioner.plan.decisions import Certificate, Decision, Decisions
+from partitioner.plan.decisions import SPLIT, Certificate, Decision, Decisions
+from partitioner.split_grid import Split
 from partitioner.workload import Workload
 
 PHASES = ("prefill", "decode")
@@ -19,7 +20,8 @@ def decisions_to_dict(decisions: Decisions) -> dict[str, Any]:
     """Returns decisions in the form that :func:`decisions_from_dict` reads."""
     found = decisions.certificate
     return {
-        "ops": {name: {**dict(d.tiers), "home": d.home} for name, d in decisions.ops.items()},
+        "ops": {name: _decision_to_dict(d) for name, d in decisions.ops.items()},
+        "micro_batches": decisions.micro_batches,
         "reserved_bytes": dict(decisions.reserved_bytes),
         "certificate": {"objective_s": found.objective_s, "bound_s": found.bound_s, "solver": found.solver},
     }
@@ -31,7 +33,7 @@ def decisions_from_dict(data: Mapping[str, Any]) -> Decisions:
     Raises:
         PlanError: If a field is missing, unknown or not accepted; the message names it.
     """
-    fields = table(data, "decisions", ("ops", "reserved_bytes", "certificate"))
+    fields = table(data, "decisions", ("ops", "micro_batches", "reserved_bytes", "certificate"))
     proof = table(fields["certificate"], "certificate", ("objective_s", "bound_s", "solver"))
     reserved = table(fields["reserved_bytes"], "reserved_bytes", TIERS)
     if not isinstance(fields["ops"], dict) or not fields["ops"]:
@@ -44,6 +46,7 @@ def decisions_from_dict(data: Mapping[str, Any]) -> Decisions:
             _seconds_or_bytes(proof["bound_s"], "certificate.bound_s"),
             text(proof["solver"], "certificate.solver"),
         ),
+        micro_batches=_whole(fields["micro_batches"], "micro_batches"),
     )
 
 
@@ -105,11 +108,35 @@ def _decision(name: str, data: Any) -> Decision:
     phases = tuple(p for p in PHASES if isinstance(data, dict) and p in data)
     if not phases:
         raise PlanError(f"{where} must name a tier for prefill, decode or both, got {data!r}")
-    fields = table(data, where, (*phases, "home"))
-    for field, accepted in (*((p, TIERS) for p in phases), ("home", (*TIERS, "-"))):
-        if fields[field] not in accepted:
-            raise PlanError(f"{where}.{field} must be one of {', '.join(accepted)}, got {fields[field]!r}")
-    return Decision(tuple((p, fields[p]) for p in phases), fields["home"])
+    shared = SPLIT in (data.get("decode"), data.get("home"))
+    fields = table(data, where, (*phases, "home", *(("split",) if shared else ())))
+    tiers = {"prefill": TIERS, "decode": (*TIERS, SPLIT), "home": (*TIERS, "-", SPLIT)}
+    for field in (*phases, "home"):
+        if fields[field] not in tiers[field]:
+            raise PlanError(
+                f"{where}.{field} must be one of {', '.join(tiers[field])}, got {fields[field]!r}"
+            )
+    split = _split(fields["split"], where) if shared else ()
+    if shared and fields.get("decode") != fields["home"]:
+        raise PlanError(f"{where} is split in decode or at home and not in both; a share attends where it lives")
+    return Decision(tuple((p, fields[p]) for p in phases), fields["home"], split)
+
+
+def _split(data: Any, where: str) -> Split:
+    if not isinstance(data, dict) or not data or any(tier not in TIERS for tier in data):
+        raise PlanError(f"{where}.split must be a table of units by tier ({', '.join(TIERS)}), got {data!r}")
+    return tuple((tier, _whole(data[tier], f"{where}.split.{tier}")) for tier in TIERS if tier in data)
+
+
+def _decision_to_dict(decision: Decision) -> dict[str, Any]:
+    data: dict[str, Any] = {**dict(decision.tiers), "home": decision.home}
+    return data | {"split": dict(decision.split)} if decision.split else data
+
+
+def _whole(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise PlanError(f"{where} must be a whole number of at least 1, got {value!r}")
+    return value
 
 
 def _seconds_or_bytes(value: Any, where: str) -> float:

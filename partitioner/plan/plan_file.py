@@ -14,7 +14,7 @@ from partitioner.frontend.adapt import adapt
 from partitioner.ir.op import Op
 from partitioner.placement.policies import POLICIES, Policy
 from partitioner.plan.assemble import assemble_plan
-from partitioner.plan.decisions import Decision, Decisions
+from partitioner.plan.decisions import SPLIT, Decision, Decisions
 from partitioner.plan.plan import Plan
 from partitioner.plan.plan_data import (
     decisions_from_dict,
@@ -25,9 +25,10 @@ from partitioner.plan.plan_data import (
     workload_from_dict,
 )
 from partitioner.plan.verify_plan import verify_plan
+from partitioner.split_grid import SplitGrid
 
 FORMAT = "instinfer plan"
-VERSION = 1
+VERSION = 2
 _FIELDS = (
     "format",
     "version",
@@ -118,7 +119,7 @@ def _plan(data: dict[str, Any], model: Any) -> Plan:
     hw, workload = hardware_from_dict(data["hardware"]), workload_from_dict(data["workload"])
     decisions = decisions_from_dict(data["decisions"])
     try:
-        traced = trace_model(adapt(model), hw, workload)
+        traced = trace_model(adapt(model), hw, workload, micro_batches=decisions.micro_batches)
     except ModelError as error:
         raise PlanError(f"the model given cannot be traced for it: {error}") from None
     if traced.fingerprint != fingerprint:
@@ -126,13 +127,17 @@ def _plan(data: dict[str, Any], model: Any) -> Plan:
             f"was made for another model or another version of it: it is for {name!r} (fingerprint {fingerprint}), and "
             f"{traced.function.name!r} traces to {traced.fingerprint}; plan this model again"
         )
-    _check_ops(traced, decisions, POLICIES[policy])
+    if workload.batch_size % decisions.micro_batches:
+        raise PlanError(
+            f"has {decisions.micro_batches} micro-batches, which do not divide the batch of {workload.batch_size}"
+        )
+    _check_ops(traced, decisions, POLICIES[policy], bool(hw.drives))
     plan = assemble_plan(traced, hw, workload, policy, decisions)
     verify_plan(plan)
     return plan
 
 
-def _check_ops(traced: Traced, decisions: Decisions, policy: Policy) -> None:
+def _check_ops(traced: Traced, decisions: Decisions, policy: Policy, hw_has_drives: bool) -> None:
     """Checks that decisions are there for exactly the ops traced, in the phases they occur in, and keep to the policy."""
     found: dict[str, Op] = {}
     phases: dict[str, list[str]] = {}
@@ -150,6 +155,7 @@ def _check_ops(traced: Traced, decisions: Decisions, policy: Policy) -> None:
                 f"places {name!r} in {' and '.join(decided)}; it occurs in {' and '.join(expected)}"
             )
         _check_policy(name, found[name].attention is not None, decision, policy)
+        _check_split(name, found[name], decision, traced.graphs[-1].phase.batch_size, hw_has_drives)
     unknown = [name for name in decisions.ops if name not in phases]
     if unknown:
         raise PlanError(f"places an op {unknown[0]!r} that the model does not have")
@@ -157,7 +163,11 @@ def _check_ops(traced: Traced, decisions: Decisions, policy: Policy) -> None:
 
 def _check_policy(name: str, attention: bool, decision: Decision, policy: Policy) -> None:
     homes = policy.cache_homes if attention else (*policy.weight_homes, "-")
-    if decision.home not in homes:
+    if decision.home == SPLIT:
+        forbidden = [t for t, _ in decision.split if not policy.split or t not in policy.decode_attention]
+        if forbidden or not attention:
+            raise PlanError(f"splits {name!r}, which policy {policy.name!r} does not allow")
+    elif decision.home not in homes:
         what = "cache" if attention else "weights"
         raise PlanError(
             f"keeps the {what} of {name!r} on {decision.home!r}; policy {policy.name!r} allows {', '.join(homes)}"
@@ -166,7 +176,7 @@ def _check_policy(name: str, attention: bool, decision: Decision, policy: Policy
         allowed = policy.compute
         if attention:
             allowed = policy.prefill_attention if phase == "prefill" else policy.decode_attention
-        if tier not in allowed:
+        if tier != SPLIT and tier not in allowed:
             raise PlanError(
                 f"runs {name!r} on {tier!r} in {phase}; policy {policy.name!r} allows {', '.join(allowed)} there"
             )
@@ -174,6 +184,18 @@ def _check_policy(name: str, attention: bool, decision: Decision, policy: Policy
             raise PlanError(
                 f"runs {name!r} on a drive and keeps its cache on {decision.home!r}; drives attend over their own"
             )
+
+
+def _check_split(name: str, op: Op, decision: Decision, rows: int, has_drives: bool) -> None:
+    """Checks that the units of a split are those of the attention's grid."""
+    if decision.home != SPLIT or op.attention is None:
+        return
+    wanted = SplitGrid.of(rows, op.attention.num_kv_heads).num_units
+    given = sum(units for _, units in decision.split)
+    if given != wanted:
+        raise PlanError(f"splits {name!r} in {given} units; it has {wanted}")
+    if not has_drives and "csd" in dict(decision.split):
+        raise PlanError(f"gives a share of {name!r} to drives, and the hardware has none")
 
 
 def _predicted(plan: Plan) -> dict[str, Any]:

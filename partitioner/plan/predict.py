@@ -14,7 +14,7 @@ from partitioner.plan.timeline import Event, Timeline
 
 
 @dataclass
-class _Clock:
+class ResourceClock:
     """Keeps when each resource is free; steps on one resource run in plan order."""
 
     free: dict[str, float]
@@ -45,9 +45,12 @@ class StepCosts:
     def run_cost(self, step: Run, context_len: int) -> Cost:
         """Returns the time of a run at a context length."""
         segment = self.segments[step.segment]
+        tier = step.device.rstrip("0123456789")
         if step.share is not None and segment.attention is not None:
-            return self.costing.share_attend_cost(self.attention(segment.attention), step.share, context_len)
-        tier = "gpu" if step.device.startswith("gpu") else "host"
+            cost = self.costing.share_attend_cost(
+                self.attention(segment.attention), step.share, context_len
+            )
+            return sequential([cost, Cost(self.costing.launch_s(tier), "overhead")])
         costs = [self.costing.run_cost(op, tier) for op in self.graph.ops if op.name in set(segment.ops)]
         return sequential([*costs, Cost(self.costing.launch_s(tier), "overhead")])
 
@@ -86,29 +89,33 @@ def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: 
         context_len: Tokens attended over; in a prefill the tokens of a prompt, padding left aside.
         repeat: Times the steps are run, one behind the other (slices of a prefill).
     """
-    clock = _Clock({}, [])
-    phase = costs.graph.phase.name
+    clock = ResourceClock({}, [])
     for _ in range(repeat):
         ends: list[float] = []
         for step in steps:
             start = max((ends[i] for i in step.after), default=0.0)
-            if isinstance(step, Run):
-                ends.append(_run(clock, costs, step, start, context_len, phase))
-            else:
-                ends.append(_move(clock, costs, step, start, context_len, phase))
+            ends.append(perform(clock, costs, step, start, context_len))
     return Timeline(tuple(clock.events))
 
 
-def _run(clock: _Clock, costs: StepCosts, step: Run, start: float, context_len: int, phase: str) -> float:
+def perform(clock: ResourceClock, costs: StepCosts, step: Step, start: float, context_len: int) -> float:
+    """Puts one step on its resources, from ``start`` on, and returns when it ends."""
+    phase = costs.graph.phase.name
+    if isinstance(step, Run):
+        return _run(clock, costs, step, start, context_len, phase)
+    return _move(clock, costs, step, start, context_len, phase)
+
+
+def _run(clock: ResourceClock, costs: StepCosts, step: Run, start: float, context_len: int, phase: str) -> float:
     cost = costs.run_cost(step, context_len)
     segment = costs.segments[step.segment]
     size = 0.0
-    if segment.attention is not None and step.share is not None:
+    if segment.attention is not None and step.share is not None and step.device.startswith("csd"):
         size = costs.costing.flash_bytes(costs.attention(segment.attention), context_len, step.share.fraction)
     return clock.use(step.device, start, cost.seconds, segment.name, phase, size)
 
 
-def _move(clock: _Clock, costs: StepCosts, step: Move, start: float, context_len: int, phase: str) -> float:
+def _move(clock: ResourceClock, costs: StepCosts, step: Move, start: float, context_len: int, phase: str) -> float:
     if step.path == "local":
         return start
     hw = costs.costing.hw

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from partitioner.jaxpr import num_bytes
+from partitioner.plan.names import tier_of
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
@@ -33,11 +34,11 @@ def resident_bytes(plan: Plan) -> dict[str, dict[str, float]]:
         if op.attention is not None:
             raised |= {op.attention.key_cache, op.attention.value_cache}
             for share in plan.caches[op.name]:
-                tier = plan.decisions.ops[op.name].home
+                tier = tier_of(share.device)
                 add(share.device, "kv_cache", costing.cache_bytes(op.attention, tier) * share.fraction)
     for i in plan.decode.graph.phase.inputs:
         if i.role == "cache" and i.name not in raised:
-            add("gpu0", "kv_cache", num_bytes(i.var))
+            add("gpu0", "kv_cache", num_bytes(i.var) * plan.micro_batches)
     for tier, amount in plan.decisions.reserved_bytes.items():
         if amount:
             add(costing.device(tier) if tier != "csd" else "csd0", "reserve", amount)

@@ -8,7 +8,7 @@ from typing import Any
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
 from partitioner.jaxpr import Var, borders, signature
-from partitioner.plan.decisions import Decision
+from partitioner.plan.decisions import SPLIT, Decision
 from partitioner.plan.steps import Segment
 
 
@@ -33,7 +33,7 @@ def segment_ops(graph: OpGraph, decisions: Mapping[str, Decision]) -> tuple[Segm
 
 def streams_cache(op: Op, decision: Decision, phase: str) -> bool:
     """Tells whether an attention of a decode runs on a processor away from its cache."""
-    return bool(op.attention) and phase == "decode" and decision.tier(phase) not in (decision.home, "csd")
+    return bool(op.attention) and phase == "decode" and decision.tier(phase) not in (decision.home, "csd", SPLIT)
 
 
 def streams_weights(op: Op, decision: Decision, phase: str) -> bool:
@@ -43,7 +43,8 @@ def streams_weights(op: Op, decision: Decision, phase: str) -> bool:
 
 def _cut_between(before: Op, after: Op, decisions: Mapping[str, Decision], phase: str) -> bool:
     first, second = decisions[before.name], decisions[after.name]
-    if first.tier(phase) != second.tier(phase) or "csd" in (first.tier(phase), second.tier(phase)):
+    tiers = {first.tier(phase), second.tier(phase)}
+    if len(tiers) > 1 or tiers & {"csd", SPLIT}:
         return True
     if streams_cache(after, second, phase) or streams_weights(after, second, phase):
         return True
@@ -71,7 +72,7 @@ def _segment(
         for v in inputs
         if v in graph.input_of and graph.input_of[v].role == "cache" and graph.input_of[v].name in replaced
     )
-    on_drive = tier == "csd"
+    is_command = tier in ("csd", SPLIT)
     form = (tier, signature(equations, inputs, outputs), tuple(inputs.index(v) for v in donated))
     return Segment(
         index=number,
@@ -82,9 +83,9 @@ def _segment(
         equations=equations,
         inputs=inputs,
         outputs=outputs,
-        donated=() if on_drive else donated,
+        donated=() if is_command else donated,
         executable=classes.setdefault(form, len(classes)),
-        attention=group[0].name if on_drive else None,
+        attention=group[0].name if is_command else None,
     )
 
 

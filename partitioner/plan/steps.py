@@ -16,13 +16,14 @@ MoveKind = Literal["hand_over", "stream_weights", "stream_cache", "append_cache"
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Groups consecutive ops of one phase on one device, run as one executable (or as one drive command).
+    """Groups consecutive ops of one phase on one device, run as one executable (or as attention commands).
 
     Attributes:
         index: Position among the phase's segments.
         name: First and last op.
         phase: ``prefill`` or ``decode``.
-        device: A GPU, ``host``, or ``csd`` for an attention on the drives (its shares say which).
+        device: A GPU, ``host``, ``csd`` for an attention on the drives, or ``split`` for one that several tiers share; its
+            shares say which devices.
         ops: Names, in order.
         equations: All equations, in order.
         inputs: What it reads: values, params, states and index inputs.
@@ -30,7 +31,7 @@ class Segment:
             elsewhere.
         donated: Those of ``inputs`` whose buffers may be reused: states replaced by an output.
         executable: Segments with equal numbers compute the same function and share one executable.
-        attention: Name of the attention op if this is a drive command, else None.
+        attention: Name of the attention op if its shares run as commands, each on its device, else None.
     """
 
     index: int
@@ -48,13 +49,13 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Runs a segment, or one drive's share of an attention.
+    """Runs a segment, or one device's share of an attention.
 
     Attributes:
         id: Position in the phase's step list.
         segment: Index of the segment.
         device: Where it runs: ``gpu0``, ``host``, ``csd3``.
-        share: The drive's part of the attention, None on GPU and host.
+        share: The device's part of the attention, None where the whole segment runs.
         after: Ids of the steps that must have ended.
     """
 

@@ -29,14 +29,36 @@ class Event:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Holds the events of a generation, or of one step of it."""
+    """Holds the events of a generation, or of one step of it.
+
+    Attributes:
+        events: The uses of resources.
+        period_s: For one of many steps that overlap each other, the time from one step to the next.
+    """
 
     events: tuple[Event, ...]
+    period_s: float | None = None
 
     @property
     def end_s(self) -> float:
-        """Returns the time of the last event's end."""
+        """Returns the time of the last event's end, or the period of overlapping steps."""
+        if self.period_s is not None:
+            return self.period_s
         return max((e.end_s for e in self.events), default=0.0)
+
+    def overlap_s(self, first: str, second: str, phase: str | None = None) -> float:
+        """Returns the seconds in which resources of two kinds are in use at the same time.
+
+        Args:
+            first: Kind of a device, such as ``gpu``: all of ``gpu0``, ``gpu1`` ... count.
+            second: Another kind.
+            phase: Of which phase; all by default.
+        """
+        spans = [
+            [(e.start_s, e.end_s) for e in self._of(phase) if e.resource.rstrip("0123456789") == kind]
+            for kind in (first, second)
+        ]
+        return _covered(spans[0]) + _covered(spans[1]) - _covered(spans[0] + spans[1])
 
     def busy_s(self, phase: str | None = None) -> dict[str, float]:
         """Returns seconds in use per resource, in order of first use; uses that overlap count once."""

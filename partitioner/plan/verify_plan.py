@@ -46,7 +46,7 @@ def _verify_shares(plan: Plan) -> None:
         if op.attention is None:
             continue
         shares = plan.caches.get(op.name, ())
-        rows, heads = plan.workload.batch_size, op.attention.num_kv_heads
+        rows, heads = plan.decode.rows, op.attention.num_kv_heads
         held = [(r, h) for s in shares for r in range(*s.rows) for h in range(*s.kv_heads)]
         if sorted(held) != [(r, h) for r in range(rows) for h in range(heads)]:
             raise PlanError(

@@ -6,6 +6,7 @@ from cost_models import path_kinds
 from partitioner.errors import PlanError
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import Var
+from partitioner.plan.decisions import SPLIT
 from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.segment_ops import streams_cache
 from partitioner.plan.steps import Move, Run, Segment, Share, Step
@@ -157,8 +158,8 @@ class _Walk:
                 raise self._error(f"not all of the K and V of {op.name!r} are stored where its cache lives")
             if streams_cache(op, decision, self._name) and not self._all_parts("append_cache", op.name):
                 raise self._error(f"the new k and v of {op.name!r} do not reach all of its cache")
-            if decision.tier(self._name) == "csd" and not self._all_parts("run", op.name):
-                raise self._error(f"not every drive that holds a share of {op.name!r} attends")
+            if decision.tier(self._name) in ("csd", SPLIT) and not self._all_parts("run", op.name):
+                raise self._error(f"not every device that holds a share of {op.name!r} attends")
         made = {v for v, _ in self._made}
         for v, described in self._phase.graph.output_of.items():
             if described.role == "logits" and v in self._phase.graph.producer and v not in made:
@@ -186,7 +187,7 @@ class _Walk:
     def _attention(self, name: str) -> Attention:
         attention = self._phase.op[name].attention
         if attention is None:
-            raise self._error(f"{name!r} is a command for a drive and no attention")
+            raise self._error(f"{name!r} is a command and no attention")
         return attention
 
     def _error(self, text: str) -> PlanError:

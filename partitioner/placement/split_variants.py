@@ -1,0 +1,108 @@
+"""The ways to share one attention of a decode among GPU, host and drives, with the KV cache living in the same shares.
+
+The GPU hands q and the new k and v to the others and takes in their outputs; all shares attend at the same time, so a step
+waits for the slowest. Numbers per tier are worked out once for each number of units, and a split adds them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from partitioner.costing import TIERS, Costing, Tier
+from partitioner.ir.op import Attention, Op
+from partitioner.jaxpr import num_bytes
+from partitioner.split_grid import Split
+
+
+@dataclass(frozen=True)
+class SplitCost:
+    """Holds what one split costs in all decode steps of one micro-batch.
+
+    Attributes:
+        split: The split.
+        gpu_s: Seconds of the GPU's share.
+        others_s: Seconds until the slowest of the other shares is done, from the operands to the output.
+        resume_s: Seconds to launch what follows.
+    """
+
+    split: Split
+    gpu_s: float
+    others_s: float
+    resume_s: float
+
+
+def split_costs(
+    costing: Costing,
+    op: Op,
+    attention: Attention,
+    tiers: Sequence[Tier],
+    contexts: Sequence[tuple[int, float]],
+    num_rows: int,
+) -> Iterator[SplitCost]:
+    """Yields every split of an attention over some tiers.
+
+    Args:
+        costing: Answers what things cost; knows the rows of a micro-batch.
+        op: The decode's op.
+        attention: Its description.
+        tiers: Tiers that may attend.
+        contexts: (context length, decode steps at about that length).
+        num_rows: Rows that the op was traced with.
+    """
+    grid = costing.grid(attention)
+    parts = {tier: _parts(costing, op, attention, tier, contexts, num_rows) for tier in tiers}
+    resume_s = costing.launch_s("gpu")
+    steps = sum(weight for _, weight in contexts)
+    for split in _splits(grid.num_units, tiers):
+        gpu_s = sum(sum(parts[tier][units]) for tier, units in split if tier == "gpu")
+        others = [parts[tier][units] for tier, units in split if tier != "gpu"]
+        yield SplitCost(split, gpu_s, sum(map(max, zip(*others, strict=True))), steps * resume_s)
+
+
+def _splits(num_units: int, tiers: Sequence[Tier]) -> Iterator[Split]:
+    """Yields all ways to give whole units to tiers, those with more on earlier tiers first."""
+    ordered = [tier for tier in TIERS if tier in tiers]
+
+    def rest(left: int, position: int) -> Iterator[Split]:
+        if position == len(ordered) - 1:
+            yield ((ordered[position], left),) if left else ()
+            return
+        for units in range(left, -1, -1):
+            own = ((ordered[position], units),) if units else ()
+            for others in rest(left - units, position + 1):
+                yield own + others
+
+    yield from rest(num_units, 0)
+
+
+def _parts(
+    costing: Costing,
+    op: Op,
+    attention: Attention,
+    tier: Tier,
+    contexts: Sequence[tuple[int, float]],
+    num_rows: int,
+) -> list[tuple[float, ...]]:
+    """Returns a tier's seconds at each context, times the steps there, for every number of units, from none to all."""
+    grid = costing.grid(attention)
+    handed = sum(num_bytes(v) for v in (attention.query, attention.new_key, attention.new_value))
+    returned = num_bytes(attention.output)
+    scale = costing.rows / num_rows
+    parts = [(0.0,) * len(contexts)]
+    for units in range(1, grid.num_units + 1):
+        fraction = scale * units / grid.num_units
+        shares = {
+            (s.num_rows, s.num_kv_heads): s for s in costing.split_shares(attention, ((tier, units),))
+        }.values()
+        attend_s = [
+            max(costing.share_attend_cost(attention, s, context).seconds for s in shares)
+            + costing.launch_s(tier)
+            for context, _ in contexts
+        ]
+        way_s = 0.0
+        if tier != "gpu":
+            for amount, src, dst in ((handed, "gpu", tier), (returned, tier, "gpu")):
+                way_s += costing.transfer_s(amount * fraction, src, dst) + costing.latency_s(src, dst)
+        parts.append(tuple(w * (s + way_s) for (_, w), s in zip(contexts, attend_s, strict=True)))
+    return parts

@@ -1,0 +1,76 @@
+"""Predicts the decode steps of micro-batches that overlap: when a step is ready, its resource takes it in that order."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import replace
+
+from partitioner.plan.predict import ResourceClock, StepCosts, perform
+from partitioner.plan.steps import Step
+from partitioner.plan.timeline import Event, Timeline
+
+_WARM_UP = 2
+"""Tokens after which the micro-batches have found their rhythm."""
+_COUNTED = 3
+"""Tokens over which the period is taken."""
+
+
+def schedule_streams(
+    costs: StepCosts, steps: Sequence[Step], context_len: int, num_streams: int
+) -> Timeline:
+    """Returns the timeline of one token of every micro-batch, in the middle of many.
+
+    A micro-batch begins its next token when it has ended the last; different ones share resources alone, each of which takes
+    what is ready first.
+
+    Args:
+        costs: Costs of the phase's steps.
+        steps: In plan order.
+        context_len: Tokens attended over.
+        num_streams: Micro-batches.
+    """
+    waiting = [len(step.after) for step in steps]
+    followers: list[list[int]] = [[] for _ in steps]
+    for step in steps:
+        for i in step.after:
+            followers[i].append(step.id)
+    clock = ResourceClock({}, [])
+    counted: list[Event] = []
+    token_ends: list[list[float]] = [[] for _ in range(num_streams)]
+    ready: list[tuple[float, int, int]] = []
+    left = [list(waiting) for _ in range(num_streams)]
+    since = [[0.0] * len(steps) for _ in range(num_streams)]
+    open_steps = [len(steps)] * num_streams
+
+    def begin(stream: int, now: float) -> None:
+        left[stream][:] = waiting
+        since[stream][:] = [now] * len(steps)
+        open_steps[stream] = len(steps)
+        for number, count in enumerate(waiting):
+            if not count:
+                heapq.heappush(ready, (now, number, stream))
+
+    for stream in range(num_streams):
+        begin(stream, 0.0)
+    while ready:
+        start, number, stream = heapq.heappop(ready)
+        first_event = len(clock.events)
+        end = perform(clock, costs, steps[number], start, context_len)
+        if len(token_ends[stream]) == _WARM_UP:
+            counted += clock.events[first_event:]
+        for following in followers[number]:
+            since[stream][following] = max(since[stream][following], end)
+            left[stream][following] -= 1
+            if not left[stream][following]:
+                heapq.heappush(ready, (since[stream][following], following, stream))
+        open_steps[stream] -= 1
+        since[stream][number] = end
+        if not open_steps[stream]:
+            token_ends[stream].append(max(since[stream]))
+            if len(token_ends[stream]) < _WARM_UP + _COUNTED:
+                begin(stream, token_ends[stream][-1])
+    first, last = (max(ends[n] for ends in token_ends) for n in (_WARM_UP - 1, _WARM_UP + _COUNTED - 1))
+    origin = min((e.start_s for e in counted), default=0.0)
+    events = [replace(e, start_s=e.start_s - origin, end_s=e.end_s - origin) for e in counted]
+    return Timeline(tuple(events), (last - first) / _COUNTED)
