@@ -64,7 +64,8 @@ def attend(
     in_flash = ftl.num_groups[layer, rows] * task.group_tokens
     view = nand.view()
     output = np.empty(query.shape, np.float32)
-    parts = split_pairs(lengths - first, task.num_kv_heads, 2 * task.token_bytes)
+    heads = task.kv_heads(layer)
+    parts = split_pairs(lengths - first, heads, 2 * task.token_bytes)
     pages_read = np.zeros((len(parts), geometry.channels), np.int64)
     storage = buffer.layer(layer)
 
@@ -82,8 +83,8 @@ def attend(
     return Attended(
         output=output,
         pages_read=pages_read.sum(axis=0),
-        buffered_bytes=buffered * task.num_kv_heads * 2 * task.token_bytes,
-        flops=4 * int((lengths - first).sum()) * task.num_query_heads * task.head_size,
+        buffered_bytes=buffered * heads * 2 * task.token_bytes,
+        flops=4 * int((lengths - first).sum()) * task.query_heads(layer) * task.head_size,
     )
 
 
