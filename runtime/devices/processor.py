@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
 from cost_models.components import ComputeSpec
 from runtime.busy import BusyUntil
-from runtime.demand import Demand
 from runtime.event_log import EventLog
 from runtime.jax_device import JaxDevice
 from runtime.pace import Pace
+
+
+class TimedDemand(Protocol):
+    """What a launch demands."""
+
+    def seconds(self, spec: ComputeSpec) -> float:
+        """Returns how long a processor takes, the launch included."""
+        ...
 
 
 class Processor:
@@ -52,7 +59,7 @@ class Processor:
             self._pending.clear()
 
     def account(
-        self, outputs: Any, demands: Sequence[Demand], start_s: float, name: str, phase: str
+        self, outputs: Any, demands: Sequence[TimedDemand], start_s: float, name: str, phase: str
     ) -> float:
         """Takes the time for work whose outputs were just dispatched.
 
