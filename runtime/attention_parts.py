@@ -1,7 +1,8 @@
 """Cuts what an attention reads and makes into the parts of devices, and puts parts together again.
 
-What cuts takes arrays of numpy and of JAX alike. Drives know one axis order; models have their own. Letters: ``B`` rows, ``K`` KV heads, ``G`` query heads per KV head, ``T``
-tokens, ``D`` head size; a part has the rows and KV heads of a share.
+What cuts takes arrays of numpy and of JAX alike. Drives know one axis order; models have their own.
+Letters: ``B`` rows, ``K`` KV heads, ``G`` query heads per KV head, ``T`` tokens, ``D`` head size; a part has the rows and KV
+heads of a share.
 """
 
 from __future__ import annotations
