@@ -43,10 +43,15 @@ def check_shares(plan: Plan) -> None:
         if op.attention is None:
             continue
         shares = plan.caches[op.name]
+        for share in shares:
+            if sum(s.device == share.device for s in shares) > 1:
+                raise SessionError(
+                    f"{share.device} has two shares of {op.name}; partition again with one share per device"
+                )
         commands = {s.index for s in plan.decode.segments if s.attention == op.name}
         attending = [s for s in plan.decode.steps if isinstance(s, Run) and s.segment in commands]
         devices = ", ".join(s.device for s in shares)
-        if commands and {s.share for s in attending} != set(shares):
+        if commands and {_cut(s.share) for s in attending} != {_cut(s) for s in shares}:
             raise SessionError(
                 f"the cache of {op.name} is shared between {devices}, and the decode attends to other shares on "
                 f"{', '.join(s.device for s in attending)}; partition again"
@@ -56,11 +61,10 @@ def check_shares(plan: Plan) -> None:
                 f"the cache of {op.name} is shared between {devices}, and none of them attends to its share; give the "
                 "cache to drives alone or to one other device"
             )
-        for device in {s.device for s in shares}:
-            if sum(s.device == device for s in shares) > 1:
-                raise SessionError(
-                    f"{device} has two shares of {op.name}; partition again with one share per device"
-                )
+
+
+def _cut(share: Share | None) -> tuple[object, ...]:
+    return (share.device, share.rows, share.kv_heads) if share is not None else ()
 
 
 def _key_cache(plan: Plan, attention: Attention) -> Any:
