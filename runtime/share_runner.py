@@ -75,8 +75,6 @@ class ShareRunner:
             self._system.share_caches.replace(frame.micro_batch, name, step.device, (updated[0], updated[1]))
             demand = gpu_demand(attention, share, pair[0].shape[2], itemsize)
         end_s = processor.account(output, [demand], ready_s, name, self._program.name)
-        if step.device == "host":
-            end_s = processor.wait_for((), end_s)
         if step.id in self._program.local_shares:
             self.arrive(frame, step.device, name, share, output)
         else:

@@ -26,8 +26,9 @@ class TimedDemand(Protocol):
 class Processor:
     """A JAX device under the name that plans give it, with the time that its work takes.
 
-    A throttled processor takes as long as its specification says, at least. One that is not runs as it can: its work is
-    only dispatched, and what it did is logged when somebody waits for a result.
+    A throttled processor takes as long as its specification says, at least. One that is not runs as it can: a GPU's work is
+    only dispatched, and what it did is logged when somebody waits for a result. The host's is waited for at once: whoever
+    waits for it later would do so in the lane of a link, where weights on their way to the GPU queue behind it.
 
     Attributes:
         name: ``gpu0`` or ``host``.
@@ -76,7 +77,7 @@ class Processor:
         if not self.throttled:
             with self._lock:
                 self._pending.append((name, phase, start_s))
-            return self._pace.clock.now_s()
+            return self.wait_for(outputs, start_s) if self.spec.kind == "host" else self._pace.clock.now_s()
         self._pace.settle(outputs)
         begin_s, end_s = self._busy.reserve(start_s, sum(d.seconds(self.spec) for d in demands))
         end_s = self._pace.finish(begin_s, end_s)
