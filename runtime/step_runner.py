@@ -11,16 +11,15 @@ from jax import numpy as jnp
 
 from partitioner.errors import PlanError
 from partitioner.frontend.trace import INDEX_ROLES
-from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
 from partitioner.plan.steps import Move, Run, Step
 from partitioner.shares import Share
-from runtime.attention_parts import cache_part, merge_caches, new_part, query_part
+from runtime.attention_parts import new_part, query_part
+from runtime.cache_moves import CacheMoves
+from runtime.crossings import Crossings
 from runtime.executables import Executable, compile_for, compile_segment, segment_classes, shape_on
 from runtime.frame import Frame
 from runtime.index_inputs import index_values
-from runtime.links import Transfer
-from runtime.move_bytes import move_bytes, overlap
 from runtime.program import PartOf, Program, describe_aval, operands
 from runtime.sampling import greedy
 from runtime.share_runner import ShareRunner
@@ -38,7 +37,9 @@ class StepRunner:
     def __init__(self, program: Program, system: System) -> None:
         self.program = program
         self.system = system
+        self._crossings = Crossings(program, system)
         self._shares = ShareRunner(program, system)
+        self._caches = CacheMoves(program, system, self._shares, self._crossings)
         self._executables: dict[int, Executable] = {}
         self._greedy: Callable[..., jax.Array] | None = None
         self._zeros: dict[tuple[str, tuple[int, ...], str], jax.Array] = {}
@@ -63,8 +64,7 @@ class StepRunner:
 
     def _warm_up(self) -> None:
         """Runs what is compiled on first use, on empty caches."""
-        states = self.system.states
-        states.clear()
+        self.system.states.clear()
         self.system.share_caches.clear()
         for segment in self.program.phase.segments:
             for var in segment.inputs if segment.attention is None else ():
@@ -72,27 +72,7 @@ class StepRunner:
                     self._constant(segment.device, var)
                 elif self.program.role_of(var) == "cache" and self.program.name == "prefill":
                     self._empty(segment.device, var)
-        seen: set[tuple[Any, ...]] = set()
-        for step in self.program.phase.steps:
-            if not isinstance(step, Move) or step.dst not in self.system.processors:
-                continue
-            share = step.share and (step.share.rows, step.share.kv_heads)
-            kinds = (step.kind, step.dst, share, *(describe_aval(v) for v in step.values))
-            if step.kind not in ("append_cache", "store_cache") or kinds in seen:
-                continue
-            seen.add(kinds)
-            place = self.system.processors[step.dst].place
-            values = {v: place(np.zeros(*describe_aval(v))) for v in step.values}
-            if step.kind == "append_cache":
-                attention = self.program.attention[step.attention or ""]
-                pair = values[attention.new_key], values[attention.new_value]
-                states.append(0, attention, pair, np.zeros(self.program.phase.rows, np.int32))
-            elif self.system.share_caches.holds(step.attention or "", step.dst):
-                by_name = {self._state_name(var): value for var, value in values.items()}
-                self._shares.warm_up(step, by_name)
-            else:
-                for var, value in values.items():
-                    states.store(0, self._state_name(var), var, value, (0, self.program.phase.rows))
+        self._caches.warm_up()
 
     def frame(
         self,
@@ -146,11 +126,11 @@ class StepRunner:
             case Move(kind="stream_weights"):
                 return self._stream_weights(frame, step, ready_s)
             case Move(kind="stream_cache"):
-                return self._stream_cache(frame, step, ready_s)
+                return self._caches.stream(frame, step, ready_s)
             case Move(kind="append_cache"):
-                return self._append_cache(frame, step, ready_s)
+                return self._caches.append(frame, step, ready_s)
             case Move(kind="store_cache"):
-                return self._store_cache(frame, step, ready_s)
+                return self._caches.store(frame, step, ready_s)
             case _:
                 raise PlanError(f"the plan has a move of unknown kind {step.kind!r}")
 
@@ -231,126 +211,35 @@ class StepRunner:
     def _hand_over(self, frame: Frame, step: Move, ready_s: float) -> float:
         values = [frame.read(step.src, v) for v in step.values]
         ready_s = self.system.processors[step.src].wait_for(values, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
         arrived = self.system.processors[step.dst].place(values)
         for var, value in zip(step.values, arrived, strict=True):
             frame.put(step.dst, var, value)
-        return self._finish(transfer, arrived)
+        return self._crossings.end(transfer, arrived)
 
     def _hand_to_drive(self, frame: Frame, step: Move, ready_s: float) -> float:
-        attention, share = self._shared(step)
+        attention, share = self._crossings.shared(step)
         values = [frame.read(step.src, v) for v in step.values]
         ready_s = self.system.processors[step.src].wait_for(values, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
         for var, value in zip(step.values, values, strict=True):
             cut = query_part if var is attention.query else new_part
             frame.put(step.dst, var, cut(np.asarray(value), attention, share, frame.num_rows))
-        return self._finish(transfer, ())
+        return self._crossings.end(transfer, ())
 
     def _take_part(self, frame: Frame, step: Move, ready_s: float) -> float:
-        attention, share = self._shared(step)
+        attention, share = self._crossings.shared(step)
         part = frame.read(step.src, PartOf(attention.output))
         if step.src in self.system.processors:
             ready_s = self.system.processors[step.src].wait_for(part, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
         arrived = self._shares.arrive(frame, step.dst, step.attention or "", share, np.asarray(part))
-        return self._finish(transfer, arrived)
+        return self._crossings.end(transfer, arrived)
 
     def _stream_weights(self, frame: Frame, step: Move, ready_s: float) -> float:
-        transfer = self._transfer(frame, step, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
         home = self.system.processors[step.src]
         arrived = self.system.processors[step.dst].place({n: home.weights[n] for n in step.names})
         for name, value in arrived.items():
             frame.put(step.dst, name, value)
-        return self._finish(transfer, arrived)
-
-    def _stream_cache(self, frame: Frame, step: Move, ready_s: float) -> float:
-        destination = self.system.processors[step.dst]
-        if not step.src.startswith("csd"):
-            transfer = self._transfer(frame, step, ready_s)
-            arrived = destination.place(
-                {n: self.system.states.read(frame.micro_batch, n) for n in step.names}
-            )
-            for name, value in arrived.items():
-                frame.put(step.dst, name, value)
-            return self._finish(transfer, arrived)
-        attention, share = self._shared(step)
-        drive = self.system.drives[step.src]
-        name = step.attention or ""
-        rows = drive.task.rows(name, frame.micro_batch)
-        pair, read_s = drive.read(name, rows, frame.before[slice(*share.rows)], ready_s)
-        transfer = self._transfer(frame, step, ready_s + drive.first_page_s)
-        whole: dict[str, jax.Array] = {}
-        for name, part in zip((attention.key_cache, attention.value_cache), pair, strict=True):
-            parts = frame.put_part(step.dst, name, share, part)
-            if parts is not None:
-                whole[name] = destination.place(merge_caches(parts, attention, frame.num_rows))
-                frame.put(step.dst, name, whole[name])
-        return max(read_s, self._finish(transfer, whole))
-
-    def _append_cache(self, frame: Frame, step: Move, ready_s: float) -> float:
-        name = step.attention or ""
-        attention = self.program.attention[name]
-        values = [frame.read(step.src, v) for v in step.values]
-        ready_s = self.system.processors[step.src].wait_for(values, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
-        made = dict(zip(step.values, values, strict=True))
-        pair = made[attention.new_key], made[attention.new_value]
-        if step.dst not in self.system.drives:
-            home = self.system.processors[step.dst]
-            arrived = self.system.states.append(frame.micro_batch, attention, home.place(pair), frame.before)
-            return self._finish(transfer, arrived)
-        attention, share = self._shared(step)
-        key, value = (new_part(np.asarray(a), attention, share, frame.num_rows)[:, :, None] for a in pair)
-        before = frame.before[slice(*share.rows)]
-        drive = self.system.drives[step.dst]
-        rows, one = drive.task.rows(name, frame.micro_batch), np.ones(share.num_rows, np.int32)
-        end_s = drive.write(name, (key, value), rows, before, one, transfer.arrival_s, self.program.name)
-        return max(end_s, self._finish(transfer, ()))
-
-    def _store_cache(self, frame: Frame, step: Move, ready_s: float) -> float:
-        name = step.attention or ""
-        values = [frame.read(step.src, v) for v in step.values]
-        ready_s = self.system.processors[step.src].wait_for(values, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
-        if step.dst in self.system.processors and not self.system.share_caches.holds(name, step.dst):
-            arrived = self.system.processors[step.dst].place(values)
-            stored = [
-                self.system.states.store(frame.micro_batch, self._state_name(var), var, value, frame.rows)
-                for var, value in zip(step.values, arrived, strict=True)
-            ]
-            return self._finish(transfer, stored)
-        attention, share = self._shared(step)
-        start, stop = overlap(share, frame.rows)
-        if start == stop:
-            return ready_s
-        by_name = {self._state_name(v): a for v, a in zip(step.values, values, strict=True)}
-        if step.dst in self.system.processors:
-            return self._finish(transfer, self._shares.store(frame, step, share, by_name))
-        key, value = (
-            cache_part(np.asarray(by_name[n]), attention, (start, stop), share, frame.num_rows)
-            for n in (attention.key_cache, attention.value_cache)
-        )
-        drive = self.system.drives[step.dst]
-        first = start + frame.first_row - share.rows[0]
-        rows = drive.task.rows(name, frame.micro_batch, first, first + stop - start)
-        empty, lengths = np.zeros(stop - start, np.int32), frame.after[start:stop]
-        end_s = drive.write(name, (key, value), rows, empty, lengths, transfer.arrival_s, self.program.name)
-        return max(end_s, self._finish(transfer, ()))
-
-    def _state_name(self, var: Var) -> str:
-        return self.program.phase.graph.output_of[var].name
-
-    def _shared(self, step: Move) -> tuple[Attention, Share]:
-        if step.attention is None or step.share is None:
-            raise PlanError(f"a {step.kind} between {step.src} and {step.dst} names no attention or no share")
-        return self.program.attention[step.attention], step.share
-
-    def _transfer(self, frame: Frame, step: Move, ready_s: float) -> Transfer:
-        size = move_bytes(self.program, step, frame.rows, frame.before, frame.after)
-        hops = self.program.hops[step.id]
-        return self.system.links.transfer(hops, size, ready_s, self.program.label(step), self.program.name)
-
-    def _finish(self, transfer: Transfer, arrived: Any) -> float:
-        self.system.pace.settle(arrived)
-        return self.system.pace.finish(transfer.begin_s, transfer.end_s)
+        return self._crossings.end(transfer, arrived)
