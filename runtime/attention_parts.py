@@ -1,12 +1,14 @@
-"""Cuts what an attention reads and makes into the parts of drives, and puts parts together again.
+"""Cuts what an attention reads and makes into the parts of devices, and puts parts together again.
 
-Drives know one axis order; models have their own. Letters: ``B`` rows, ``K`` KV heads, ``G`` query heads per KV head, ``T``
-tokens, ``D`` head size; a part has the rows and KV heads of a share.
+What cuts takes arrays of numpy and of JAX alike. Drives know one axis order; models have their own.
+Letters: ``B`` rows, ``K`` KV heads, ``G`` query heads per KV head, ``T`` tokens, ``D`` head size; a part has the rows and KV
+heads of a share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -19,21 +21,19 @@ _NEW: tuple[AxisRole, ...] = ("batch", "kv_head", "head_size")
 _CACHE: tuple[AxisRole, ...] = ("batch", "kv_head", "token", "head_size")
 
 
-def query_part(array: np.ndarray, attention: Attention, share: Share, num_rows: int) -> np.ndarray:
+def query_part(array: Any, attention: Attention, share: Share, num_rows: int) -> Any:
     """Returns a share's queries, ``[rows, K * G, D]``."""
     part = _cut(from_layout(array, attention.query_layout, _QUERY, _sizes(attention, num_rows)), share)
     rows, kv_heads, group, size = part.shape
     return part.reshape(rows, kv_heads * group, size)
 
 
-def new_part(array: np.ndarray, attention: Attention, share: Share, num_rows: int) -> np.ndarray:
+def new_part(array: Any, attention: Attention, share: Share, num_rows: int) -> Any:
     """Returns a share's new keys or values, ``[rows, K, D]``."""
     return _cut(from_layout(array, attention.new_layout, _NEW, _sizes(attention, num_rows)), share)
 
 
-def cache_part(
-    array: np.ndarray, attention: Attention, rows: tuple[int, int], share: Share, num_rows: int
-) -> np.ndarray:
+def cache_part(array: Any, attention: Attention, rows: tuple[int, int], share: Share, num_rows: int) -> Any:
     """Returns ``rows`` of a cache and a share's KV heads, ``[rows, K, T, D]``."""
     tokens = array.shape[attention.cache_layout.index(("token",))]
     whole = from_layout(array, attention.cache_layout, _CACHE, _sizes(attention, num_rows, tokens))
@@ -67,7 +67,7 @@ def merge_caches(
     return to_layout(merged, _CACHE, attention.cache_layout)
 
 
-def _cut(array: np.ndarray, share: Share) -> np.ndarray:
+def _cut(array: Any, share: Share) -> Any:
     return array[slice(*share.rows), slice(*share.kv_heads)]
 
 

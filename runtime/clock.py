@@ -6,7 +6,7 @@ from typing import Protocol
 
 # Below this, sleeping overshoots by as much as it waits (Linux wakes sleepers 50 us late by default), so the
 # rest is waited out in place, letting other threads run.
-_SPIN_S = 0.3e-3
+SPIN_S = 0.3e-3
 
 
 class Clock(Protocol):
@@ -38,7 +38,7 @@ class WallClock:
     def sleep_until(self, t_s: float) -> None:
         """Sleeps until shortly before ``t_s``, then waits in place; late by a few microseconds at most."""
         while (left_s := t_s - self.now_s()) > 0.0:
-            time.sleep(left_s - _SPIN_S if left_s > _SPIN_S else 0.0)
+            time.sleep(left_s - SPIN_S if left_s > SPIN_S else 0.0)
 
     def arrival_s(self, not_before_s: float) -> float:
         """Returns the later of now and ``not_before_s``."""

@@ -4,98 +4,92 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from partitioner.ir.op import Attention
-from partitioner.jaxpr import shape_of
 from partitioner.plan.plan import Plan
 from partitioner.shares import Share
+from runtime.cache_homes import cache_dtype, cache_len
 from runtime.csd import Configure
 from runtime.errors import SessionError
+from runtime.micro_batches import MicroBatches
 
 
 @dataclass(frozen=True)
 class DriveTask:
-    """Describes the KV cache of one drive.
+    """Describes the KV caches of one drive.
+
+    Rows and KV heads of a layer's share are the drive's from 0 on. Micro-batches follow one another: those of a share
+    of ``n`` rows begin at 0, ``n``, ``2 n``, ...
 
     Attributes:
         layers: Attention op to the drive's own layer number.
-        share: Rows and KV heads; the same in every layer.
-        configure: The command that makes room for it.
+        shares: Attention op to the rows and KV heads that the drive holds of it.
+        configure: The command that makes room for them.
     """
 
     layers: Mapping[str, int]
-    share: Share
+    shares: Mapping[str, Share]
     configure: Configure
+
+    def rows(self, op: str, micro_batch: int, first: int = 0, stop: int | None = None) -> np.ndarray:
+        """Returns the drive's rows for rows of a share.
+
+        Args:
+            op: The attention.
+            micro_batch: Which of its caches.
+            first: First row, counted within the share.
+            stop: Row after the last one, None for all.
+        """
+        count = self.shares[op].num_rows
+        return micro_batch * count + np.arange(first, count if stop is None else stop)
 
 
 def drive_tasks(plan: Plan) -> dict[str, DriveTask]:
     """Returns the task of every drive that holds a cache, in the order of the drives.
 
     Raises:
-        SessionError: An attention is shared between drives and another device, or a drive's shares differ in size from one
-            layer to another: a drive keeps one geometry.
+        SessionError: Heads on a drive differ in size, dtype or queries per KV head from one layer to another.
     """
     held: dict[str, list[tuple[str, Attention, Share]]] = {}
     for op in plan.decode.graph.ops:
-        if op.attention is None:
-            continue
-        shares = plan.caches[op.name]
-        if not is_on_drives(shares):
-            if len(shares) != 1:
-                devices = ", ".join(s.device for s in shares)
-                raise SessionError(
-                    f"the cache of {op.name} is shared between {devices}; only drives can share a cache, so give it to "
-                    "drives alone or to one other device"
-                )
-            continue
-        for share in shares:
-            held.setdefault(share.device, []).append((op.name, op.attention, share))
-    return {name: _task(name, held[name], plan) for name in plan.hw.device_names if name in held}
-
-
-def is_on_drives(shares: tuple[Share, ...]) -> bool:
-    """Tells whether a cache lives on drives alone."""
-    return all(s.device.startswith("csd") for s in shares)
+        if op.attention is not None:
+            for share in plan.caches[op.name]:
+                held.setdefault(share.device, []).append((op.name, op.attention, share))
+    drives = [name for name in plan.hw.device_names if name.startswith("csd") and name in held]
+    return {name: _task(name, held[name], plan) for name in drives}
 
 
 def _task(name: str, held: list[tuple[str, Attention, Share]], plan: Plan) -> DriveTask:
-    first_name, attention, share = held[0]
-    for other_name, other, other_share in held[1:]:
-        if _geometry(other, other_share) != _geometry(attention, share):
+    first_name, attention, _ = held[0]
+    for other_name, other, _ in held[1:]:
+        if _heads(other) != _heads(attention):
             raise SessionError(
-                f"{name} would hold caches of two geometries, {_shown(attention, share)} of {first_name} and "
-                f"{_shown(other, other_share)} of {other_name}; a drive keeps one, so keep one kind on the drives"
+                f"{name} would hold heads of two kinds, {_shown(attention)} of {first_name} and {_shown(other)} of "
+                f"{other_name}; a drive keeps one, so keep one kind on the drives"
             )
-        if other_name == first_name:
-            raise SessionError(
-                f"{name} has two shares of {first_name}; partition again with one share per drive"
-            )
-    states = {i.name: i.var for i in plan.decode.graph.phase.inputs if i.role == "cache"}
-    cache: Any = states[attention.key_cache].aval
+    micro_batches = MicroBatches.of(plan).count
+    layer_kv_heads = tuple(share.num_kv_heads for _, _, share in held)
+    layer_rows = tuple(micro_batches * share.num_rows for _, _, share in held)
     configure = Configure(
         num_layers=len(held),
-        num_kv_heads=share.num_kv_heads,
-        num_query_heads=share.num_kv_heads * attention.group_size,
+        num_kv_heads=max(layer_kv_heads),
+        num_query_heads=max(layer_kv_heads) * attention.group_size,
         head_size=attention.head_size,
-        dtype=np.dtype(cache.dtype),
-        batch_size=share.num_rows,
-        max_len=shape_of(states[attention.key_cache])[attention.cache_layout.index(("token",))],
+        dtype=np.dtype(cache_dtype(plan, attention)),
+        batch_size=max(layer_rows),
+        max_len=cache_len(plan, attention),
+        layer_kv_heads=layer_kv_heads,
+        layer_rows=layer_rows,
     )
-    return DriveTask({op: layer for layer, (op, _, _) in enumerate(held)}, share, configure)
+    layers = {op: layer for layer, (op, _, _) in enumerate(held)}
+    return DriveTask(layers, {op: share for op, _, share in held}, configure)
 
 
-def _geometry(attention: Attention, share: Share) -> tuple[object, ...]:
-    return (
-        share.rows,
-        share.kv_heads,
-        attention.group_size,
-        attention.head_size,
-        attention.cache_dtype,
-    )
+def _heads(attention: Attention) -> tuple[object, ...]:
+    return attention.group_size, attention.head_size, attention.cache_dtype
 
 
-def _shown(attention: Attention, share: Share) -> str:
-    return f"{share.num_rows} rows x {share.num_kv_heads} KV heads x {attention.head_size} {attention.cache_dtype}"
+def _shown(attention: Attention) -> str:
+    return f"{attention.group_size} x {attention.head_size} {attention.cache_dtype}"

@@ -19,7 +19,8 @@ class Frame:
 
     Attributes:
         program: The phase.
-        first_row: Row of the batch that is row 0 here.
+        micro_batch: Whose rows these are.
+        first_row: Row of the micro-batch that is row 0 here.
         before: int32[rows], tokens of each row that are cached already.
         after: int32[rows], tokens of each row once this run is done.
         index: Per processor, the index inputs that its segments read.
@@ -29,6 +30,7 @@ class Frame:
     def __init__(
         self,
         program: Program,
+        micro_batch: int,
         first_row: int,
         before: np.ndarray,
         after: np.ndarray,
@@ -36,6 +38,7 @@ class Frame:
         told: Mapping[Var, Any],
     ) -> None:
         self.program = program
+        self.micro_batch = micro_batch
         self.first_row = first_row
         self.before = before
         self.after = after
@@ -53,7 +56,7 @@ class Frame:
 
     @property
     def rows(self) -> tuple[int, int]:
-        """Returns (start, stop) in the batch."""
+        """Returns (start, stop) in the micro-batch."""
         return self.first_row, self.first_row + self.num_rows
 
     def put(self, device: str, key: Key, value: Any) -> None:

@@ -6,7 +6,7 @@ host between steps, so a real GPU is kept busy as well as by a plain ``jax.jit``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from partitioner.jaxpr import Eqn, Literal, Var, evaluate
+from runtime.decode import DecodeStart, Feed, Made
 from runtime.errors import step_error
 from runtime.executables import compile_for, shape_on
 from runtime.index_inputs import index_values
@@ -65,12 +66,18 @@ class FusedStep:
         self._fixed = [*weights, *self._processor.place(constants)]
         progress(1, 1)
 
-    def begin(self, lengths: np.ndarray, cursors: Mapping[str, Any]) -> None:
-        """Starts after ``lengths`` cached tokens per row, with the model's own counters."""
+    def run(self, start: DecodeStart, feed: Feed, made: Made) -> float:
+        """Runs all steps of the one micro-batch there is; see :meth:`Decode.run`."""
+        (tokens,), (lengths,), (cursors,) = start.tokens, start.lengths, start.cursors
         self._lengths = self._processor.place(lengths)
         self._counters = self._processor.place([cursors[i.name] for i in self._cursors])
+        end_s = start.begin_s
+        for step in range(start.num_steps):
+            tokens, end_s = self._advance(feed(step, 0, tokens), end_s)
+            made(step, 0, tokens, end_s)
+        return end_s
 
-    def step(self, tokens: jax.Array, ready_s: float) -> tuple[jax.Array, float]:
+    def _advance(self, tokens: jax.Array, ready_s: float) -> tuple[jax.Array, float]:
         """Runs a step.
 
         Args:
@@ -85,7 +92,7 @@ class FusedStep:
         """
         assert self._compiled is not None
         states = self._system.states
-        caches = [states.read(i.name) for i in self._states]
+        caches = [states.read(0, i.name) for i in self._states]
         try:
             tokens, self._lengths, caches, self._counters = self._compiled(
                 self._fixed, caches, self._counters, tokens, self._lengths
@@ -93,7 +100,7 @@ class FusedStep:
         except Exception as error:
             raise step_error(self._label, "decode", error) from error
         for i, cache in zip(self._states, caches, strict=True):
-            states.replace(i.name, cache)
+            states.replace(0, i.name, cache)
         end_s = self._processor.account(tokens, self._program.demands, ready_s, self._label, "decode")
         self._system.pace.clock.sleep_until(end_s)
         return tokens, end_s

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 
 from partitioner.plan.plan import Plan
+from runtime.decode import Decode, DecodeStart
 from runtime.errors import SessionError
 from runtime.fused_step import FusedStep
 from runtime.index_inputs import Cursors
+from runtime.micro_batches import MicroBatches
 from runtime.program import Program
 from runtime.prompts import PromptBatch
 from runtime.sampling import check_chosen
 from runtime.step_runner import StepRunner
-from runtime.stepped_decode import Executor, SteppedDecode
+from runtime.stepped_decode import SteppedDecode
+from runtime.streams import Executor, GivenFrames
 from runtime.system import System
 
 OnToken = Callable[[int, int], None]
 Progress = Callable[[str, int, int], None]
-
-
-class DecodeStep(Protocol):
-    """Runs whole decode steps."""
-
-    def begin(self, lengths: np.ndarray, cursors: Mapping[str, Any]) -> None:
-        """Starts after ``lengths`` cached tokens per row, with the model's own counters."""
-        ...
-
-    def step(self, tokens: jax.Array, ready_s: float) -> tuple[jax.Array, float]:
-        """Runs a step: tokens in, next tokens and their time out."""
-        ...
 
 
 @dataclass
@@ -42,12 +33,12 @@ class Generated:
     """Collects what a generation makes.
 
     Attributes:
-        steps: int32[batch] per step, still on the device.
+        steps: Per micro-batch int32[rows] per step, still on the device.
         prefill_end_s: When every row had its first new token, by the session's clock.
         end_s: When everything was done.
     """
 
-    steps: list[jax.Array] = field(default_factory=list)
+    steps: list[list[jax.Array]] = field(default_factory=list)
     prefill_end_s: float = 0.0
     end_s: float = 0.0
 
@@ -70,6 +61,7 @@ class Generator:
         self._executor = executor
         self._progress = progress
         self._rows = plan.workload.batch_size
+        self._micro_batches = MicroBatches.of(plan)
         cpu = system.processors["host"].device
         decode = Program(plan, plan.decode)
         self._processor = system.processors[decode.logits_device]
@@ -77,15 +69,17 @@ class Generator:
         self._first_counters = self._decode_counters.initial(plan.decode.graph.phase)
         self._prefill: StepRunner | None = None
         if plan.prefill is not None:
-            if self._rows % plan.prefill.rows:
+            if self._micro_batches.num_rows % plan.prefill.rows:
+                kind = "batch" if self._micro_batches.count == 1 else "micro-batch"
                 raise SessionError(
-                    f"a prefill of {plan.prefill.rows} rows does not divide the batch of {self._rows}; partition again"
+                    f"a prefill of {plan.prefill.rows} rows does not divide the {kind} of "
+                    f"{self._micro_batches.num_rows}; partition again"
                 )
             self._prefill = StepRunner(Program(plan, plan.prefill), system)
             self._prefill_counters = Cursors(plan.prefill.graph, cpu)
             self._prefill.compile(lambda done, total: progress("compiling prefill", done, total))
-        self._decode: DecodeStep
-        if decode.runs_alone():
+        self._decode: Decode
+        if decode.runs_alone() and self._micro_batches.count == 1:
             fused = FusedStep(decode, system)
             fused.compile(lambda done, total: progress("compiling decode", done, total))
             self._decode = fused
@@ -94,8 +88,8 @@ class Generator:
             runner.compile(lambda done, total: progress("compiling decode", done, total))
             self._decode = SteppedDecode(runner, executor, self._decode_counters)
         self._feed = jax.jit(jnp.where)
-        row = self._processor.place(np.zeros(self._rows, np.int32))
-        self._feed(self._processor.place(np.zeros(self._rows, np.bool_)), row, row)
+        row = self._processor.place(np.zeros(self._micro_batches.num_rows, np.int32))
+        self._feed(self._processor.place(np.zeros(self._micro_batches.num_rows, np.bool_)), row, row)
 
     def generate(
         self, batch: PromptBatch, num_tokens: int, origin_s: float, on_token: OnToken | None
@@ -111,88 +105,147 @@ class Generator:
         Raises:
             SessionError: A step failed, or made logits that name no token.
         """
-        made = Generated(end_s=origin_s)
+        made = Generated([[] for _ in range(self._micro_batches.count)], origin_s, origin_s)
         if self._prefill is None:
             return self._feed_prompts(batch, num_tokens, made, on_token)
         tokens, cursors = self._run_prefill(self._prefill, batch, made)
-        self._decode.begin(batch.lengths, cursors)
-        self._deliver(batch, made, tokens, on_token, num_tokens, 0)
-        for step in range(1, num_tokens):
-            tokens, made.end_s = self._decode.step(tokens, made.end_s)
-            self._deliver(batch, made, tokens, on_token, num_tokens, 0)
-            self._progress("decode", step, num_tokens - 1)
-        made.end_s = self._processor.wait_for(tokens, made.end_s)
+        deliver = _Delivery(batch, made, on_token, num_tokens, self._micro_batches, fed=False)
+        for number, first in enumerate(tokens):
+            deliver(number, first)
+        told = _Steps(self._progress, num_tokens - 1)
+
+        def take(step: int, number: int, tokens: jax.Array, end_s: float) -> None:
+            deliver(number, tokens)
+            told(made)
+
+        start = DecodeStart(tokens, self._cut(batch.lengths), cursors, num_tokens - 1, made.end_s)
+        made.end_s = self._decode.run(start, lambda step, number, tokens: tokens, take)
+        made.end_s = self._processor.wait_for([steps[-1] for steps in made.steps], made.end_s)
         return made
 
     def _run_prefill(
         self, runner: StepRunner, batch: PromptBatch, made: Generated
-    ) -> tuple[jax.Array, Mapping[str, Any]]:
+    ) -> tuple[list[jax.Array], list[Mapping[str, Any]]]:
+        """Runs all slices, and returns the first new tokens and the counters of every micro-batch."""
         phase = runner.program.phase
         self._progress("prefill", 0, 1)
         cursors = self._prefill_counters.initial(phase.graph.phase)
         frames = [
             runner.frame(
                 batch.tokens[first : first + phase.rows],
-                first,
+                *divmod(first, self._micro_batches.num_rows),
                 np.zeros(phase.rows, np.int32),
                 batch.lengths[first : first + phase.rows],
                 cursors,
             )
             for first in range(0, self._rows, phase.rows)
         ]
-        made.end_s = self._executor.run(runner, frames, made.end_s)
+        made.end_s = self._executor.run([GivenFrames(runner, frames)], made.end_s)
         chosen = [runner.sample(frame) for frame in frames]
         made.end_s = self._system.processors[runner.program.logits_device].wait_for(chosen, made.end_s)
         first_tokens = np.concatenate(jax.device_get(chosen))
         for row in range(batch.num_prompts):
             check_chosen(first_tokens[row : row + 1], row)
-        tokens = self._processor.place(first_tokens)
         made.prefill_end_s = made.end_s
         self._progress("prefill", 1, 1)
         advanced = [self._prefill_counters.advanced(frame.told, cursors) for frame in frames]
-        return tokens, _joined(advanced, self._first_counters)
+        slices = self._micro_batches.num_rows // phase.rows
+        joined = [
+            _joined(advanced[first : first + slices], self._first_counters)
+            for first in range(0, len(frames), slices)
+        ]
+        return [self._processor.place(tokens) for tokens in self._cut(first_tokens)], joined
 
     def _feed_prompts(
         self, batch: PromptBatch, num_tokens: int, made: Generated, on_token: OnToken | None
     ) -> Generated:
         """Takes prompts token by token: a row whose prompt is finished goes on with its own tokens."""
-        self._decode.begin(np.zeros(self._rows, np.int32), self._first_counters)
         longest = int(batch.lengths[: batch.num_prompts].max())
         total = longest + num_tokens - 1
-        tokens = self._processor.place(batch.tokens[:, 0])
-        for step in range(total):
-            if 0 < step < longest:
-                given = self._processor.place((step < batch.lengths, batch.tokens[:, step]))
-                tokens = self._feed(*given, tokens)
-            tokens, made.end_s = self._decode.step(tokens, made.end_s)
+        lengths, prompts = self._cut(batch.lengths), self._cut(batch.tokens)
+        deliver = _Delivery(batch, made, on_token, num_tokens, self._micro_batches, fed=True)
+        told = _Steps(self._progress, total)
+
+        def feed(step: int, number: int, tokens: jax.Array) -> jax.Array:
+            if not 0 < step < longest:
+                return tokens
+            given = self._processor.place((step < lengths[number], prompts[number][:, step]))
+            return self._feed(*given, tokens)
+
+        def take(step: int, number: int, tokens: jax.Array, end_s: float) -> None:
             if step == longest - 1:
-                made.end_s = self._processor.wait_for(tokens, made.end_s)
-                made.prefill_end_s = made.end_s
-            self._deliver(batch, made, tokens, on_token, num_tokens, 1)
-            self._progress("decode", step + 1, total)
-        made.end_s = self._processor.wait_for(tokens, made.end_s)
+                made.prefill_end_s = max(made.prefill_end_s, self._processor.wait_for(tokens, end_s))
+            deliver(number, tokens)
+            told(made)
+
+        start = DecodeStart(
+            [self._processor.place(p[:, 0]) for p in prompts],
+            [np.zeros_like(n) for n in lengths],
+            [self._first_counters] * self._micro_batches.count,
+            total,
+            made.end_s,
+        )
+        made.end_s = self._decode.run(start, feed, take)
+        made.end_s = self._processor.wait_for([steps[-1] for steps in made.steps], made.end_s)
         return made
 
-    def _deliver(
+    def _cut(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Returns the rows of every micro-batch."""
+        return [rows[self._micro_batches.rows(number)] for number in range(self._micro_batches.count)]
+
+
+class _Steps:
+    """Tells of progress: the steps that all micro-batches have done."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def __call__(self, made: Generated) -> None:
+        self._done += 1
+        done, rest = divmod(self._done, len(made.steps))
+        if not rest:
+            self._progress("decode", done, self._total)
+
+
+class _Delivery:
+    """Keeps the tokens of every step, and hands them out where somebody listens.
+
+    Args:
+        batch: The prompts.
+        made: Where tokens are kept.
+        on_token: Who listens.
+        num_tokens: New tokens per row.
+        micro_batches: How the batch is cut.
+        fed: Whether prompts are fed token by token, so that a row's first new token comes with its last prompt token.
+    """
+
+    def __init__(
         self,
         batch: PromptBatch,
         made: Generated,
-        tokens: jax.Array,
         on_token: OnToken | None,
         num_tokens: int,
-        prompt_steps: int,
+        micro_batches: MicroBatches,
+        *,
+        fed: bool,
     ) -> None:
-        """Keeps a step's tokens, and hands them out where somebody listens."""
-        made.steps.append(tokens)
-        if on_token is None:
+        self._batch, self._made, self._on_token, self._num_tokens = batch, made, on_token, num_tokens
+        self._micro_batches, self._fed = micro_batches, fed
+
+    def __call__(self, number: int, tokens: jax.Array) -> None:
+        """Takes the tokens of a micro-batch's next step."""
+        steps = self._made.steps[number]
+        steps.append(tokens)
+        if self._on_token is None:
             return
-        step = len(made.steps) - 1
         ids = np.asarray(tokens)
-        for row in range(batch.num_prompts):
-            first = prompt_steps * (int(batch.lengths[row]) - 1)
-            if first <= step < first + num_tokens:
-                check_chosen(ids[row : row + 1], row, step - first)
-                on_token(row, int(ids[row]))
+        rows = self._micro_batches.rows(number)
+        for row in range(rows.start, min(rows.stop, self._batch.num_prompts)):
+            new = len(steps) - 1 - (int(self._batch.lengths[row]) - 1) * self._fed
+            if 0 <= new < self._num_tokens:
+                token = ids[row - rows.start : row - rows.start + 1]
+                check_chosen(token, row, new)
+                self._on_token(row, int(token[0]))
 
 
 def rows_of(made: Generated, batch: PromptBatch, num_tokens: int, fed: bool) -> list[list[int]]:
@@ -207,7 +260,7 @@ def rows_of(made: Generated, batch: PromptBatch, num_tokens: int, fed: bool) -> 
     Raises:
         SessionError: Logits named no token.
     """
-    ids = np.stack(jax.device_get(made.steps))
+    ids = np.concatenate([np.stack(jax.device_get(steps)) for steps in made.steps], axis=1)
     firsts = (batch.lengths - 1) * int(fed)
     rows = [ids[firsts[r] : firsts[r] + num_tokens, r] for r in range(batch.num_prompts)]
     for number, row in enumerate(rows):

@@ -17,8 +17,20 @@ from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.steps import Move, Run, Segment, Step
 from runtime.demand import Demand, count_demand
 
-Key = Var | str
-"""A value of the phase, or the name of a parameter or state that is streamed in."""
+
+@dataclass(frozen=True)
+class PartOf:
+    """Stands for what one device's share makes of a value, where that device is not the one that reads the whole.
+
+    Attributes:
+        whole: The value.
+    """
+
+    whole: Var
+
+
+Key = Var | str | PartOf
+"""A value of the phase or a share of one, or the name of a parameter or state that is streamed in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +66,49 @@ class Program:
 
     @cached_property
     def parts(self) -> Mapping[tuple[str, Key], int]:
-        """Counts the parts in which an attention's output or a cache arrives from drives."""
+        """Counts the parts in which an attention's output or a cache arrives on a device, those made there among them."""
         found: Counter[tuple[str, Key]] = Counter()
         for step in self.phase.steps:
-            if isinstance(step, Move) and step.src.startswith("csd"):
-                found.update((step.dst, key) for key in (*step.values, *step.names))
+            if isinstance(step, Run):
+                if step.id in self.local_shares:
+                    attention = self.attention[self.segment(step).attention or ""]
+                    found[step.device, attention.output] += 1
+            elif self.carries_part(step):
+                found.update((step.dst, v) for v in step.values)
+            elif step.kind == "stream_cache" and step.src.startswith("csd"):
+                found.update((step.dst, name) for name in step.names)
         return found
+
+    @cached_property
+    def local_shares(self) -> frozenset[int]:
+        """Holds the ids of the runs of a share whose output is read where it is made."""
+        taken = {
+            (s.attention, s.src) for s in self.phase.steps if isinstance(s, Move) and self.carries_part(s)
+        }
+        return frozenset(
+            s.id
+            for s in self.phase.steps
+            if isinstance(s, Run)
+            and s.share is not None
+            and (self.segment(s).attention, s.device) not in taken
+        )
+
+    @cached_property
+    def consumers(self) -> Mapping[str, str]:
+        """Maps attentions that run in shares to the device on which their output is put together."""
+        found = {
+            s.attention or "": s.dst for s in self.phase.steps if isinstance(s, Move) and self.carries_part(s)
+        }
+        for step in self.phase.steps:
+            if isinstance(step, Run) and step.id in self.local_shares:
+                found[self.segment(step).attention or ""] = step.device
+        return found
+
+    def carries_part(self, move: Move) -> bool:
+        """Tells whether a move takes a share's output to the device that reads the whole."""
+        if move.kind != "hand_over" or move.attention is None or move.share is None:
+            return False
+        return self.attention[move.attention].output in move.values
 
     @cached_property
     def hops(self) -> tuple[tuple[Hop, ...], ...]:
@@ -69,6 +118,20 @@ class Program:
             route(hw, s.src, s.dst, s.path) if isinstance(s, Move) and s.path != "local" else ()
             for s in self.phase.steps
         )
+
+    @cached_property
+    def lanes(self) -> tuple[str, ...]:
+        """Holds the resource that serves each step, by step id: its device, or the link direction next to its drive."""
+        return tuple(self._lane(step) for step in self.phase.steps)
+
+    @cached_property
+    def successors(self) -> tuple[tuple[int, ...], ...]:
+        """Holds the steps that wait for each step, by step id."""
+        found: list[list[int]] = [[] for _ in self.phase.steps]
+        for step in self.phase.steps:
+            for earlier in step.after:
+                found[earlier].append(step.id)
+        return tuple(map(tuple, found))
 
     @cached_property
     def demands(self) -> tuple[Demand, ...]:
@@ -130,11 +193,22 @@ class Program:
             and len({d for d in self._devices()}) == 1
         )
 
+    def _lane(self, step: Step) -> str:
+        if isinstance(step, Run):
+            return step.device
+        hops = self.hops[step.id]
+        if not hops:
+            return step.src
+        link, direction = hops[-1] if step.dst.startswith("csd") else hops[0]
+        return f"{link}.{direction}"
+
     def _devices(self) -> set[str]:
         return {s.device for s in self.phase.segments}
 
     def _reads(self, step: Step) -> list[tuple[str, Key]]:
         if isinstance(step, Move):
+            if self.carries_part(step):
+                return [(step.src, PartOf(v)) for v in step.values]
             return [(step.src, v) for v in step.values] if step.kind != "stream_weights" else []
         segment = self.segment(step)
         if segment.attention is not None:
@@ -151,7 +225,7 @@ class Program:
 
 
 def operands(attention: Attention) -> tuple[Var, Var, Var]:
-    """Returns what an attention on a drive reads: q, new k, new v."""
+    """Returns what a share of an attention reads: q, new k, new v."""
     return attention.query, attention.new_key, attention.new_value
 
 

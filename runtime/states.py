@@ -12,16 +12,18 @@ from jax import numpy as jnp
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
 from partitioner.plan.plan import Plan
+from runtime.cache_homes import is_in_parts
 from runtime.cache_updates import append_function, rows_axis_of, store
 from runtime.devices.processor import Processor
-from runtime.drive_tasks import is_on_drives
+from runtime.micro_batches import MicroBatches
 from runtime.program import describe_aval
 
 
 class States:
-    """Keeps the full decode caches of a plan on their home processors, in the model's own axes.
+    """Keeps the full decode caches of every micro-batch on their home processors, in the model's own axes.
 
-    Caches on drives are not here. A state of no raised attention lives where the decode updates it.
+    Caches on drives, and those that devices share, are not here. A state of no raised attention lives where the
+    decode updates it.
 
     Attributes:
         home: Processor of every state that lives on one, by name.
@@ -31,8 +33,9 @@ class States:
         graph = plan.decode.graph
         self._vars: dict[str, Var] = {i.name: i.var for i in graph.phase.inputs if i.role == "cache"}
         self._processors = processors
-        self._num_rows = plan.workload.batch_size
-        self._arrays: dict[str, jax.Array] = {}
+        self._num_rows = plan.decode.rows
+        self._num_micro_batches = MicroBatches.of(plan).count
+        self._arrays: dict[tuple[int, str], jax.Array] = {}
         self._rows_axis: dict[str, int] = {}
         self.home: dict[str, str] = dict.fromkeys(self._vars, "gpu0")
         for segment in plan.decode.segments:
@@ -45,7 +48,7 @@ class States:
                 continue
             for name in (op.attention.key_cache, op.attention.value_cache):
                 self._rows_axis[name] = op.attention.cache_layout.index(("batch",))
-                if is_on_drives(plan.caches[op.name]):
+                if is_in_parts(plan, op.name):
                     del self.home[name]
                 else:
                     self.home[name] = plan.caches[op.name][0].device
@@ -55,31 +58,38 @@ class States:
         self._arrays.clear()
         for name, home in self.home.items():
             shape, dtype = describe_aval(self._vars[name])
-            self._arrays[name] = jnp.zeros(shape, dtype, device=self._processors[home].device)
+            for number in range(self._num_micro_batches):
+                self._arrays[number, name] = jnp.zeros(shape, dtype, device=self._processors[home].device)
 
-    def read(self, name: str) -> jax.Array:
+    def read(self, micro_batch: int, name: str) -> jax.Array:
         """Returns a cache."""
-        return self._arrays[name]
+        return self._arrays[micro_batch, name]
 
-    def replace(self, name: str, array: jax.Array) -> None:
+    def replace(self, micro_batch: int, name: str, array: jax.Array) -> None:
         """Takes the cache that a segment made of the old one."""
-        self._arrays[name] = array
+        self._arrays[micro_batch, name] = array
 
-    def append(self, attention: Attention, pair: tuple[Any, Any], lengths: np.ndarray) -> list[jax.Array]:
+    def append(
+        self, micro_batch: int, attention: Attention, pair: tuple[Any, Any], lengths: np.ndarray
+    ) -> list[jax.Array]:
         """Puts one token's K and V per row behind the first ``lengths``; returns the caches."""
         append = append_function(attention.new_layout, attention.cache_layout)
-        for name, new in zip((attention.key_cache, attention.value_cache), pair, strict=True):
-            self._arrays[name] = append(self._arrays[name], new, lengths)
-        return [self._arrays[attention.key_cache], self._arrays[attention.value_cache]]
+        keys = [(micro_batch, name) for name in (attention.key_cache, attention.value_cache)]
+        for key, new in zip(keys, pair, strict=True):
+            self._arrays[key] = append(self._arrays[key], new, lengths)
+        return [self._arrays[key] for key in keys]
 
-    def store(self, name: str, var: Var, fresh: jax.Array, rows: tuple[int, int]) -> jax.Array:
+    def store(
+        self, micro_batch: int, name: str, var: Var, fresh: jax.Array, rows: tuple[int, int]
+    ) -> jax.Array:
         """Takes what a prefill made of some rows.
 
         Args:
+            micro_batch: Whose rows they are.
             name: Of the state.
             var: The prefill's variable.
             fresh: Its value, on the state's home.
-            rows: (start, stop) in the batch.
+            rows: (start, stop) in the micro-batch.
 
         Raises:
             SessionError: It cannot be told which axis holds the rows.
@@ -87,5 +97,6 @@ class States:
         axis = self._rows_axis.get(name)
         if axis is None:
             axis = rows_axis_of(name, self._vars[name], var, self._num_rows, rows[1] - rows[0])
-        self._arrays[name] = store(self._arrays[name], fresh, rows[0], axis)
-        return self._arrays[name]
+        key = micro_batch, name
+        self._arrays[key] = store(self._arrays[key], fresh, rows[0], axis)
+        return self._arrays[key]

@@ -11,18 +11,18 @@ from jax import numpy as jnp
 
 from partitioner.errors import PlanError
 from partitioner.frontend.trace import INDEX_ROLES
-from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
 from partitioner.plan.steps import Move, Run, Step
 from partitioner.shares import Share
-from runtime.attention_parts import cache_part, merge_caches, merge_outputs, new_part, query_part
+from runtime.attention_parts import new_part, query_part
+from runtime.cache_moves import CacheMoves
+from runtime.crossings import Crossings
 from runtime.executables import Executable, compile_for, compile_segment, segment_classes, shape_on
 from runtime.frame import Frame
 from runtime.index_inputs import index_values
-from runtime.links import Transfer
-from runtime.move_bytes import move_bytes, overlap
-from runtime.program import Program, describe_aval, operands
+from runtime.program import PartOf, Program, describe_aval, operands
 from runtime.sampling import greedy
+from runtime.share_runner import ShareRunner
 from runtime.system import System
 
 
@@ -37,6 +37,9 @@ class StepRunner:
     def __init__(self, program: Program, system: System) -> None:
         self.program = program
         self.system = system
+        self._crossings = Crossings(program, system)
+        self._shares = ShareRunner(program, system)
+        self._caches = CacheMoves(program, system, self._shares, self._crossings)
         self._executables: dict[int, Executable] = {}
         self._greedy: Callable[..., jax.Array] | None = None
         self._zeros: dict[tuple[str, tuple[int, ...], str], jax.Array] = {}
@@ -55,45 +58,37 @@ class StepRunner:
             (self.program.phase.rows,), np.int32, sharding=jax.sharding.SingleDeviceSharding(device)
         )
         self._greedy = compile_for(device, greedy, [shape_on(self.program.logits, device), at], ())
+        self._shares.compile()
         self._warm_up()
         progress(len(classes), len(classes))
 
     def _warm_up(self) -> None:
         """Runs what is compiled on first use, on empty caches."""
-        states = self.system.states
-        states.clear()
+        self.system.states.clear()
+        self.system.share_caches.clear()
         for segment in self.program.phase.segments:
             for var in segment.inputs if segment.attention is None else ():
                 if self.program.role_of(var) == "const":
                     self._constant(segment.device, var)
                 elif self.program.role_of(var) == "cache" and self.program.name == "prefill":
                     self._empty(segment.device, var)
-        seen: set[tuple[Any, ...]] = set()
-        for step in self.program.phase.steps:
-            if not isinstance(step, Move) or step.dst not in self.system.processors:
-                continue
-            kinds = (step.kind, step.dst, *(describe_aval(v) for v in step.values))
-            if step.kind not in ("append_cache", "store_cache") or kinds in seen:
-                continue
-            seen.add(kinds)
-            place = self.system.processors[step.dst].place
-            values = {v: place(np.zeros(*describe_aval(v))) for v in step.values}
-            if step.kind == "append_cache":
-                attention = self.program.attention[step.attention or ""]
-                pair = values[attention.new_key], values[attention.new_value]
-                states.append(attention, pair, np.zeros(self.program.phase.rows, np.int32))
-            else:
-                for var, value in values.items():
-                    states.store(self._state_name(var), var, value, (0, self.program.phase.rows))
+        self._caches.warm_up()
 
     def frame(
-        self, tokens: Any, first_row: int, before: np.ndarray, after: np.ndarray, cursors: Mapping[str, Any]
+        self,
+        tokens: Any,
+        micro_batch: int,
+        first_row: int,
+        before: np.ndarray,
+        after: np.ndarray,
+        cursors: Mapping[str, Any],
     ) -> Frame:
         """Returns a run of the phase with its index inputs in place.
 
         Args:
             tokens: int32[rows, chunk].
-            first_row: Row of the batch that is row 0.
+            micro_batch: Whose rows they are.
+            first_row: Row of the micro-batch that is row 0.
             before: int32[rows], tokens cached already.
             after: int32[rows], tokens cached once the run is done.
             cursors: The model's own counters.
@@ -103,7 +98,7 @@ class StepRunner:
         for name, wanted in self.program.index_vars.items():
             placed = self.system.processors[name].place([values[v] for v in wanted])
             index[name] = dict(zip(wanted, placed, strict=True))
-        return Frame(self.program, first_row, before, after, index, values)
+        return Frame(self.program, micro_batch, first_row, before, after, index, values)
 
     def sample(self, frame: Frame) -> jax.Array:
         """Returns int32[rows], the next token of each row, on the device that made the logits."""
@@ -119,21 +114,23 @@ class StepRunner:
                 return self._run(frame, step, ready_s)
             case Run(share=share):
                 assert share is not None
-                return self._attend(frame, step, share, ready_s)
+                if step.device in self.system.drives:
+                    return self._attend(frame, step, share, ready_s)
+                return self._shares.attend(frame, step, share, ready_s)
+            case Move(kind="hand_over") if self.program.carries_part(step):
+                return self._take_part(frame, step, ready_s)
             case Move(kind="hand_over") if step.dst.startswith("csd"):
                 return self._hand_to_drive(frame, step, ready_s)
-            case Move(kind="hand_over") if step.src.startswith("csd"):
-                return self._take_from_drive(frame, step, ready_s)
             case Move(kind="hand_over"):
                 return self._hand_over(frame, step, ready_s)
             case Move(kind="stream_weights"):
                 return self._stream_weights(frame, step, ready_s)
             case Move(kind="stream_cache"):
-                return self._stream_cache(frame, step, ready_s)
+                return self._caches.stream(frame, step, ready_s)
             case Move(kind="append_cache"):
-                return self._append_cache(frame, step, ready_s)
+                return self._caches.append(frame, step, ready_s)
             case Move(kind="store_cache"):
-                return self._store_cache(frame, step, ready_s)
+                return self._caches.store(frame, step, ready_s)
             case _:
                 raise PlanError(f"the plan has a move of unknown kind {step.kind!r}")
 
@@ -163,7 +160,11 @@ class StepRunner:
         if self.program.name == "prefill":
             return self._empty(device, var)
         states = self.system.states
-        return states.read(name) if states.home.get(name) == device else frame.read(device, name)
+        return (
+            states.read(frame.micro_batch, name)
+            if states.home.get(name) == device
+            else frame.read(device, name)
+        )
 
     def _constant(self, device: str, var: Var) -> jax.Array:
         if (device, var) not in self._constants:
@@ -185,15 +186,15 @@ class StepRunner:
         if described is not None and described.role == "cache":
             home = states.home.get(described.name)
             if self.program.name == "decode" and home == device:
-                states.replace(described.name, value)
+                states.replace(frame.micro_batch, described.name, value)
             elif self.program.name == "prefill" and described.name not in self._stored_by_move:
                 if home is None:
                     raise PlanError(
-                        f"the prefill makes the cache {described.name!r}, which lives on drives, and no move takes it there; "
-                        "partition again"
+                        f"the prefill makes the cache {described.name!r}, which no processor keeps whole, and no move "
+                        "takes it home; partition again"
                     )
                 fresh = self.system.processors[home].place(value)
-                states.store(described.name, var, fresh, frame.rows)
+                states.store(frame.micro_batch, described.name, var, fresh, frame.rows)
         frame.put(device, var, value)
 
     def _attend(self, frame: Frame, step: Run, share: Share, ready_s: float) -> float:
@@ -202,130 +203,43 @@ class StepRunner:
         query, key, value = (frame.read(step.device, v) for v in operands(attention))
         lengths = frame.after[slice(*share.rows)]
         drive = self.system.drives[step.device]
-        output, end_s = drive.attend(name, (query, key, value), lengths, attention.scale, ready_s)
-        frame.put(step.device, attention.output, output)
+        rows = drive.task.rows(name, frame.micro_batch)
+        output, end_s = drive.attend(name, rows, (query, key, value), lengths, attention.scale, ready_s)
+        frame.put(step.device, PartOf(attention.output), output)
         return end_s
 
     def _hand_over(self, frame: Frame, step: Move, ready_s: float) -> float:
         values = [frame.read(step.src, v) for v in step.values]
         ready_s = self.system.processors[step.src].wait_for(values, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
         arrived = self.system.processors[step.dst].place(values)
         for var, value in zip(step.values, arrived, strict=True):
             frame.put(step.dst, var, value)
-        return self._finish(transfer, arrived)
+        return self._crossings.end(transfer, arrived)
 
     def _hand_to_drive(self, frame: Frame, step: Move, ready_s: float) -> float:
-        attention, share = self._shared(step)
+        attention, share = self._crossings.shared(step)
         values = [frame.read(step.src, v) for v in step.values]
         ready_s = self.system.processors[step.src].wait_for(values, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
         for var, value in zip(step.values, values, strict=True):
             cut = query_part if var is attention.query else new_part
             frame.put(step.dst, var, cut(np.asarray(value), attention, share, frame.num_rows))
-        return self._finish(transfer, ())
+        return self._crossings.end(transfer, ())
 
-    def _take_from_drive(self, frame: Frame, step: Move, ready_s: float) -> float:
-        attention, share = self._shared(step)
-        transfer = self._transfer(frame, step, ready_s)
-        arrived: Any = ()
-        for var in step.values:
-            parts = frame.put_part(step.dst, var, share, frame.read(step.src, var))
-            if parts is not None:
-                dtype = describe_aval(var)[1]
-                whole = merge_outputs(parts, attention, frame.num_rows, dtype)
-                arrived = self.system.processors[step.dst].place(whole)
-                frame.put(step.dst, var, arrived)
-        return self._finish(transfer, arrived)
+    def _take_part(self, frame: Frame, step: Move, ready_s: float) -> float:
+        attention, share = self._crossings.shared(step)
+        part = frame.read(step.src, PartOf(attention.output))
+        if step.src in self.system.processors:
+            ready_s = self.system.processors[step.src].wait_for(part, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
+        arrived = self._shares.arrive(frame, step.dst, step.attention or "", share, np.asarray(part))
+        return self._crossings.end(transfer, arrived)
 
     def _stream_weights(self, frame: Frame, step: Move, ready_s: float) -> float:
-        transfer = self._transfer(frame, step, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
         home = self.system.processors[step.src]
         arrived = self.system.processors[step.dst].place({n: home.weights[n] for n in step.names})
         for name, value in arrived.items():
             frame.put(step.dst, name, value)
-        return self._finish(transfer, arrived)
-
-    def _stream_cache(self, frame: Frame, step: Move, ready_s: float) -> float:
-        destination = self.system.processors[step.dst]
-        if not step.src.startswith("csd"):
-            transfer = self._transfer(frame, step, ready_s)
-            arrived = destination.place({n: self.system.states.read(n) for n in step.names})
-            for name, value in arrived.items():
-                frame.put(step.dst, name, value)
-            return self._finish(transfer, arrived)
-        attention, share = self._shared(step)
-        drive = self.system.drives[step.src]
-        pair, read_s = drive.read(step.attention or "", frame.before[slice(*share.rows)], ready_s)
-        transfer = self._transfer(frame, step, ready_s + drive.first_page_s)
-        whole: dict[str, jax.Array] = {}
-        for name, part in zip((attention.key_cache, attention.value_cache), pair, strict=True):
-            parts = frame.put_part(step.dst, name, share, part)
-            if parts is not None:
-                whole[name] = destination.place(merge_caches(parts, attention, frame.num_rows))
-                frame.put(step.dst, name, whole[name])
-        return max(read_s, self._finish(transfer, whole))
-
-    def _append_cache(self, frame: Frame, step: Move, ready_s: float) -> float:
-        name = step.attention or ""
-        attention = self.program.attention[name]
-        values = [frame.read(step.src, v) for v in step.values]
-        ready_s = self.system.processors[step.src].wait_for(values, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
-        made = dict(zip(step.values, values, strict=True))
-        pair = made[attention.new_key], made[attention.new_value]
-        if step.dst not in self.system.drives:
-            home = self.system.processors[step.dst]
-            arrived = self.system.states.append(attention, home.place(pair), frame.before)
-            return self._finish(transfer, arrived)
-        attention, share = self._shared(step)
-        key, value = (new_part(np.asarray(a), attention, share, frame.num_rows)[:, :, None] for a in pair)
-        before = frame.before[slice(*share.rows)]
-        rows, one = np.arange(share.num_rows), np.ones(share.num_rows, np.int32)
-        drive = self.system.drives[step.dst]
-        end_s = drive.write(name, (key, value), rows, before, one, transfer.arrival_s, self.program.name)
-        return max(end_s, self._finish(transfer, ()))
-
-    def _store_cache(self, frame: Frame, step: Move, ready_s: float) -> float:
-        name = step.attention or ""
-        values = [frame.read(step.src, v) for v in step.values]
-        ready_s = self.system.processors[step.src].wait_for(values, ready_s)
-        transfer = self._transfer(frame, step, ready_s)
-        if step.dst not in self.system.drives:
-            arrived = self.system.processors[step.dst].place(values)
-            stored = [
-                self.system.states.store(self._state_name(var), var, value, frame.rows)
-                for var, value in zip(step.values, arrived, strict=True)
-            ]
-            return self._finish(transfer, stored)
-        attention, share = self._shared(step)
-        start, stop = overlap(share, frame.rows)
-        if start == stop:
-            return ready_s
-        by_name = {self._state_name(v): a for v, a in zip(step.values, values, strict=True)}
-        key, value = (
-            cache_part(np.asarray(by_name[n]), attention, (start, stop), share, frame.num_rows)
-            for n in (attention.key_cache, attention.value_cache)
-        )
-        rows = np.arange(start, stop) + frame.first_row - share.rows[0]
-        empty, lengths = np.zeros(stop - start, np.int32), frame.after[start:stop]
-        drive = self.system.drives[step.dst]
-        end_s = drive.write(name, (key, value), rows, empty, lengths, transfer.arrival_s, self.program.name)
-        return max(end_s, self._finish(transfer, ()))
-
-    def _state_name(self, var: Var) -> str:
-        return self.program.phase.graph.output_of[var].name
-
-    def _shared(self, step: Move) -> tuple[Attention, Share]:
-        if step.attention is None or step.share is None:
-            raise PlanError(f"a {step.kind} between {step.src} and {step.dst} names no attention or no share")
-        return self.program.attention[step.attention], step.share
-
-    def _transfer(self, frame: Frame, step: Move, ready_s: float) -> Transfer:
-        size = move_bytes(self.program, step, frame.rows, frame.before, frame.after)
-        hops = self.program.hops[step.id]
-        return self.system.links.transfer(hops, size, ready_s, self.program.label(step), self.program.name)
-
-    def _finish(self, transfer: Transfer, arrived: Any) -> float:
-        self.system.pace.settle(arrived)
-        return self.system.pace.finish(transfer.begin_s, transfer.end_s)
+        return self._crossings.end(transfer, arrived)

@@ -1,32 +1,22 @@
-"""A decode step as the plan's runs and moves."""
+"""Decode steps as the plan's runs and moves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
+from runtime.decode import DecodeStart, Feed, Made
 from runtime.frame import Frame
 from runtime.index_inputs import Cursors
 from runtime.step_runner import StepRunner
-
-
-class Executor(Protocol):
-    """Performs the steps of a phase."""
-
-    def run(self, runner: StepRunner, frames: list[Frame], origin_s: float) -> float:
-        """Performs all steps for every frame and returns when the last one ends."""
-        ...
-
-    def close(self) -> None:
-        """Ends its threads, if it has any."""
-        ...
+from runtime.streams import Executor
 
 
 class SteppedDecode:
-    """Runs whole decode steps on all devices of a plan.
+    """Runs whole decode steps on all devices of a plan; micro-batches are streams that overlap.
 
     Args:
         runner: Performs the steps of the decode.
@@ -38,22 +28,55 @@ class SteppedDecode:
         self._runner = runner
         self._executor = executor
         self._counters = counters
-        self._lengths = np.zeros(0, np.int32)
-        self._cursors: Mapping[str, Any] = {}
         self._as_chunk = jax.jit(lambda tokens: tokens[:, None])
         processor = runner.system.processors[runner.program.logits_device]
         self._as_chunk(processor.place(np.zeros(runner.program.phase.rows, np.int32)))
 
-    def begin(self, lengths: np.ndarray, cursors: Mapping[str, Any]) -> None:
-        """Starts after ``lengths`` cached tokens per row, with the model's own counters."""
-        self._lengths = lengths.copy()
-        self._cursors = cursors
+    def run(self, start: DecodeStart, feed: Feed, made: Made) -> float:
+        """Runs all steps of all micro-batches; see :meth:`Decode.run`."""
+        streams = [_TokenStream(self, number, start, feed, made) for number in range(len(start.tokens))]
+        return self._executor.run(streams, start.begin_s)
 
-    def step(self, tokens: jax.Array, ready_s: float) -> tuple[jax.Array, float]:
-        """Runs a step: tokens in, next tokens and their time out."""
-        after = self._lengths + 1
-        frame = self._runner.frame(self._as_chunk(tokens), 0, self._lengths, after, self._cursors)
-        end_s = self._executor.run(self._runner, [frame], ready_s)
-        self._cursors = self._counters.advanced(frame.told, self._cursors)
-        self._lengths = after
-        return self._runner.sample(frame), end_s
+    def frame(self, number: int, tokens: jax.Array, lengths: np.ndarray, cursors: Mapping[str, Any]) -> Frame:
+        """Returns one step of a micro-batch, tokens in."""
+        return self._runner.frame(self._as_chunk(tokens), number, 0, lengths, lengths + 1, cursors)
+
+    @property
+    def runner(self) -> StepRunner:
+        """Performs the steps."""
+        return self._runner
+
+    def advanced(self, frame: Frame, cursors: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the model's counters after a step."""
+        return self._counters.advanced(frame.told, cursors)
+
+
+class _TokenStream:
+    """The steps of one micro-batch: each takes in what the one before it made."""
+
+    def __init__(
+        self, decode: SteppedDecode, number: int, start: DecodeStart, feed: Feed, made: Made
+    ) -> None:
+        self.runner = decode.runner
+        self._decode, self._number, self._feed, self._made = decode, number, feed, made
+        self._tokens = start.tokens[number]
+        self._lengths = start.lengths[number].copy()
+        self._cursors = start.cursors[number]
+        self._num_steps = start.num_steps
+        self._step = 0
+        self._frame: Frame | None = None
+
+    def frames(self, now_s: float) -> Sequence[Frame]:
+        """Takes the tokens of the last step, and returns the next one."""
+        if self._frame is not None:
+            self._tokens = self.runner.sample(self._frame)
+            self._cursors = self._decode.advanced(self._frame, self._cursors)
+            self._lengths = self._frame.after
+            self._frame = None
+            self._made(self._step, self._number, self._tokens, now_s)
+            self._step += 1
+        if self._step == self._num_steps:
+            return ()
+        tokens = self._feed(self._step, self._number, self._tokens)
+        self._frame = self._decode.frame(self._number, tokens, self._lengths, self._cursors)
+        return (self._frame,)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from partitioner.plan.bind import BoundModel
 from partitioner.plan.plan import Plan
+from runtime.cache_homes import check_shares
 from runtime.csd import DriveError
 from runtime.devices.csd import StorageDrive
 from runtime.devices.gpu import make_gpu
@@ -15,6 +16,7 @@ from runtime.errors import SessionError
 from runtime.event_log import EventLog
 from runtime.links import Links
 from runtime.pace import Pace
+from runtime.share_caches import ShareCaches
 from runtime.states import States
 
 
@@ -27,7 +29,8 @@ class System:
         processors: ``gpu0`` and ``host``.
         drives: The drives that hold a cache.
         links: Every link direction.
-        states: Caches on processors.
+        states: Whole caches on processors.
+        share_caches: Parts of shared caches on processors.
 
     Raises:
         SessionError: The plan wants more GPUs than the runtime drives, or a drive cannot hold what it is to hold.
@@ -38,6 +41,7 @@ class System:
             raise SessionError(
                 f"the plan is for {len(plan.hw.gpus)} GPUs, and the runtime drives one; partition for hardware with one GPU"
             )
+        check_shares(plan)
         self.pace = pace
         self.log = EventLog()
         self.processors = {
@@ -52,6 +56,7 @@ class System:
             raise SessionError(f"a drive cannot hold its caches: {error}") from error
         self.links = Links(plan.hw, self.log)
         self.states = States(plan, self.processors)
+        self.share_caches = ShareCaches(plan, self.processors)
 
     def load(self, plan: Plan, model: BoundModel, progress: Callable[[int, int], None]) -> None:
         """Places every parameter on the devices that keep it.
@@ -73,6 +78,7 @@ class System:
     def clear(self) -> None:
         """Drops all tokens from all caches, and waits until the drives have erased the blocks that held them."""
         self.states.clear()
+        self.share_caches.clear()
         for processor in self.processors.values():
             processor.forget()
         erased_s = [drive.clear() for drive in self.drives.values()]

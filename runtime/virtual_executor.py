@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 
-from runtime.errors import step_error
-from runtime.frame import Frame
-from runtime.step_runner import StepRunner
+from runtime.dataflow import Dataflow, ReadyStep
+from runtime.streams import Stream
+
+_Event = tuple[float, tuple[int, ...], int, int, ReadyStep | None]
+"""When it happens, its rank among those of the same time, a tie-break, the stream, and the step (None: the stream goes on)."""
 
 
 class VirtualExecutor:
-    """Performs the steps of a phase in plan order, which is also the order in which resources serve them."""
+    """Performs steps in the order in which they become ready, which is also the order in which resources serve them.
 
-    def run(self, runner: StepRunner, frames: Sequence[Frame], origin_s: float) -> float:
-        """Performs all steps for every frame, which share devices and links.
+    Steps that are ready at the same time go by priority.
+    """
 
-        Args:
-            runner: Performs single steps.
-            frames: One for each time that the phase is run.
-            origin_s: When the first step may start.
+    def run(self, streams: Sequence[Stream], origin_s: float) -> float:
+        """Performs all frames of all streams; see :meth:`Executor.run`."""
+        flows = [Dataflow(stream, number) for number, stream in enumerate(streams)]
+        events: list[_Event] = []
+        count = 0
 
-        Returns:
-            When the last step ends.
+        def add(number: int, found: Sequence[ReadyStep]) -> None:
+            nonlocal count
+            for ready in found:
+                count += 1
+                heapq.heappush(events, (ready.ready_s, ready.priority, count, number, ready))
 
-        Raises:
-            SessionError: A step failed; names it.
-        """
-        last_s = origin_s
-        for frame in frames:
-            ends: dict[int, float] = {}
-            for step in runner.program.phase.steps:
-                ready_s = max((ends[i] for i in step.after), default=origin_s)
-                try:
-                    ends[step.id] = runner.perform(frame, step, ready_s)
-                except Exception as error:
-                    raise step_error(runner.program.label(step), runner.program.name, error) from error
-            last_s = max(last_s, *ends.values())
-        runner.system.pace.clock.sleep_until(last_s)
+        for number, flow in enumerate(flows):
+            add(number, flow.advance(origin_s))
+        while events:
+            now_s, _, _, number, ready = heapq.heappop(events)
+            flow = flows[number]
+            if ready is None:
+                add(number, flow.advance(now_s))
+                continue
+            try:
+                end_s = ready.perform()
+            except Exception as error:
+                raise ready.error(error) from error
+            add(number, flow.end(ready, end_s))
+            if flow.has_ended:
+                count += 1
+                heapq.heappush(events, (flow.end_s, (), count, number, None))
+        last_s = max((flow.end_s for flow in flows), default=origin_s)
+        for stream in streams[:1]:
+            stream.runner.system.pace.clock.sleep_until(last_s)
         return last_s
 
     def close(self) -> None:

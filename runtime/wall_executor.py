@@ -2,104 +2,120 @@
 
 from __future__ import annotations
 
+import heapq
+import queue
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
-from partitioner.plan.steps import Run, Step
-from runtime.errors import SessionError, step_error
-from runtime.frame import Frame
-from runtime.program import Program
-from runtime.step_runner import StepRunner
-
-
-class _CancelledStepError(Exception):
-    """Ends a step because another one failed."""
+from runtime.clock import SPIN_S, Clock
+from runtime.dataflow import Dataflow, ReadyStep
+from runtime.errors import SessionError
+from runtime.lane import Lane
+from runtime.streams import Stream
 
 
 class WallExecutor:
-    """Queues every step in the lane of its resource; a step waits for its predecessors, then for their end by the clock.
+    """Hands every step to the lane of its resource once its predecessors have ended, by the clock.
 
-    Lanes serve in plan order, in which every step follows those it waits for, so they cannot block one another. An interrupt
-    cancels what has not begun and waits for what has, so that nothing is under way afterwards.
+    A lane serves steps that are ready by priority, so one that waits holds up no other. What happens between frames, such as
+    the choice of the next token, happens in the caller's thread. A failure or an interrupt cancels what has not begun and
+    waits for what has, so that nothing is under way afterwards.
     """
 
     def __init__(self) -> None:
-        self._lanes: dict[str, ThreadPoolExecutor] = {}
+        self._lanes: dict[str, Lane] = {}
 
-    def run(self, runner: StepRunner, frames: Sequence[Frame], origin_s: float) -> float:
-        """Performs all steps for every frame; see :meth:`VirtualExecutor.run`.
+    def run(self, streams: Sequence[Stream], origin_s: float) -> float:
+        """Performs all frames of all streams; see :meth:`Executor.run`.
 
         Raises:
             SessionError: A step failed; names the first one. The others were cancelled.
         """
-        job = _Job(runner, origin_s)
-        futures: list[Future[float]] = []
+        if not streams:
+            return origin_s
+        clock = streams[0].runner.system.pace.clock
+        for name in dict.fromkeys(lane for stream in streams for lane in stream.runner.program.lanes):
+            if name not in self._lanes:
+                self._lanes[name] = Lane(name, clock)
         try:
-            for frame in frames:
-                ends: dict[int, Future[float]] = {}
-                for step in runner.program.phase.steps:
-                    lane = self._lane(lane_name(runner.program, step))
-                    ends[step.id] = lane.submit(job.perform, frame, step, [ends[i] for i in step.after])
-                    futures.append(ends[step.id])
-            wait(futures)
+            end_s = _Job(streams, self._lanes, clock).run(origin_s)
+            clock.sleep_until(end_s)
         except BaseException:
-            job.cancelled.set()
             self.close()
             raise
-        if job.error is not None:
-            raise job.error from job.error.__cause__
-        end_s = max((f.result() for f in futures), default=origin_s)
-        runner.system.pace.clock.sleep_until(end_s)
         return end_s
 
     def close(self) -> None:
-        """Ends the lanes once they are empty; the next run opens new ones. Closing twice does nothing."""
+        """Ends the lanes; the next run opens new ones. Closing twice does nothing."""
         lanes, self._lanes = self._lanes, {}
         for lane in lanes.values():
-            lane.shutdown()
-
-    def _lane(self, name: str) -> ThreadPoolExecutor:
-        if name not in self._lanes:
-            self._lanes[name] = ThreadPoolExecutor(1, thread_name_prefix=f"lane-{name}")
-        return self._lanes[name]
+            lane.stop()
+        for lane in lanes.values():
+            lane.join()
 
 
 class _Job:
-    """Performs the steps of one run, until one fails."""
+    """Performs the frames of one call."""
 
-    def __init__(self, runner: StepRunner, origin_s: float) -> None:
-        self.cancelled = threading.Event()
-        self.error: SessionError | None = None
-        self._runner = runner
-        self._origin_s = origin_s
+    def __init__(self, streams: Sequence[Stream], lanes: dict[str, Lane], clock: Clock) -> None:
+        self._flows = [Dataflow(stream, number) for number, stream in enumerate(streams)]
+        self._lanes, self._clock = lanes, clock
         self._lock = threading.Lock()
+        self._news: queue.SimpleQueue[int | SessionError] = queue.SimpleQueue()
+        self._due: list[tuple[float, int]] = []
 
-    def perform(self, frame: Frame, step: Step, after: Sequence[Future[float]]) -> float:
-        ready_s = max((f.result() for f in after), default=self._origin_s)
-        if not self.cancelled.is_set():
-            self._runner.system.pace.clock.sleep_until(ready_s)
-        if self.cancelled.is_set():
-            raise _CancelledStepError
+    def run(self, origin_s: float) -> float:
+        """Runs all streams to their ends, and returns when the last one is there."""
+        self._due = [(origin_s, number) for number in range(len(self._flows))]
+        num_running = 0
+        while True:
+            while self._due and self._due[0][0] <= self._clock.now_s():
+                now_s, number = heapq.heappop(self._due)
+                num_running += self._advance(number, now_s)
+            if not self._due and not num_running:
+                break
+            news = self._wait()
+            if isinstance(news, SessionError):
+                raise news from news.__cause__
+            if news is not None:
+                num_running -= 1
+                heapq.heappush(self._due, (self._flows[news].end_s, news))
+        return max(flow.end_s for flow in self._flows)
+
+    def _advance(self, number: int, now_s: float) -> bool:
+        """Begins a stream's next frames; tells whether there are any."""
+        found = self._flows[number].advance(now_s)
+        self._submit(number, found)
+        return bool(found)
+
+    def _wait(self) -> int | SessionError | None:
+        """Waits until a stream's frames have ended or a step has failed; None once a stream is due to go on."""
         try:
-            return self._runner.perform(frame, step, ready_s)
-        except BaseException as error:
-            with self._lock:
-                if self.error is None:
-                    self.error = step_error(
-                        self._runner.program.label(step), self._runner.program.name, error
-                    )
-                    self.error.__cause__ = error
-            self.cancelled.set()
-            raise _CancelledStepError from error
+            if not self._due:
+                return self._news.get()
+            left_s = self._due[0][0] - self._clock.now_s()
+            return self._news.get(timeout=left_s - SPIN_S) if left_s > SPIN_S else self._news.get_nowait()
+        except queue.Empty:
+            self._clock.sleep_until(self._due[0][0])
+            return None
 
+    def _submit(self, number: int, found: Sequence[ReadyStep]) -> None:
+        for ready in found:
+            self._lanes[ready.lane].submit(
+                partial(self._perform, number, ready), ready.ready_s, ready.priority
+            )
 
-def lane_name(program: Program, step: Step) -> str:
-    """Returns the resource in whose lane a step queues: its device, or the link direction next to its drive."""
-    if isinstance(step, Run):
-        return step.device
-    hops = program.hops[step.id]
-    if not hops:
-        return step.src
-    link, direction = hops[-1] if step.dst.startswith("csd") else hops[0]
-    return f"{link}.{direction}"
+    def _perform(self, number: int, ready: ReadyStep) -> None:
+        try:
+            end_s = ready.perform()
+        except BaseException as error:  # the caller must hear of it, whatever it is
+            self._news.put(ready.error(error))
+            return
+        flow = self._flows[number]
+        with self._lock:
+            found = flow.end(ready, end_s)
+            has_ended = flow.has_ended
+        self._submit(number, found)
+        if has_ended:
+            self._news.put(number)

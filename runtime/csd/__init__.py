@@ -1,8 +1,8 @@
 """A virtual computational storage drive: flash pages with real bytes, attention inside, an honest clock.
 
 Bottom up: ``geometry``, ``arena``, ``nand`` (the flash array); ``free_blocks``, ``stripe``, ``ftl``
-(where pages go); ``group_buffer`` (drive memory); ``store`` (the KV cache in both); ``attention_kernel``,
-``engine``; ``commands``, ``records``, ``drive``; ``throttle`` (how long it takes); ``queue``.
+(where pages go); ``group_buffer`` (drive memory); ``store`` (the KV cache in both);
+``engine`` (attention over both); ``commands``, ``records``, ``drive``; ``throttle`` (how long it takes); ``queue``.
 
 The drive shares parameters with the cost models, never code, so that holding measured against predicted time
 means something.

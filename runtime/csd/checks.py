@@ -18,17 +18,17 @@ def check_layer(task: Task, layer: int) -> None:
         )
 
 
-def check_rows(task: Task, rows: np.ndarray | None, count: int) -> np.ndarray:
-    """Returns the sequences of a command, int64 ``[count]``; the first ``count`` where none are named.
+def check_rows(num_rows: int, rows: np.ndarray | None, count: int) -> np.ndarray:
+    """Returns the sequences of a command on a layer of ``num_rows``, int64 ``[count]``; the first where none are named.
 
     Raises:
         DriveError: Their number is not ``count``, one is outside of the batch, or one is named twice.
     """
     chosen = np.arange(count) if rows is None else check_integers("rows", rows, count)
-    if chosen.size and not 0 <= chosen.min() <= chosen.max() < task.batch_size:
+    if chosen.size and not 0 <= chosen.min() <= chosen.max() < num_rows:
         raise DriveError(
             f"sequences {int(chosen.min())} to {int(chosen.max())} are not all configured; "
-            f"use rows 0 to {task.batch_size - 1} or configure a larger batch"
+            f"use rows 0 to {num_rows - 1} or configure a larger batch"
         )
     if len(np.unique(chosen)) != len(chosen):
         raise DriveError(f"rows {chosen.tolist()} name a sequence twice; name each sequence once")
@@ -61,16 +61,16 @@ def check_kv(task: Task, name: str, values: np.ndarray, shape: tuple[int, ...]) 
     return np.ascontiguousarray(array).view(np.uint8)
 
 
-def check_query(task: Task, query: np.ndarray) -> np.ndarray:
+def check_query(task: Task, layer: int, query: np.ndarray) -> np.ndarray:
     """Returns queries as float32 ``[n, query_heads, head_size]``.
 
     Raises:
         DriveError: The shape differs from what is configured.
     """
     array = np.asarray(query)
-    if array.ndim != 3 or array.shape[1:] != (task.num_query_heads, task.head_size):
+    if array.ndim != 3 or array.shape[1:] != (task.query_heads(layer), task.head_size):
         raise DriveError(
             f"query has shape {array.shape}; the configured shape is "
-            f"(n, {task.num_query_heads}, {task.head_size})"
+            f"(n, {task.query_heads(layer)}, {task.head_size})"
         )
     return np.ascontiguousarray(array, np.float32)

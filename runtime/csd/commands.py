@@ -1,7 +1,7 @@
 """The commands of the drive.
 
-Letters: ``n`` sequences of the command, ``B`` sequences of the task, ``H`` query heads, ``K`` KV heads, ``T``
-tokens (padded), ``D`` head size. Keys and values have the configured dtype. Where ``rows`` is None, a command
+Letters: ``n`` sequences of the command, ``H`` query heads and ``K`` KV heads of its layer, ``T`` tokens (padded),
+``D`` head size. Keys and values have the configured dtype. Where ``rows`` is None, a command
 is about sequences 0 to n - 1.
 """
 
@@ -22,6 +22,8 @@ class Configure:
         dtype: float16, bfloat16 or float32.
         batch_size: Sequences.
         max_len: Longest sequence, in tokens.
+        layer_kv_heads: KV heads of each layer where some have fewer than ``num_kv_heads``; None: all have as many.
+        layer_rows: Sequences of each layer where some have fewer than ``batch_size``; None: all have as many.
     """
 
     num_layers: int
@@ -31,6 +33,8 @@ class Configure:
     dtype: np.dtype
     batch_size: int
     max_len: int
+    layer_kv_heads: tuple[int, ...] | None = None
+    layer_rows: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,17 +94,19 @@ class Attend:
 class Read:
     """Reads a layer's cache as a plain drive would.
 
-    The value is a pair (key, value), each ``[B, K, num_tokens, D]``, zero padded.
+    The value is a pair (key, value), each ``[n, K, num_tokens, D]``, zero padded.
 
     Attributes:
         layer: Layer.
-        lengths: Integer ``[B]``, tokens of each sequence to read; None: all that are stored.
+        lengths: Integer ``[n]``, tokens of each sequence to read; None: all that are stored.
         num_tokens: Tokens on the padded axis; None: the configured ``max_len``.
+        rows: Integer ``[n]``, each sequence once; None: all of the layer.
     """
 
     layer: int
     lengths: np.ndarray | None = None
     num_tokens: int | None = None
+    rows: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +115,7 @@ class Reclaim:
 
     Attributes:
         layer: Layer; None: all.
-        rows: Integer ``[n]``, sequences; None: all of the task.
+        rows: Integer ``[n]``, sequences; None: all.
     """
 
     layer: int | None = None

@@ -111,12 +111,15 @@ class Drive:
             batch_size=command.batch_size,
             max_len=command.max_len,
             page_bytes=geometry.page_bytes,
+            layer_kv_heads=command.layer_kv_heads or (),
+            layer_rows=command.layer_rows or (),
         )
         store = KvStore(task, self._nand, self._free, self.spec.dram_bytes)
         traffic = self._traffic()
         if self._store is not None:
             old = self._store.task
-            self._store.reclaim(range(old.num_layers), range(old.batch_size), traffic)
+            for layer in range(old.num_layers):
+                self._store.reclaim(layer, range(old.rows(layer)), traffic)
         self._store = store
         if self.spec.engine is not None:
             prepare()
@@ -131,10 +134,11 @@ class Drive:
         if len(shape) != 4:
             raise DriveError(f"key has shape {shape}; give (n, kv_heads, tokens, head_size)")
         count, padded = shape[0], shape[2]
-        expected = (count, task.num_kv_heads, padded, task.head_size)
+        heads = task.kv_heads(command.layer)
+        expected = (count, heads, padded, task.head_size)
         key = check_kv(task, "key", command.key, expected)
         value = check_kv(task, "value", command.value, expected)
-        rows = check_rows(task, command.rows, count)
+        rows = check_rows(task.rows(command.layer), command.rows, count)
         start = check_integers("start", command.start, count)
         lengths = np.full(count, padded)
         if command.lengths is not None:
@@ -151,7 +155,7 @@ class Drive:
         ):
             store.truncate(command.layer, row, first, traffic)
             store.append(command.layer, row, key[index, :, :tokens], value[index, :, :tokens], traffic)
-        self._host_bytes += int(lengths.sum()) * task.num_kv_heads * 2 * task.token_bytes
+        self._host_bytes += int(lengths.sum()) * heads * 2 * task.token_bytes
         self._throttle.erase(begin_s, traffic.blocks_erased)
         reads = self._throttle.read(begin_s, traffic.pages_read)
         programs = self._throttle.program(reads.end_s, traffic.pages_programmed)
@@ -166,8 +170,8 @@ class Drive:
                 "this drive has no engine; read its cache and attend elsewhere, or use a drive with one"
             )
         check_layer(task, command.layer)
-        query = check_query(task, command.query)
-        rows = check_rows(task, command.rows, len(query))
+        query = check_query(task, command.layer, command.query)
+        rows = check_rows(task.rows(command.layer), command.rows, len(query))
         lengths = check_integers("lengths", command.lengths, len(query))
         if command.window is not None and command.window < 1:
             raise DriveError(f"window is {command.window}; give at least 1 token, or None for all")
@@ -212,7 +216,7 @@ class Drive:
         task = store.task
         if command.key is None or command.value is None:
             raise DriveError("attend has a new key or a new value without the other; give both or neither")
-        shape = (len(rows), task.num_kv_heads, task.head_size)
+        shape = (len(rows), task.kv_heads(command.layer), task.head_size)
         key = check_kv(task, "key", command.key, shape)
         value = check_kv(task, "value", command.value, shape)
         store.check_append(command.layer, rows, lengths - 1, np.ones_like(lengths))
@@ -226,17 +230,19 @@ class Drive:
         task = store.task
         check_layer(task, command.layer)
         padded = task.max_len if command.num_tokens is None else command.num_tokens
-        stored = store.lengths(command.layer)
+        num_rows = task.rows(command.layer)
+        rows = check_rows(num_rows, command.rows, num_rows if command.rows is None else np.size(command.rows))
+        stored = store.lengths(command.layer)[rows]
         lengths = stored
         if command.lengths is not None:
-            lengths = check_integers("lengths", command.lengths, task.batch_size)
+            lengths = check_integers("lengths", command.lengths, len(rows))
         if (lengths < 0).any() or (lengths > stored).any() or (lengths > padded).any():
             raise DriveError(
                 f"read of {lengths.tolist()} tokens into {padded}, from sequences that have "
                 f"{stored.tolist()}; ask for no more than is stored and make num_tokens large enough"
             )
         traffic = self._traffic()
-        pair = store.read(command.layer, lengths, padded, traffic)
+        pair = store.read(command.layer, rows, lengths, padded, traffic)
         flash = self._throttle.read(begin_s, traffic.pages_read)
         buffered_s = self._throttle.move_dram(begin_s, traffic.dram_bytes)
         return _Outcome(pair, max(flash.end_s, buffered_s), traffic, flash.busy_s)
@@ -247,11 +253,13 @@ class Drive:
         if command.layer is not None:
             check_layer(store.task, command.layer)
             layers = range(command.layer, command.layer + 1)
-        rows = check_rows(
-            store.task, command.rows, store.task.batch_size if command.rows is None else np.size(command.rows)
-        )
         traffic = self._traffic()
-        store.reclaim(layers, rows.tolist(), traffic)
+        batch_size = store.task.batch_size
+        rows = check_rows(
+            batch_size, command.rows, batch_size if command.rows is None else np.size(command.rows)
+        )
+        for layer in layers:
+            store.reclaim(layer, rows[rows < store.task.rows(layer)].tolist(), traffic)
         self._throttle.erase(begin_s, traffic.blocks_erased)
         return _Outcome(None, begin_s, traffic)
 

@@ -37,11 +37,11 @@ class Ftl:
         """Returns a layer's mapping table.
 
         Returns:
-            int64 ``[batch, kv_heads, 2, groups]`` of page numbers, K before V, -1 where nothing is mapped.
+            int64 ``[rows, kv_heads, 2, groups]`` of page numbers, K before V, -1 where nothing is mapped.
         """
         if layer not in self._tables:
             task = self._task
-            shape = (task.batch_size, task.num_kv_heads, 2, task.groups_per_sequence)
+            shape = (task.rows(layer), task.kv_heads(layer), 2, task.groups_per_sequence)
             self._tables[layer] = np.full(shape, -1, np.int64)
         return self._tables[layer]
 
@@ -66,7 +66,7 @@ class Ftl:
         flat = data.reshape(-1, self._task.group_tokens * self._task.token_bytes)
         if flat.shape[1] < page_bytes:
             flat = np.pad(flat, ((0, 0), (0, page_bytes - flat.shape[1])))
-        ppns = self._allocate(rows, self._stripe.units(rows, groups))
+        ppns = self._allocate(rows, self._stripe.units(rows, groups, self._task.kv_heads(layer)))
         self._nand.program(ppns.reshape(-1), flat)
         self.table(layer)[rows, :, :, groups] = ppns
         np.add.at(self.num_groups[layer], rows, 1)

@@ -28,10 +28,10 @@ class GroupBuffer:
         self._layers: dict[int, np.ndarray] = {}
 
     def layer(self, layer: int) -> np.ndarray:
-        """Returns a layer's buffer, uint8 ``[batch, kv_heads, 2, group_tokens, token_bytes]``, contiguous."""
+        """Returns a layer's buffer, uint8 ``[rows, kv_heads, 2, group_tokens, token_bytes]``, contiguous."""
         if layer not in self._layers:
             task = self._task
-            shape = (task.batch_size, task.num_kv_heads, 2, task.group_tokens, task.token_bytes)
+            shape = (task.rows(layer), task.kv_heads(layer), 2, task.group_tokens, task.token_bytes)
             self._layers[layer] = np.empty(shape, np.uint8)
         return self._layers[layer]
 

@@ -40,7 +40,7 @@ def report_health(
         scan: Also reads back every stored page against its checksum.
     """
     geometry = nand.geometry
-    tokens = 0 if store is None else int(store.buffer.fill.sum())
+    waiting = np.zeros(0, np.int64) if store is None else store.buffer.fill.sum(axis=1)
     scanned = store.ftl.valid_pages() if scan and store is not None else np.zeros(0, np.int64)
     return HealthReport(
         pages_read=nand.pages_read,
@@ -52,11 +52,20 @@ def report_health(
         wear_mean=float(nand.wear.mean()),
         wear_max=int(nand.wear.max()),
         free_bytes=(geometry.num_pages - int(nand.next_page.sum(dtype=np.int64))) * geometry.page_bytes,
-        buffered_tokens=tokens,
-        buffered_bytes=0 if store is None else tokens * store.task.num_kv_heads * 2 * store.task.token_bytes,
+        buffered_tokens=int(waiting.sum()),
+        buffered_bytes=_buffered_bytes(store, waiting),
         channel_busy_s=tuple(channel.busy_s for channel in throttle.channels),
         program_busy_s=tuple(planes.busy_s for planes in throttle.planes),
         engine_busy_s=throttle.engine.busy_s,
         pages_scanned=len(scanned),
         checksum_errors=len(nand.verify(scanned)),
     )
+
+
+def _buffered_bytes(store: KvStore | None, waiting: np.ndarray) -> int:
+    """Returns the bytes of the tokens of each layer, int64 ``[num_layers]``, that wait in the buffer."""
+    if store is None:
+        return 0
+    task = store.task
+    heads = sum(int(tokens) * task.kv_heads(layer) for layer, tokens in enumerate(waiting))
+    return heads * 2 * task.token_bytes

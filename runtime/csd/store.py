@@ -1,7 +1,6 @@
 """The stored KV cache: tokens go through the group buffer into pages, and come back from both."""
 
 from collections.abc import Iterable
-from itertools import product
 
 import numpy as np
 
@@ -124,42 +123,43 @@ class KvStore:
         if partial is not None:
             self._put(layer, row, partial, traffic)
 
-    def reclaim(self, layers: Iterable[int], rows: Iterable[int], traffic: Traffic) -> None:
-        """Drops whole sequences."""
-        for layer, row in product(layers, rows):
+    def reclaim(self, layer: int, rows: Iterable[int], traffic: Traffic) -> None:
+        """Drops whole sequences of a layer."""
+        for row in rows:
             self.truncate(layer, row, 0, traffic)
 
     def read(
-        self, layer: int, lengths: np.ndarray, num_tokens: int, traffic: Traffic
+        self, layer: int, rows: np.ndarray, lengths: np.ndarray, num_tokens: int, traffic: Traffic
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Reads the first ``lengths`` tokens of every sequence.
+        """Reads the first ``lengths`` tokens of sequences.
 
         Args:
             layer: Layer.
-            lengths: int64 ``[batch]``, at most the tokens stored and ``num_tokens``.
+            rows: Sequences, int64 ``[n]``.
+            lengths: int64 ``[n]``, at most the tokens stored and ``num_tokens``.
             num_tokens: Tokens on the padded axis.
             traffic: Counters of the running command.
 
         Returns:
-            Keys and values, ``[batch, kv_heads, num_tokens, head_size]`` of the KV dtype, zero padded.
+            Keys and values, ``[n, kv_heads, num_tokens, head_size]`` of the KV dtype, zero padded.
         """
         task = self.task
-        shape = (task.batch_size, task.num_kv_heads, num_tokens, task.head_size)
+        shape = (len(rows), task.kv_heads(layer), num_tokens, task.head_size)
         pair = (np.zeros(shape, task.dtype), np.zeros(shape, task.dtype))
         views = tuple(array.view(np.uint8) for array in pair)
-        for row, length in enumerate(lengths.tolist()):
+        for index, (row, length) in enumerate(zip(rows.tolist(), lengths.tolist(), strict=True)):
             in_flash = int(self.ftl.num_groups[layer, row]) * task.group_tokens
             paged = min(length, in_flash)
             if paged:
                 data = self.ftl.read(layer, row, 0, -(-paged // task.group_tokens), traffic)
                 tokens = data.reshape(*data.shape[:2], -1, task.token_bytes)
                 for side, view in enumerate(views):
-                    view[row, :, :paged] = tokens[:, side, :paged]
+                    view[index, :, :paged] = tokens[:, side, :paged]
             if length > in_flash:
                 tokens = self.buffer.waiting(layer, row)[:, :, : length - in_flash]
                 traffic.dram_bytes += tokens.nbytes
                 for side, view in enumerate(views):
-                    view[row, :, in_flash:length] = tokens[:, side]
+                    view[index, :, in_flash:length] = tokens[:, side]
         return pair
 
     def _put(self, layer: int, row: int, data: np.ndarray, traffic: Traffic) -> None:

@@ -1,5 +1,7 @@
 """Which unit of the array a group goes to."""
 
+from collections import Counter
+
 import numpy as np
 
 from runtime.csd.errors import CapacityError
@@ -30,17 +32,17 @@ class Stripe:
         self._step = max(1, geometry.num_units // task.num_lanes) | 1
         self.num_streams = self._most_streams()
 
-    def units(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    def units(self, rows: np.ndarray, groups: np.ndarray, heads: int) -> np.ndarray:
         """Returns the unit of each page.
 
         Args:
             rows: Sequences, int64 ``[n]``.
             groups: Group of each, int64 ``[n]``.
+            heads: KV heads of the layer.
 
         Returns:
             int64 ``[n, kv_heads, 2]``.
         """
-        heads = self._task.num_kv_heads
         lanes = rows[:, None, None] * (heads * 2) + np.arange(heads * 2).reshape(heads, 2)
         return (lanes * self._step + groups[:, None, None]) % self._geometry.num_units
 
@@ -50,23 +52,26 @@ class Stripe:
 
     def blocks_needed(self, num_streams: int) -> int:
         """Returns the blocks that the busiest unit needs when every sequence has its longest length."""
+        task = self._task
         pages = np.zeros((num_streams, self._geometry.num_units), np.int64)
-        rows = np.arange(self._task.batch_size)
-        np.add.at(pages, rows * num_streams // self._task.batch_size, self._pages_by_unit())
+        shapes = Counter((task.rows(layer), task.kv_heads(layer)) for layer in range(task.num_layers))
+        for (num_rows, heads), num_layers in shapes.items():
+            streams = np.arange(num_rows) * num_streams // task.batch_size
+            np.add.at(pages, streams, num_layers * self._pages_by_unit(num_rows, heads))
         return int((-(-pages // self._geometry.pages_per_block)).sum(axis=0).max())
 
-    def _pages_by_unit(self) -> np.ndarray:
-        """Returns the pages of each sequence in each unit at its longest length, int64 ``[batch, units]``."""
+    def _pages_by_unit(self, num_rows: int, heads: int) -> np.ndarray:
+        """Returns a layer's pages of each sequence in each unit at its longest length, int64 ``[rows, units]``."""
         task, num_units = self._task, self._geometry.num_units
         turns, rest = divmod(task.groups_per_sequence, num_units)
-        rows = np.arange(task.batch_size)
-        starts = self.units(rows, np.zeros_like(rows)).reshape(task.batch_size, -1)
-        edges = np.zeros((task.batch_size, 2 * num_units + 1), np.int64)
+        rows = np.arange(num_rows)
+        starts = self.units(rows, np.zeros_like(rows), heads).reshape(num_rows, -1)
+        edges = np.zeros((num_rows, 2 * num_units + 1), np.int64)
         np.add.at(edges, (rows[:, None], starts), 1)
         np.add.at(edges, (rows[:, None], starts + rest), -1)
         unrolled = np.cumsum(edges, axis=1)
         extra = unrolled[:, :num_units] + unrolled[:, num_units : 2 * num_units]
-        return task.num_layers * (turns * task.num_kv_heads * 2 + extra)
+        return turns * heads * 2 + extra
 
     def _most_streams(self) -> int:
         """Returns the largest number of streams, halved from the batch, with which the whole cache fits.

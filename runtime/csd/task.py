@@ -17,13 +17,15 @@ class Task:
 
     Attributes:
         num_layers: Layers of the model.
-        num_kv_heads: KV heads that this drive holds.
+        num_kv_heads: KV heads that this drive holds, of the layer that has most.
         num_query_heads: Query heads that attend to them.
         head_size: Elements of one head of one token.
         dtype: Element type of keys and values.
-        batch_size: Sequences.
+        batch_size: Sequences, of the layer that has most.
         max_len: Longest sequence, in tokens.
         page_bytes: Size of a flash page.
+        layer_kv_heads: KV heads of each layer, ``num_kv_heads`` at most; empty where all have as many.
+        layer_rows: Sequences of each layer, ``batch_size`` at most; empty where all have as many.
     """
 
     num_layers: int
@@ -34,6 +36,8 @@ class Task:
     batch_size: int
     max_len: int
     page_bytes: int
+    layer_kv_heads: tuple[int, ...] = ()
+    layer_rows: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         counts = (
@@ -42,6 +46,12 @@ class Task:
         for name in counts:
             if getattr(self, name) < 1:
                 raise DriveError(f"{name} is {getattr(self, name)}; configure at least 1")
+        for name, most in (("layer_kv_heads", self.num_kv_heads), ("layer_rows", self.batch_size)):
+            given = getattr(self, name)
+            if given and (len(given) != self.num_layers or not 1 <= min(given) <= max(given) <= most):
+                raise DriveError(
+                    f"{name} is {list(given)}; give one number from 1 to {most} for each of {self.num_layers} layers"
+                )
         if self.num_query_heads % self.num_kv_heads:
             raise DriveError(
                 f"{self.num_query_heads} query heads do not share {self.num_kv_heads} KV heads evenly; "
@@ -75,17 +85,33 @@ class Task:
         """Query heads that share a KV head."""
         return self.num_query_heads // self.num_kv_heads
 
+    def kv_heads(self, layer: int) -> int:
+        """KV heads of a layer."""
+        return self.layer_kv_heads[layer] if self.layer_kv_heads else self.num_kv_heads
+
+    def query_heads(self, layer: int) -> int:
+        """Query heads of a layer."""
+        return self.kv_heads(layer) * self.queries_per_kv_head
+
+    def rows(self, layer: int) -> int:
+        """Sequences of a layer."""
+        return self.layer_rows[layer] if self.layer_rows else self.batch_size
+
     @property
     def num_lanes(self) -> int:
-        """Streams of consecutive tokens in a layer: sequences x KV heads x (K and V)."""
+        """Streams of consecutive tokens in the largest layer: sequences x KV heads x (K and V)."""
         return self.batch_size * self.num_kv_heads * 2
 
     @property
     def kv_bytes(self) -> int:
         """Bytes of the whole cache at ``max_len``."""
-        return self.num_layers * self.num_lanes * self.max_len * self.token_bytes
+        return self._all_lanes * self.max_len * self.token_bytes
 
     @property
     def buffer_bytes(self) -> int:
         """Bytes of the group buffer: one group for each layer and lane."""
-        return self.num_layers * self.num_lanes * self.group_tokens * self.token_bytes
+        return self._all_lanes * self.group_tokens * self.token_bytes
+
+    @property
+    def _all_lanes(self) -> int:
+        return sum(self.rows(layer) * self.kv_heads(layer) * 2 for layer in range(self.num_layers))

@@ -48,12 +48,19 @@ class StorageDrive:
         return now_s + max(later - sooner for later, sooner in zip(after, before, strict=True))
 
     def attend(
-        self, op: str, operands: tuple[np.ndarray, ...], lengths: np.ndarray, scale: float, start_s: float
+        self,
+        op: str,
+        rows: np.ndarray,
+        operands: tuple[np.ndarray, ...],
+        lengths: np.ndarray,
+        scale: float,
+        start_s: float,
     ) -> tuple[np.ndarray, float]:
         """Appends one token per row and attends.
 
         Args:
             op: The attention.
+            rows: Integer ``[rows]``, the drive's own.
             operands: q ``[rows, H, D]``, new k and new v ``[rows, K, D]``.
             lengths: Integer ``[rows]``, tokens of each row with the new one.
             scale: Factor of the scores.
@@ -63,7 +70,7 @@ class StorageDrive:
             The output, float32 ``[rows, H, D]``, and when it is there.
         """
         query, key, value = operands
-        command = Attend(self.task.layers[op], query, key, value, lengths, scale)
+        command = Attend(self.task.layers[op], query, key, value, lengths, scale, rows=rows)
         completion, end_s = self._execute(command, start_s, op, "decode")
         return completion.value, end_s
 
@@ -86,16 +93,15 @@ class StorageDrive:
         return self._execute(command, start_s, f"write {op}", phase)[1]
 
     def read(
-        self, op: str, lengths: np.ndarray, start_s: float
+        self, op: str, rows: np.ndarray, lengths: np.ndarray, start_s: float
     ) -> tuple[tuple[np.ndarray, np.ndarray], float]:
-        """Reads the first ``lengths`` tokens of every row.
+        """Reads the first ``lengths`` tokens of rows of its own.
 
         Returns:
             K and V, each ``[rows, K, T, D]`` and padded to the longest context, and when the last page is read.
         """
-        completion, end_s = self._execute(
-            Read(self.task.layers[op], lengths), start_s, f"read {op}", "decode"
-        )
+        command = Read(self.task.layers[op], lengths, rows=rows)
+        completion, end_s = self._execute(command, start_s, f"read {op}", "decode")
         return completion.value, end_s
 
     def health(self) -> HealthReport:

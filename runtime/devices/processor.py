@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
 from cost_models.components import ComputeSpec
 from runtime.busy import BusyUntil
-from runtime.demand import Demand
 from runtime.event_log import EventLog
 from runtime.jax_device import JaxDevice
 from runtime.pace import Pace
 
 
+class TimedDemand(Protocol):
+    """What a launch demands."""
+
+    def seconds(self, spec: ComputeSpec) -> float:
+        """Returns how long a processor takes, the launch included."""
+        ...
+
+
 class Processor:
     """A JAX device under the name that plans give it, with the time that its work takes.
 
-    A throttled processor takes as long as its specification says, at least. One that is not runs as it can: its work is
-    only dispatched, and what it did is logged when somebody waits for a result.
+    A throttled processor takes as long as its specification says, at least. One that is not runs as it can: a GPU's work is
+    only dispatched, and what it did is logged when somebody waits for a result. The host's is waited for at once: whoever
+    waits for it later would do so in the lane of a link, where weights on their way to the GPU queue behind it.
 
     Attributes:
         name: ``gpu0`` or ``host``.
@@ -52,7 +60,7 @@ class Processor:
             self._pending.clear()
 
     def account(
-        self, outputs: Any, demands: Sequence[Demand], start_s: float, name: str, phase: str
+        self, outputs: Any, demands: Sequence[TimedDemand], start_s: float, name: str, phase: str
     ) -> float:
         """Takes the time for work whose outputs were just dispatched.
 
@@ -69,7 +77,7 @@ class Processor:
         if not self.throttled:
             with self._lock:
                 self._pending.append((name, phase, start_s))
-            return self._pace.clock.now_s()
+            return self.wait_for(outputs, start_s) if self.spec.kind == "host" else self._pace.clock.now_s()
         self._pace.settle(outputs)
         begin_s, end_s = self._busy.reserve(start_s, sum(d.seconds(self.spec) for d in demands))
         end_s = self._pace.finish(begin_s, end_s)

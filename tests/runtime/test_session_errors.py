@@ -133,12 +133,20 @@ class TestOpening:
 class TestPlansThatCannotRun:
     """Plans that no solver makes, but a person or a later version may."""
 
-    def test_a_cache_shared_between_a_drive_and_the_gpu(self) -> None:
+    def test_a_cache_shared_with_a_device_that_does_not_attend(self) -> None:
         plan = plan_for(transformer(), "instinfer")
         shares = (Share("csd0", (0, 4), (0, 2), 0.5), Share("gpu0", (0, 4), (2, 4), 0.5))
         mixed = dataclasses.replace(plan, caches=dict.fromkeys(plan.caches, shares))
+        message = "shared between csd0, gpu0, and the decode attends to other shares on csd0; partition again"
+        with pytest.raises(SessionError, match=message):
+            open_and_close(mixed, transformer())
+
+    def test_a_cache_in_parts_for_an_attention_on_one_device(self) -> None:
+        plan = plan_for(transformer(), "gpu-only")
+        shares = (Share("host", (0, 4), (0, 2), 0.5), Share("gpu0", (0, 4), (2, 4), 0.5))
+        mixed = dataclasses.replace(plan, caches=dict.fromkeys(plan.caches, shares))
         with pytest.raises(
-            SessionError, match="shared between csd0, gpu0; only drives can share a cache, so give"
+            SessionError, match="shared between host, gpu0, and none of them attends to its share; give"
         ):
             open_and_close(mixed, transformer())
 
@@ -149,14 +157,26 @@ class TestPlansThatCannotRun:
         with pytest.raises(SessionError, match=r"csd0 has two shares of .*; partition again with one share"):
             open_and_close(twice, transformer())
 
-    def test_layers_of_two_geometries_on_one_drive(self) -> None:
-        plan = plan_for(transformer(), "instinfer", 2)
-        first, second = plan.caches
-        halves = (Share("csd0", (0, 2), (0, 4), 0.5), Share("csd1", (2, 4), (0, 4), 0.5))
-        uneven = dataclasses.replace(plan, caches={first: plan.caches[first], second: halves})
-        message = "csd0 would hold caches of two geometries, 4 rows x 2 KV heads .* and 2 rows x 4 KV heads"
+    def test_layers_with_two_kinds_of_heads_on_one_drive(self) -> None:
+        plan = plan_for(transformer(), "instinfer")
+        ops = [dataclasses.replace(op) for op in plan.decode.graph.ops]
+        last = max(i for i, op in enumerate(ops) if op.attention)
+        attention = ops[last].attention
+        assert attention is not None
+        ops[last] = dataclasses.replace(ops[last], attention=dataclasses.replace(attention, head_size=16))
+        graph = dataclasses.replace(plan.decode.graph, ops=tuple(ops))
+        odd = dataclasses.replace(plan, decode=dataclasses.replace(plan.decode, graph=graph))
+        message = r"csd0 would hold heads of two kinds, 1 x 8 float32 of .* and 1 x 16 float32 of .*; a drive keeps one"
         with pytest.raises(SessionError, match=message):
-            open_and_close(uneven, transformer())
+            open_and_close(odd, transformer())
+
+    def test_micro_batches_that_do_not_make_up_the_batch(self) -> None:
+        plan = plan_for(transformer(), "instinfer")
+        short = dataclasses.replace(plan, workload=Workload(6, 12, 10))
+        with pytest.raises(
+            SessionError, match="1 micro-batches of 4 rows do not make up the batch of 6; partition again"
+        ):
+            open_and_close(short, transformer())
 
     def test_a_weight_on_a_drive(self) -> None:
         plan = plan_for(transformer(), "gpu-only")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.csd import Attend, Configure, Drive, Write, attention_kernel
+from runtime import attention_kernel
+from runtime.csd import Attend, Configure, Drive, Write
 
 from .drives import SPEC, spec, tokens
 from .reference import attention

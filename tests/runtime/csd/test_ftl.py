@@ -70,7 +70,7 @@ def test_short_contexts_use_all_channels_evenly(groups: int) -> None:
     task = dataclasses.replace(TASK, num_kv_heads=8, num_query_heads=8)
     stripe = Stripe(Geometry.of(FLASH), task)
     for row in range(2):
-        units = stripe.units(np.full(groups, row), np.arange(groups))
+        units = stripe.units(np.full(groups, row), np.arange(groups), 8)
         counts = np.bincount(units.reshape(-1), minlength=8)
         assert counts.max() - counts.min() <= 1
 

@@ -1,0 +1,51 @@
+"""What a processor's share of a decode attention asks of it.
+
+Emulated processors are throttled by this count, as by :mod:`runtime.demand`; it shares parameters with the predictions and no
+code. The GPU's kernel has fixed shapes, so it reads the whole cache of its rows and KV heads; the host's reads valid tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cost_models.components import ComputeSpec
+from partitioner.ir.op import Attention
+from partitioner.shares import Share
+
+
+@dataclass(frozen=True)
+class AttentionDemand:
+    """Holds what one attention over a share demands.
+
+    Attributes:
+        flops: Of the two products; 0 where memory alone decides.
+        num_bytes: K and V read.
+        dtype: Name of the dtype of the products, which chooses the peak.
+    """
+
+    flops: float
+    num_bytes: float
+    dtype: str
+
+    def seconds(self, spec: ComputeSpec) -> float:
+        """Returns how long a processor takes, the launch included."""
+        attention_efficiency: float | None = getattr(spec, "attention_efficiency", None)
+        is_host = spec.kind == "host"
+        efficiency = attention_efficiency if is_host and attention_efficiency else spec.memory_efficiency
+        arithmetic_s = self.flops / (spec.flops(self.dtype) * spec.compute_efficiency)
+        return spec.launch_s + max(arithmetic_s, self.num_bytes / (spec.memory_bytes_per_s * efficiency))
+
+
+def gpu_demand(attention: Attention, share: Share, max_len: int, itemsize: int) -> AttentionDemand:
+    """Returns the demand of a share on a GPU, whose cache has room for ``max_len`` tokens of ``itemsize`` bytes an element."""
+    pairs = share.num_rows * share.num_kv_heads * max_len
+    flops = 4.0 * pairs * attention.group_size * attention.head_size
+    return AttentionDemand(flops, 2.0 * pairs * attention.head_size * itemsize, attention.cache_dtype)
+
+
+def host_demand(attention: Attention, share: Share, lengths: np.ndarray, itemsize: int) -> AttentionDemand:
+    """Returns the demand of a share on the host over the first ``lengths`` tokens of its rows."""
+    pairs = int(lengths.sum()) * share.num_kv_heads
+    return AttentionDemand(0.0, 2.0 * pairs * attention.head_size * itemsize, attention.cache_dtype)

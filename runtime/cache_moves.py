@@ -1,0 +1,139 @@
+"""Moves K and V: to their homes, and to where they are used for once."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from partitioner.jaxpr import Var
+from partitioner.plan.steps import Move
+from runtime.attention_parts import cache_part, merge_caches, new_part
+from runtime.crossings import Crossings
+from runtime.frame import Frame
+from runtime.move_bytes import overlap
+from runtime.program import Program, describe_aval
+from runtime.share_runner import ShareRunner
+from runtime.system import System
+
+
+class CacheMoves:
+    """Performs the moves of caches of one phase.
+
+    Args:
+        program: The phase.
+        system: Devices, links, caches and clock.
+        shares: Stores in the shares of processors.
+        crossings: Takes the time of links.
+    """
+
+    def __init__(self, program: Program, system: System, shares: ShareRunner, crossings: Crossings) -> None:
+        self._program = program
+        self._system = system
+        self._shares = shares
+        self._crossings = crossings
+
+    def warm_up(self) -> None:
+        """Compiles what moves to caches on processors run, by running it on empty caches."""
+        seen: set[tuple[object, ...]] = set()
+        for step in self._program.phase.steps:
+            if not isinstance(step, Move) or step.dst not in self._system.processors:
+                continue
+            share = step.share and (step.share.rows, step.share.kv_heads)
+            kinds = (step.kind, step.dst, share, *(describe_aval(v) for v in step.values))
+            if step.kind in ("append_cache", "store_cache") and kinds not in seen:
+                seen.add(kinds)
+                self._warm_up(step)
+
+    def _warm_up(self, step: Move) -> None:
+        states = self._system.states
+        place = self._system.processors[step.dst].place
+        values = {v: place(np.zeros(*describe_aval(v))) for v in step.values}
+        if step.kind == "append_cache":
+            attention = self._program.attention[step.attention or ""]
+            pair = values[attention.new_key], values[attention.new_value]
+            states.append(0, attention, pair, np.zeros(self._program.phase.rows, np.int32))
+        elif self._system.share_caches.holds(step.attention or "", step.dst):
+            self._shares.warm_up(step, {self._state_name(var): value for var, value in values.items()})
+        else:
+            for var, value in values.items():
+                states.store(0, self._state_name(var), var, value, (0, self._program.phase.rows))
+
+    def stream(self, frame: Frame, step: Move, ready_s: float) -> float:
+        """Copies a cache, or a share of one, from its home for one use; returns when it is there."""
+        destination = self._system.processors[step.dst]
+        if not step.src.startswith("csd"):
+            transfer = self._crossings.begin(frame, step, ready_s)
+            arrived = destination.place(
+                {n: self._system.states.read(frame.micro_batch, n) for n in step.names}
+            )
+            for name, value in arrived.items():
+                frame.put(step.dst, name, value)
+            return self._crossings.end(transfer, arrived)
+        attention, share = self._crossings.shared(step)
+        drive = self._system.drives[step.src]
+        name = step.attention or ""
+        rows = drive.task.rows(name, frame.micro_batch)
+        pair, read_s = drive.read(name, rows, frame.before[slice(*share.rows)], ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s + drive.first_page_s)
+        whole: dict[str, jax.Array] = {}
+        for name, part in zip((attention.key_cache, attention.value_cache), pair, strict=True):
+            parts = frame.put_part(step.dst, name, share, part)
+            if parts is not None:
+                whole[name] = destination.place(merge_caches(parts, attention, frame.num_rows))
+                frame.put(step.dst, name, whole[name])
+        return max(read_s, self._crossings.end(transfer, whole))
+
+    def append(self, frame: Frame, step: Move, ready_s: float) -> float:
+        """Sends the new token to a cache that lives elsewhere; returns when it is stored."""
+        name = step.attention or ""
+        attention = self._program.attention[name]
+        values = [frame.read(step.src, v) for v in step.values]
+        ready_s = self._system.processors[step.src].wait_for(values, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
+        made = dict(zip(step.values, values, strict=True))
+        pair = made[attention.new_key], made[attention.new_value]
+        if step.dst not in self._system.drives:
+            home = self._system.processors[step.dst]
+            arrived = self._system.states.append(frame.micro_batch, attention, home.place(pair), frame.before)
+            return self._crossings.end(transfer, arrived)
+        attention, share = self._crossings.shared(step)
+        key, value = (new_part(np.asarray(a), attention, share, frame.num_rows)[:, :, None] for a in pair)
+        before = frame.before[slice(*share.rows)]
+        drive = self._system.drives[step.dst]
+        rows, one = drive.task.rows(name, frame.micro_batch), np.ones(share.num_rows, np.int32)
+        end_s = drive.write(name, (key, value), rows, before, one, transfer.arrival_s, self._program.name)
+        return max(end_s, self._crossings.end(transfer, ()))
+
+    def store(self, frame: Frame, step: Move, ready_s: float) -> float:
+        """Takes what a prefill made to its home; returns when it is stored."""
+        name = step.attention or ""
+        values = [frame.read(step.src, v) for v in step.values]
+        ready_s = self._system.processors[step.src].wait_for(values, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s)
+        if step.dst in self._system.processors and not self._system.share_caches.holds(name, step.dst):
+            arrived = self._system.processors[step.dst].place(values)
+            stored = [
+                self._system.states.store(frame.micro_batch, self._state_name(var), var, value, frame.rows)
+                for var, value in zip(step.values, arrived, strict=True)
+            ]
+            return self._crossings.end(transfer, stored)
+        attention, share = self._crossings.shared(step)
+        start, stop = overlap(share, frame.rows)
+        if start == stop:
+            return ready_s
+        by_name = {self._state_name(v): a for v, a in zip(step.values, values, strict=True)}
+        if step.dst in self._system.processors:
+            return self._crossings.end(transfer, self._shares.store(frame, step, share, by_name))
+        key, value = (
+            cache_part(np.asarray(by_name[n]), attention, (start, stop), share, frame.num_rows)
+            for n in (attention.key_cache, attention.value_cache)
+        )
+        drive = self._system.drives[step.dst]
+        first = start + frame.first_row - share.rows[0]
+        rows = drive.task.rows(name, frame.micro_batch, first, first + stop - start)
+        empty, lengths = np.zeros(stop - start, np.int32), frame.after[start:stop]
+        end_s = drive.write(name, (key, value), rows, empty, lengths, transfer.arrival_s, self._program.name)
+        return max(end_s, self._crossings.end(transfer, ()))
+
+    def _state_name(self, var: Var) -> str:
+        return self._program.phase.graph.output_of[var].name

@@ -1,0 +1,102 @@
+"""Decode attention on the host: dense, over valid tokens alone, on all cores.
+
+Letters: ``n`` rows, ``H`` query heads, ``K`` KV heads, ``T`` tokens that a row has room for, ``D`` head size.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+from runtime.attention_kernel import ELEMENTS, FLOAT32, attend_dense
+from runtime.core_threads import run_parts, split_pairs
+
+_TILE_BYTES = 4096
+"""Stored bytes that are widened together: with their float32 and the tile that is on its way they fit into 32 KiB."""
+
+
+def append_tokens(
+    pair: tuple[np.ndarray, np.ndarray], new: tuple[np.ndarray, np.ndarray], lengths: np.ndarray
+) -> None:
+    """Writes one token per row behind the first ``lengths`` tokens.
+
+    Args:
+        pair: K and V, each ``[n, K, T, D]``, written in place.
+        new: New keys and values, each ``[n, K, D]``.
+        lengths: Integer ``[n]``.
+    """
+    rows = np.arange(len(lengths))
+    for cache, token in zip(pair, new, strict=True):
+        cache[rows, :, lengths] = token.astype(cache.dtype)
+
+
+def attend_host(
+    query: np.ndarray,
+    pair: tuple[np.ndarray, np.ndarray],
+    lengths: np.ndarray,
+    scale: float,
+    num_parts: int | None = None,
+) -> np.ndarray:
+    """Returns ``softmax(scale * q.K^T).V`` over the first ``lengths`` tokens of each row, float32 ``[n, H, D]``.
+
+    Args:
+        query: Float ``[n, H, D]``; query head ``h`` reads KV head ``h // (H / K)``.
+        pair: K and V, each contiguous ``[n, K, T, D]`` of float16, bfloat16 or float32.
+        lengths: Integer ``[n]``; a row without tokens gives zeros.
+        scale: Factor of the scores.
+        num_parts: Cores used; None for as many as are worth it.
+    """
+    key, value = pair
+    num_rows, kv_heads, max_len, head_size = key.shape
+    _check(query, key, value, lengths)
+    scaled = np.ascontiguousarray(query, np.float32) * np.float32(scale)
+    tokens = np.ascontiguousarray(lengths, np.int64)
+    token_bytes = head_size * key.itemsize
+    parts = (
+        split_pairs(tokens, kv_heads, 2 * token_bytes)
+        if num_parts is None
+        else _even(num_rows * kv_heads, num_parts)
+    )
+    tile_tokens = max(4, _TILE_BYTES // token_bytes)
+    output = np.empty(scaled.shape, np.float32)
+
+    def run(part: int) -> None:
+        attend_dense(
+            *parts[part], scaled, tokens, key.ctypes.data, value.ctypes.data, kv_heads, max_len,
+            ELEMENTS[key.dtype.name], tile_tokens, output,
+        )  # fmt: skip
+
+    run_parts(run, len(parts))
+    return output
+
+
+def prepare() -> None:
+    """Compiles the kernel, or loads it from the compiler's cache, so that no attention has to wait for it."""
+    empty = np.zeros((1, 1, 1), np.float32)
+    attend_dense(0, 0, empty, np.zeros(1, np.int64), 0, 0, 1, 1, FLOAT32, 1, empty.copy())
+
+
+def _even(pairs: int, num_parts: int) -> list[tuple[int, int]]:
+    edges = [pairs * part // num_parts for part in range(num_parts + 1)]
+    return list(pairwise(edges))
+
+
+def _check(query: np.ndarray, key: np.ndarray, value: np.ndarray, lengths: np.ndarray) -> None:
+    """Refuses what the kernel, which knows addresses alone, would read wrongly.
+
+    Raises:
+        ValueError: Shapes or dtypes do not go together, a cache is not contiguous, or a length is beyond it.
+    """
+    num_rows, kv_heads, max_len, head_size = key.shape
+    if value.shape != key.shape or value.dtype != key.dtype or key.dtype.name not in ELEMENTS:
+        raise ValueError(
+            f"keys are {key.dtype}{list(key.shape)} and values {value.dtype}{list(value.shape)}; give the same shape, "
+            f"and {', '.join(ELEMENTS)}"
+        )
+    if not (key.flags.c_contiguous and value.flags.c_contiguous):
+        raise ValueError("keys or values are not contiguous; give whole arrays, no views")
+    if query.shape[::2] != (num_rows, head_size) or query.shape[1] % kv_heads:
+        raise ValueError(
+            f"queries have shape {list(query.shape)}; give [{num_rows}, a multiple of {kv_heads}, {head_size}]"
+        )
+    if lengths.shape != (num_rows,) or (num_rows and not 0 <= lengths.min() <= lengths.max() <= max_len):
+        raise ValueError(f"lengths are {lengths.tolist()}; give {num_rows} numbers from 0 to {max_len}")

@@ -1,0 +1,96 @@
+"""A GPU's share of a decode attention: its rows and KV heads, cut out of what the model computes.
+
+Letters as in :mod:`runtime.attention_parts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+
+from partitioner.ir.layout import to_layout
+from partitioner.ir.op import Attention, AxisRole
+from partitioner.shares import Share
+from runtime.attention_parts import cache_part, new_part, query_part
+
+_OUTPUT: tuple[AxisRole, ...] = ("batch", "kv_head", "group", "head_size")
+
+
+def attend_function(attention: Attention, share: Share, num_rows: int) -> Callable[..., Any]:
+    """Returns ``attend(query, new_key, new_value, key_cache, value_cache, lengths)`` for a share.
+
+    It takes q, k and v of all rows and heads in the model's axes, the share's own caches ``[rows, K, T, D]`` and the tokens
+    that every row of the run has cached, int32; it returns the share's output, float32 ``[rows, K * G, D]``, and the caches
+    with the new token. Scores and sums are float32.
+    """
+
+    def attend(
+        query: jax.Array,
+        new_key: jax.Array,
+        new_value: jax.Array,
+        key_cache: jax.Array,
+        value_cache: jax.Array,
+        lengths: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        own = lengths[slice(*share.rows)]
+        keys, values = (
+            _append(cache, new_part(new, attention, share, num_rows), own)
+            for cache, new in ((key_cache, new_key), (value_cache, new_value))
+        )
+        rows, kv_heads, max_len, head_size = keys.shape
+        queries = query_part(query, attention, share, num_rows).reshape(rows, kv_heads, -1, head_size)
+        scores = jnp.einsum("bkgd,bktd->bkgt", queries, keys, preferred_element_type=jnp.float32)
+        valid = jnp.arange(max_len)[None] <= own[:, None]
+        weights = jax.nn.softmax(jnp.where(valid[:, None, None], scores * attention.scale, -jnp.inf), axis=-1)
+        rounded = weights.astype(jnp.result_type(queries, values))
+        output = jnp.einsum("bkgt,bktd->bkgd", rounded, values, preferred_element_type=jnp.float32)
+        return output.reshape(rows, -1, head_size), keys, values
+
+    return attend
+
+
+def store_function(
+    attention: Attention, share: Share, num_rows: int, rows: tuple[int, int]
+) -> Callable[..., jax.Array]:
+    """Returns ``store(cache, fresh, first_row)``, which puts what a prefill made of a share into its cache.
+
+    Args:
+        attention: As the prefill has it.
+        share: Whose KV heads are taken.
+        num_rows: Rows of the prefill's run.
+        rows: Those of them that the share has, (start, stop).
+    """
+
+    def store(cache: jax.Array, fresh: jax.Array, first_row: jax.Array) -> jax.Array:
+        part = cache_part(fresh, attention, rows, share, num_rows)
+        return jax.lax.dynamic_update_slice(cache, part.astype(cache.dtype), (first_row, 0, 0, 0))
+
+    return store
+
+
+def merge_function(
+    attention: Attention, shares: Sequence[Share], num_rows: int, dtype: Any
+) -> Callable[..., jax.Array]:
+    """Returns ``merge(*parts)``, which puts outputs ``[rows, K * G, D]``, one per share, into the model's axes."""
+    shape = (num_rows, attention.num_kv_heads, attention.group_size, attention.head_size)
+
+    def merge(*parts: jax.Array) -> jax.Array:
+        merged = jnp.zeros(shape, dtype)
+        for share, part in zip(shares, parts, strict=True):
+            cut = part.reshape(share.num_rows, share.num_kv_heads, *shape[2:]).astype(dtype)
+            merged = jax.lax.dynamic_update_slice(merged, cut, (share.rows[0], share.kv_heads[0], 0, 0))
+        return to_layout(merged, _OUTPUT, attention.output_layout)
+
+    return merge
+
+
+def _append(cache: jax.Array, new: jax.Array, lengths: jax.Array) -> jax.Array:
+    """Puts one token per row, ``[rows, K, D]``, behind the first ``lengths`` of a cache ``[rows, K, T, D]``."""
+
+    def append_row(row: jax.Array, token: jax.Array, length: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(row, token[:, None].astype(row.dtype), length, axis=1)
+
+    return jax.vmap(append_row)(cache, new, lengths)

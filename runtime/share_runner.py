@@ -1,0 +1,203 @@
+"""Runs the shares of attentions that lie on processors, and puts the outputs of all shares together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from partitioner.ir.op import Attention
+from partitioner.jaxpr import Var
+from partitioner.plan.steps import Move, Run
+from partitioner.shares import Share
+from runtime.attention_demand import gpu_demand, host_demand
+from runtime.attention_parts import cache_part, merge_outputs, new_part, query_part
+from runtime.cache_homes import cache_dtype, cache_len
+from runtime.executables import compile_for, shape_on
+from runtime.frame import Frame
+from runtime.host_attention import append_tokens, attend_host, prepare
+from runtime.move_bytes import overlap
+from runtime.program import PartOf, Program, describe_aval, operands
+from runtime.share_attention import attend_function, merge_function, store_function
+from runtime.system import System
+
+
+class ShareRunner:
+    """Performs what concerns the shares of one phase.
+
+    Args:
+        program: The phase.
+        system: Devices, links, caches and clock.
+    """
+
+    def __init__(self, program: Program, system: System) -> None:
+        self._program = program
+        self._system = system
+        self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def compile(self) -> None:
+        """Compiles what shares on processors need."""
+        merged: dict[str, list[Share]] = {}
+        for step in self._program.phase.steps:
+            if isinstance(step, Run) and step.share is not None:
+                name = self._program.segment(step).attention or ""
+                merged.setdefault(name, []).append(step.share)
+                if step.device == "host":
+                    prepare()
+                elif step.device in self._system.processors:
+                    self._attend_on_gpu(self._program.attention[name], step.share)
+        for name, shares in merged.items():
+            consumer = self._program.consumers[name]
+            if any(s.device == consumer and consumer != "host" for s in shares):
+                self._merge_on(consumer, self._program.attention[name], _ordered(shares))
+
+    def attend(self, frame: Frame, step: Run, share: Share, ready_s: float) -> float:
+        """Appends the new token to a share's cache and attends; returns when the output is there."""
+        name = self._program.segment(step).attention or ""
+        attention = self._program.attention[name]
+        given = [frame.read(step.device, v) for v in operands(attention)]
+        pair = self._system.share_caches.read(frame.micro_batch, name, step.device)
+        processor = self._system.processors[step.device]
+        itemsize = np.dtype(pair[0].dtype).itemsize
+        if step.device == "host":
+            query, key, value = (np.asarray(a) for a in given)
+            rows = slice(*share.rows)
+            new = tuple(new_part(a, attention, share, frame.num_rows) for a in (key, value))
+            append_tokens(pair, (new[0], new[1]), frame.before[rows])
+            queries = query_part(query, attention, share, frame.num_rows)
+            output: Any = attend_host(queries, pair, frame.after[rows], attention.scale)
+            demand = host_demand(attention, share, frame.after[rows], itemsize)
+        else:
+            run = self._attend_on_gpu(attention, share)
+            output, *updated = run(*given, *pair, processor.place(frame.before))
+            self._system.share_caches.replace(frame.micro_batch, name, step.device, (updated[0], updated[1]))
+            demand = gpu_demand(attention, share, pair[0].shape[2], itemsize)
+        end_s = processor.account(output, [demand], ready_s, name, self._program.name)
+        if step.id in self._program.local_shares:
+            self.arrive(frame, step.device, name, share, output)
+        else:
+            frame.put(step.device, PartOf(attention.output), output)
+        return end_s
+
+    def arrive(self, frame: Frame, device: str, name: str, share: Share, part: Any) -> Any:
+        """Takes a share's output on the device that reads it; with the last one, returns the whole, else nothing."""
+        attention = self._program.attention[name]
+        parts = frame.put_part(device, attention.output, share, part)
+        if parts is None:
+            return ()
+        processor = self._system.processors[device]
+        if any(isinstance(p, jax.Array) for _, p in parts):
+            found = {s: p for s, p in parts}
+            shares = _ordered(found)
+            placed = processor.place([found[s] for s in shares])
+            whole = self._merge_on(device, attention, shares)(*placed)
+        else:
+            dtype = describe_aval(attention.output)[1]
+            whole = processor.place(merge_outputs(parts, attention, frame.num_rows, dtype))
+        frame.put(device, attention.output, whole)
+        return whole
+
+    def store(self, frame: Frame, step: Move, share: Share, values: dict[str, Any]) -> Any:
+        """Puts what a prefill made of a share into its cache on a processor.
+
+        Args:
+            frame: The prefill's run.
+            step: The move.
+            share: The share.
+            values: K and V by state name, in the model's axes, wherever they were made.
+
+        Returns:
+            The caches, where they are arrays.
+        """
+        name = step.attention or ""
+        attention = self._program.attention[name]
+        start, stop = overlap(share, frame.rows)
+        pair = self._system.share_caches.read(frame.micro_batch, name, step.dst)
+        fresh = [values[n] for n in (attention.key_cache, attention.value_cache)]
+        first = start + frame.first_row - share.rows[0]
+        if step.dst == "host":
+            for cache, made in zip(pair, fresh, strict=True):
+                part = cache_part(np.asarray(made), attention, (start, stop), share, frame.num_rows)
+                cache[first : first + stop - start, :, : part.shape[2]] = part
+            return ()
+        placed = self._system.processors[step.dst].place(fresh)
+        run = self._store_on_gpu(attention, share, (start, stop), placed[0], pair[0])
+        stored = [run(cache, made, np.int32(first)) for cache, made in zip(pair, placed, strict=True)]
+        self._system.share_caches.replace(frame.micro_batch, name, step.dst, (stored[0], stored[1]))
+        return stored
+
+    def warm_up(self, step: Move, values: dict[str, Any]) -> None:
+        """Compiles what storing a share takes, for every slice of a prefill."""
+        rows = self._program.phase.rows
+        none = np.zeros(rows, np.int32)
+        for first_row in range(0, self._program.plan.decode.rows, rows):
+            frame = Frame(self._program, 0, first_row, none, none, {}, {})
+            start, stop = overlap(step.share, frame.rows) if step.share is not None else (0, 0)
+            if step.share is not None and start < stop:
+                self.store(frame, step, step.share, values)
+
+    def _attend_on_gpu(self, attention: Attention, share: Share) -> Callable[..., Any]:
+        given = operands(attention)
+        num_rows, max_len = self._program.phase.rows, cache_len(self._program.plan, attention)
+        dtype = cache_dtype(self._program.plan, attention)
+        key = (
+            "attend", share.device, _shape(attention, share), attention.scale, num_rows, max_len, str(dtype),
+            *map(_described, given),
+        )  # fmt: skip
+        if key not in self._compiled:
+            device = self._system.processors[share.device].device
+            at = jax.sharding.SingleDeviceSharding(device)
+            cache = jax.ShapeDtypeStruct(
+                (share.num_rows, share.num_kv_heads, max_len, attention.head_size), dtype, sharding=at
+            )
+            lengths = jax.ShapeDtypeStruct((num_rows,), np.int32, sharding=at)
+            shapes = [*(shape_on(v, device) for v in given), cache, cache, lengths]
+            self._compiled[key] = compile_for(
+                device, attend_function(attention, share, num_rows), shapes, (3, 4)
+            )
+        return self._compiled[key]
+
+    def _store_on_gpu(
+        self, attention: Attention, share: Share, rows: tuple[int, int], fresh: Any, cache: Any
+    ) -> Callable[..., Any]:
+        num_rows = self._program.phase.rows
+        key = ("store", _shape(attention, share), num_rows, rows, fresh.shape, cache.shape, str(fresh.dtype))
+        if key not in self._compiled:
+            self._compiled[key] = jax.jit(store_function(attention, share, num_rows, rows), donate_argnums=0)
+        return self._compiled[key]
+
+    def _merge_on(self, name: str, attention: Attention, shares: tuple[Share, ...]) -> Callable[..., Any]:
+        num_rows, (_, dtype) = self._program.phase.rows, describe_aval(attention.output)
+        key = ("merge", name, tuple(_shape(attention, s) for s in shares), num_rows, str(dtype))
+        if key not in self._compiled:
+            device = self._system.processors[name].device
+            at = jax.sharding.SingleDeviceSharding(device)
+            parts = [
+                jax.ShapeDtypeStruct(
+                    (s.num_rows, s.num_kv_heads * attention.group_size, attention.head_size),
+                    np.float32,
+                    sharding=at,
+                )
+                for s in shares
+            ]
+            merge = merge_function(attention, shares, num_rows, dtype)
+            self._compiled[key] = compile_for(device, merge, parts, ())
+        return self._compiled[key]
+
+
+def _ordered(shares: Any) -> tuple[Share, ...]:
+    return tuple(sorted(shares, key=lambda s: (s.rows, s.kv_heads)))
+
+
+def _shape(attention: Attention, share: Share) -> tuple[Any, ...]:
+    """Returns all that tells the cut of one share from that of another."""
+    layouts = attention.query_layout, attention.new_layout, attention.cache_layout, attention.output_layout
+    heads = attention.num_heads, attention.num_kv_heads, attention.head_size
+    return layouts, heads, share.rows, share.kv_heads
+
+
+def _described(var: Var) -> tuple[tuple[int, ...], str]:
+    shape, dtype = describe_aval(var)
+    return shape, str(dtype)

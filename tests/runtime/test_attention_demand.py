@@ -1,0 +1,51 @@
+"""What shares of an attention demand, against figures worked out by hand."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cost_models import ComputeSpec
+from partitioner.shares import Share
+from runtime.attention_demand import AttentionDemand, gpu_demand, host_demand
+from tests.runtime.attentions import attention
+
+SHARE = Share("gpu0", (1, 4), (0, 2), 0.5)
+SPEC = ComputeSpec(
+    name="test",
+    kind="gpu",
+    memory_bytes=1e9,
+    memory_bytes_per_s=1e6,
+    peak_flops={"float32": 1e6},
+    launch_s=0.5,
+    memory_efficiency=0.5,
+    compute_efficiency=0.25,
+)
+
+
+def test_a_gpu_reads_all_that_its_cache_has_room_for() -> None:
+    """3 rows x 2 KV heads x 100 tokens x 8 elements of 2 bytes, K and V; each KV head serves 2 query heads."""
+    demand = gpu_demand(attention("float16"), SHARE, 100, 2)
+    assert demand == AttentionDemand(4.0 * 3 * 2 * 100 * 2 * 8, 2.0 * 3 * 2 * 100 * 8 * 2, "float16")
+
+
+def test_a_host_reads_valid_tokens_alone() -> None:
+    demand = host_demand(attention("bfloat16"), SHARE, np.array([10, 0, 5]), 2)
+    assert demand == AttentionDemand(0.0, 2.0 * 15 * 2 * 8 * 2, "bfloat16")
+
+
+def test_seconds_are_the_slower_of_arithmetic_and_memory() -> None:
+    assert AttentionDemand(1e6, 1e5, "float16").seconds(SPEC) == pytest.approx(0.5 + 4.0)
+    assert AttentionDemand(1e4, 1e6, "float16").seconds(SPEC) == pytest.approx(0.5 + 2.0)
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("host", 0.5 + 1.25), ("gpu", 0.5 + 2.0)])
+def test_the_hosts_own_kernel_has_an_efficiency_of_its_own(kind: str, seconds: float) -> None:
+    spec: Any = _with_attention_efficiency(dataclasses.replace(SPEC, kind=kind), 0.8)
+    assert AttentionDemand(0.0, 1e6, "float16").seconds(spec) == pytest.approx(seconds)
+
+
+def _with_attention_efficiency(spec: ComputeSpec, value: float) -> ComputeSpec:
+    object.__setattr__(spec, "attention_efficiency", value)
+    return spec
