@@ -47,6 +47,11 @@ def variables(atoms: Iterable[Atom]) -> list[Var]:
     return [a for a in atoms if not isinstance(a, core.Literal)]
 
 
+def aval_of(atom: Atom) -> Any:
+    """Returns an atom's abstract value."""
+    return atom.aval
+
+
 def num_bytes(atom: Atom) -> int:
     """Returns the bytes an array of this abstract value occupies."""
     aval: Any = atom.aval
