@@ -26,6 +26,17 @@ class Dataflow:
             for v in set(variables(e.invars)):
                 self.readers.setdefault(v, []).append(e)
 
+    def needed_for(self, wanted: Iterable[Var]) -> tuple[Eqn, ...]:
+        """Returns those of the equations that variables depend on, in execution order."""
+        found: dict[int, Eqn] = {}
+        pending = list(wanted)
+        while pending:
+            eqn = self.maker.get(pending.pop())
+            if eqn is not None and id(eqn) not in found:
+                found[id(eqn)] = eqn
+                pending += variables(eqn.invars)
+        return self.sorted(found.values())
+
     def sorted(self, equations: Iterable[Eqn]) -> tuple[Eqn, ...]:
         """Returns equations in execution order, each once."""
         unique = {id(e): e for e in equations}
