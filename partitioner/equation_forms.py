@@ -45,8 +45,7 @@ class EquationForms:
         for eqn in equations:
             form, operands = self._of[id(eqn)]
             row.append(form)
-            for v in operands:
-                row.append(number[v])
+            row += [number[v] for v in operands]
             for v in eqn.outvars:
                 number[v] = len(number)
         return row, number

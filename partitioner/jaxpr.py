@@ -44,7 +44,7 @@ def is_literal(atom: Atom) -> bool:
 
 def variables(atoms: Iterable[Atom]) -> list[Var]:
     """Returns the variables among atoms, in order, without literals."""
-    return [a for a in atoms if not isinstance(a, core.Literal)]
+    return [a for a in atoms if not isinstance(a, Literal)]
 
 
 def aval_of(atom: Atom) -> Any:
@@ -197,9 +197,9 @@ def borders(equations: Sequence[Eqn]) -> list[Var]:
     made: set[Var] = set()
     read: dict[Var, None] = {}
     for eqn in equations:
-        for v in variables(eqn.invars):
-            if v not in made:
-                read.setdefault(v)
+        for v in eqn.invars:
+            if not isinstance(v, Literal) and v not in made:
+                read[v] = None
         made.update(eqn.outvars)
     return list(read)
 

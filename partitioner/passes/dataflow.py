@@ -23,7 +23,8 @@ class Dataflow:
         for e in equations:
             for v in e.outvars:
                 self.maker[v] = e
-            for v in set(variables(e.invars)):
+            read = variables(e.invars)
+            for v in read if len(read) < 2 else dict.fromkeys(read):
                 self.readers.setdefault(v, []).append(e)
 
     def needed_for(self, wanted: Iterable[Var]) -> tuple[Eqn, ...]:

@@ -114,9 +114,8 @@ class _OpBuilder:
         self._home = {v: number for number, group in enumerate(groups) for e in group for v in e.outvars}
         self._needed_elsewhere = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
         for number, group in enumerate(groups):
-            for e in group:
-                read = variables(e.invars)
-                self._needed_elsewhere.update(v for v in read if self._home.get(v, number) != number)
+            read = {v for e in group for v in variables(e.invars)}
+            self._needed_elsewhere.update(v for v in read if self._home.get(v, number) != number)
 
     def makes_logits(self, group: Iterable[Eqn]) -> bool:
         """Tells whether the group makes the phase's logits."""
@@ -124,7 +123,8 @@ class _OpBuilder:
 
     def build(self, name: str, group: Sequence[Eqn], attention: Attention | None) -> Op:
         """Returns the op of a group, with the index arithmetic and parameter views it needs."""
-        equations = sorted([*group, *self._needed(group)], key=lambda e: self._position[id(e)])
+        needed = self._needed(group)
+        equations = sorted([*group, *needed], key=lambda e: self._position[id(e)]) if needed else group
         inputs = borders(equations)
         outputs = [v for e in group for v in e.outvars if v in self._needed_elsewhere]
         alike = self._alike_to(equations, inputs, outputs)
