@@ -15,7 +15,7 @@ from partitioner.jaxpr import Atom, Eqn, Var, aval_of, equation_key, is_literal,
 
 
 class EquationForms:
-    """Gives each equation of a phase its form: a number that equations share exactly if they compute the same of their operands.
+    """Gives each equation of a phase its form: a number that equations share exactly if they do the same to their operands.
 
     Attributes:
         keys: What the forms stand for, in the order of their numbers, which is that of first use.
@@ -27,7 +27,9 @@ class EquationForms:
         self._of = {id(e): (self._form(e), variables(e.invars)) for e in equations}
         self.keys: tuple[Hashable, ...] = tuple(self._number)
 
-    def signature(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> tuple[Any, tuple[int, ...], Any]:
+    def signature(
+        self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]
+    ) -> tuple[Any, tuple[int, ...], Any]:
         """Returns what two groups of these equations share exactly if they compute the same function of their inputs."""
         row, number = self._wired(equations, inputs)
         results = tuple(_result(a, number) for a in outputs)

@@ -153,7 +153,8 @@ class _OpBuilder:
         key = (self._forms.signature(equations, inputs, outputs), roles, kept)
         if key not in self._alike:
             gathered = tuple(
-                role == "param" and _only_gathered(v, equations) for v, role in zip(inputs, roles, strict=True)
+                role == "param" and _only_gathered(v, equations)
+                for v, role in zip(inputs, roles, strict=True)
             )
             work = work_of(equations, inputs, outputs)
             self._alike[key] = _Alike(len(self._alike), work, _dtype(equations, outputs), gathered)

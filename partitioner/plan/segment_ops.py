@@ -72,7 +72,11 @@ def _segment(
         if v in graph.input_of and graph.input_of[v].role == "cache" and graph.input_of[v].name in replaced
     )
     on_drive = tier == "csd"
-    form = (tier, graph.phase.forms.signature(equations, inputs, outputs), tuple(inputs.index(v) for v in donated))
+    form = (
+        tier,
+        graph.phase.forms.signature(equations, inputs, outputs),
+        tuple(inputs.index(v) for v in donated),
+    )
     return Segment(
         index=number,
         name=group[0].name if len(group) == 1 else f"{group[0].name} .. {group[-1].name}",
