@@ -21,4 +21,8 @@ def without_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            # what was made is now old: the next collection of young objects need not walk through all of it
+            gc.freeze()
+            gc.unfreeze()
         gc.enable()

@@ -12,8 +12,8 @@ from partitioner.frontend.step_function import StepFunction
 from partitioner.frontend.trace import TracedPhase, trace_phase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.verify import verify_graph
-from partitioner.ir.working_set import working_set_bytes
-from partitioner.jaxpr import bytes_of, signature
+from partitioner.ir.working_set import peak_working_set_bytes
+from partitioner.jaxpr import bytes_of
 from partitioner.passes.group_ops import group_ops
 from partitioner.passes.raise_attention import (
     RaisedAttention,
@@ -30,7 +30,7 @@ one row of a few hundred tokens is bound by compute already."""
 _SLACK = 2.0
 """A first guess of the rows stands if activations take at most this many times their share; else the prefill is retraced."""
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_ADDRESS = re.compile(rb" at 0x[0-9a-f]+")
 """Where a function among an equation's parameters lies in memory, which the next run does not repeat."""
 
 Show = Callable[[str, Callable[[], str]], None]
@@ -135,7 +135,7 @@ def _guess_rows(
 def _fitting_rows(graph: OpGraph, memory_bytes: float, batch: int) -> int:
     """Returns the largest divisor of the batch whose activations keep to their share of memory; at least 1."""
     traced = graph.phase.batch_size
-    per_row = max(working_set_bytes(graph, op) for op in graph.ops) / traced
+    per_row = peak_working_set_bytes(graph) / traced
     return _largest_divisor(batch, memory_bytes, per_row)
 
 
@@ -153,6 +153,6 @@ def fingerprint_of(phases: Sequence[TracedPhase]) -> str:
             digest.update(f"{i.role} {i.name} {i.var.aval}\n".encode())
             if i.value is not None:
                 digest.update(bytes_of(i.value))
-        form = signature(phase.equations, [i.var for i in phase.inputs], [o.atom for o in phase.outputs])
-        digest.update(_ADDRESS.sub("", repr(form)).encode())
+        inputs, outputs = [i.var for i in phase.inputs], [o.atom for o in phase.outputs]
+        digest.update(_ADDRESS.sub(b"", phase.forms.printed(phase.equations, inputs, outputs)))
     return digest.hexdigest()[:32]

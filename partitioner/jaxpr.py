@@ -44,7 +44,12 @@ def is_literal(atom: Atom) -> bool:
 
 def variables(atoms: Iterable[Atom]) -> list[Var]:
     """Returns the variables among atoms, in order, without literals."""
-    return [a for a in atoms if not isinstance(a, core.Literal)]
+    return [a for a in atoms if not isinstance(a, Literal)]
+
+
+def aval_of(atom: Atom) -> Any:
+    """Returns an atom's abstract value."""
+    return atom.aval
 
 
 def num_bytes(atom: Atom) -> int:
@@ -192,9 +197,9 @@ def borders(equations: Sequence[Eqn]) -> list[Var]:
     made: set[Var] = set()
     read: dict[Var, None] = {}
     for eqn in equations:
-        for v in variables(eqn.invars):
-            if v not in made:
-                read.setdefault(v)
+        for v in eqn.invars:
+            if not isinstance(v, Literal) and v not in made:
+                read[v] = None
         made.update(eqn.outvars)
     return list(read)
 
@@ -204,18 +209,25 @@ def signature(equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence
     number: dict[Var, int] = {v: i for i, v in enumerate(inputs)}
     rows: list[Any] = [tuple((shape_of(v), str(dtype_of(v))) for v in inputs)]
     for eqn in equations:
-        operands = tuple(_operand(a, number) for a in eqn.invars)
+        operands = tuple(number[v] for v in variables(eqn.invars))
         for v in eqn.outvars:
             number[v] = len(number)
-        rows.append((eqn.primitive.name, operands, _params_key(eqn.params), len(eqn.outvars)))
-    rows.append(tuple(_operand(a, number) for a in outputs))
+        rows.append((equation_key(eqn), operands))
+    rows.append(tuple(literal_key(a) if isinstance(a, core.Literal) else number[a] for a in outputs))
     return tuple(rows)
 
 
-def _operand(atom: Atom, number: Mapping[Var, int]) -> Any:
-    if isinstance(atom, core.Literal):
-        return ("literal", np.asarray(atom.val).tobytes(), str(dtype_of(atom)), shape_of(atom))
-    return number[atom]
+def equation_key(eqn: Eqn) -> tuple[Any, ...]:
+    """Returns a hashable form that two equations share exactly if they compute the same function of their variables."""
+    literals = tuple(literal_key(a) if isinstance(a, core.Literal) else None for a in eqn.invars)
+    return (eqn.primitive.name, literals, _params_key(eqn.params), len(eqn.outvars))
+
+
+def literal_key(atom: Atom) -> tuple[Any, ...]:
+    """Returns what tells a literal from others: its contents and its type."""
+    aval: Any = atom.aval
+    value: Any = getattr(atom, "val", None)
+    return (np.asarray(value).tobytes(), aval.dtype.name, tuple(aval.shape))
 
 
 def _params_key(params: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
+from partitioner.equation_forms import EquationForms
 from partitioner.errors import ModelError
 from partitioner.frontend.step_function import StepFunction, cause, named_leaves
 from partitioner.jaxpr import Atom, Eqn, Var, make_flat, shape_of
@@ -56,6 +59,16 @@ class TracedPhase:
     batch_size: int
     chunk: int
     max_len: int
+
+    @cached_property
+    def input_of(self) -> Mapping[Var, TracedInput]:
+        """Maps an input variable to its description."""
+        return {i.var: i for i in self.inputs}
+
+    @cached_property
+    def forms(self) -> EquationForms:
+        """Numbers the equations by what they compute."""
+        return EquationForms(self.equations)
 
     def __str__(self) -> str:
         rows = [f"{self.name}: batch {self.batch_size}, chunk {self.chunk}, cache {self.max_len}"]

@@ -54,7 +54,12 @@ class OpGraph:
     @cached_property
     def input_of(self) -> Mapping[Var, TracedInput]:
         """Maps an input variable to its description."""
-        return {i.var: i for i in self.phase.inputs}
+        return self.phase.input_of
+
+    @cached_property
+    def param_equation_ids(self) -> frozenset[int]:
+        """Holds the identities of the views and conversions of parameters."""
+        return frozenset(map(id, self.param_equations))
 
     @cached_property
     def output_of(self) -> Mapping[Var, TracedOutput]:

@@ -82,6 +82,7 @@ class Op:
         states: Names of the states read or written.
         work: Demand of one execution.
         dtype: Name of the dtype its arithmetic runs in.
+        form: A number that ops of a phase share exactly if they compute the same function of inputs of the same roles.
         attention: Set for a raised attention.
     """
 
@@ -95,6 +96,7 @@ class Op:
     states: tuple[str, ...]
     work: Work
     dtype: str
+    form: int
     attention: Attention | None = None
 
     def __str__(self) -> str:

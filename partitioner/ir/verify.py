@@ -47,19 +47,20 @@ def verify_graph(graph: OpGraph, after: str) -> None:
 
 def _verify_values(op: Op, after: str) -> None:
     """Checks that an op's equations read its inputs and each other, and make its outputs."""
-    local = set(op.inputs)
+    local, read, made = set(op.inputs), set[Var](), set[Var]()
     for eqn in op.equations:
-        missing = [v for v in variables(eqn.invars) if v not in local]
-        if missing:
+        operands = variables(eqn.invars)
+        if not local.issuperset(operands):
+            missing = next(v for v in operands if v not in local)
             raise PassError(
-                f"after {after}: op {op.name!r} does not list {missing[0].aval} as an input; equation: {eqn}"
+                f"after {after}: op {op.name!r} does not list {missing.aval} as an input; equation: {eqn}"
             )
+        read.update(operands)
         local.update(eqn.outvars)
-    read = {v for e in op.equations for v in variables(e.invars)}
+        made.update(eqn.outvars)
     for v in op.inputs:
         if v not in read:
             raise PassError(f"after {after}: op {op.name!r} lists {v.aval} as an input and does not read it")
-    made = {v for e in op.equations for v in e.outvars}
     for v in op.outputs:
         if v not in made:
             raise PassError(f"after {after}: op {op.name!r} does not make its output {v.aval}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
-from partitioner.jaxpr import Var, num_bytes, variables
+from partitioner.jaxpr import Eqn, Var, num_bytes, variables
 
 _STORED = frozenset(
     {"dot_general", "conv_general_dilated", "sort", "gather", "cumsum", "concatenate", "scan", "while"}
@@ -12,6 +12,12 @@ _STORED = frozenset(
 
 _LEAST_BYTES = 1024
 _VIEWS = frozenset({"transpose", "reshape", "squeeze", "expand_dims"})
+
+
+def peak_working_set_bytes(graph: OpGraph) -> int:
+    """Returns the most that any op of a graph needs, looking at one op of each form."""
+    one_of_each = {op.form: op for op in reversed(graph.ops)}
+    return max((working_set_bytes(graph, op) for op in one_of_each.values()), default=0)
 
 
 def working_set_bytes(graph: OpGraph, op: Op) -> int:
@@ -34,7 +40,7 @@ def working_set_bytes(graph: OpGraph, op: Op) -> int:
         for v in variables(eqn.invars):
             last[v] = i
     stored -= {*op.inputs, *op.outputs}
-    stored -= {v for e in graph.param_equations if e.primitive.name in _VIEWS for v in e.outvars}
+    stored -= {v for e in op.equations if _is_param_view(graph, e) for v in e.outvars}
     peak = current = 0
     ending: dict[int, int] = {}
     for i, eqn in enumerate(op.equations):
@@ -45,3 +51,7 @@ def working_set_bytes(graph: OpGraph, op: Op) -> int:
         peak = max(peak, current)
         current -= ending.get(i, 0)
     return border + peak
+
+
+def _is_param_view(graph: OpGraph, eqn: Eqn) -> bool:
+    return eqn.primitive.name in _VIEWS and id(eqn) in graph.param_equation_ids

@@ -23,8 +23,20 @@ class Dataflow:
         for e in equations:
             for v in e.outvars:
                 self.maker[v] = e
-            for v in set(variables(e.invars)):
+            read = variables(e.invars)
+            for v in read if len(read) < 2 else dict.fromkeys(read):
                 self.readers.setdefault(v, []).append(e)
+
+    def needed_for(self, wanted: Iterable[Var]) -> tuple[Eqn, ...]:
+        """Returns those of the equations that variables depend on, in execution order."""
+        found: dict[int, Eqn] = {}
+        pending = list(wanted)
+        while pending:
+            eqn = self.maker.get(pending.pop())
+            if eqn is not None and id(eqn) not in found:
+                found[id(eqn)] = eqn
+                pending += variables(eqn.invars)
+        return self.sorted(found.values())
 
     def sorted(self, equations: Iterable[Eqn]) -> tuple[Eqn, ...]:
         """Returns equations in execution order, each once."""

@@ -50,7 +50,7 @@ def find_attention(
     phase: TracedPhase, split: SplitEquations
 ) -> tuple[tuple[AttentionRegion, ...], tuple[Unraised, ...]]:
     """Returns the attention regions in execution order, and the caches whose attention was not found with the reason."""
-    flow = Dataflow(split.data)
+    flow = split.flow
     uses: list[CacheUse] = []
     unraised: list[Unraised] = []
     for write in find_cache_writes(phase, split):
@@ -63,9 +63,14 @@ def find_attention(
     failed: list[Unraised] = []
     paired: set[str] = set()
     met: set[str] = set()
+    place = {id(u): n for n, u in enumerate(uses)}
+    contracting: dict[int, list[CacheUse]] = {}
+    for use in uses:
+        contracting.setdefault(id(use.contraction), []).append(use)
     for key in uses:
         reached = _first_contractions(flow, key.contraction)
-        partner = next((u for u in uses if u is not key and id(u.contraction) in reached), None)
+        others = [u for n in reached for u in contracting.get(n, ()) if u is not key]
+        partner = min(others, key=lambda u: place[id(u)], default=None)
         if partner is None:
             continue
         met |= {key.name, partner.name}

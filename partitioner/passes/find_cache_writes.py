@@ -36,7 +36,7 @@ class CacheWrite:
 
 def find_cache_writes(phase: TracedPhase, split: SplitEquations) -> tuple[CacheWrite | Unraised, ...]:
     """Returns how each cache is updated, or why that cannot be followed."""
-    flow = Dataflow(split.data)
+    flow = split.flow
     after = {o.name: o.atom for o in phase.outputs if o.role == "cache"}
     return tuple(_cache_write(flow, i.name, i.var, after[i.name]) for i in phase.inputs if i.role == "cache")
 

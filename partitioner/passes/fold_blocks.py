@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
 
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
@@ -74,11 +76,12 @@ def value_flows(graphs: Sequence[OpGraph], pairs: Sequence[PairedOp]) -> tuple[V
 
 def cut_points(num_ops: int, flows: Sequence[ValueFlow], num_phases: int) -> tuple[int, ...]:
     """Returns the positions at which at most one value per phase is live, 0 and the end among them."""
-    live = [[0] * (num_ops + 1) for _ in range(num_phases)]
+    change = np.zeros((num_phases, num_ops + 2), np.int64)
     for flow in flows:
-        for cut in range(flow.producer + 1, flow.last + 1):
-            live[flow.phase][cut] += 1
-    return tuple(c for c in range(num_ops + 1) if all(row[c] <= 1 for row in live))
+        change[flow.phase, flow.producer + 1] += 1
+        change[flow.phase, flow.last + 1] -= 1
+    live = change.cumsum(axis=1)[:, : num_ops + 1]
+    return tuple(int(c) for c in np.flatnonzero((live <= 1).all(axis=0)))
 
 
 def fold(blocks: Sequence[Hashable]) -> tuple[tuple[int, int, int], ...]:
@@ -86,19 +89,27 @@ def fold(blocks: Sequence[Hashable]) -> tuple[tuple[int, int, int], ...]:
 
     The repetition that covers most elements is taken (the shortest period among equals), then what lies before and behind it.
     """
+    number: dict[Hashable, int] = {}
+    return _fold(np.array([number.setdefault(b, len(number)) for b in blocks], np.int64), 0)
+
+
+def _fold(forms: NDArray[np.int64], offset: int) -> tuple[tuple[int, int, int], ...]:
+    """Folds a part of a sequence that begins at ``offset``; each period is one comparison of the part with itself, shifted."""
+    size = len(forms)
     best = (0, 0, 0)
-    for period in range(1, len(blocks) // 2 + 1):
-        run = 0
-        for i in range(len(blocks) - period):
-            run = run + 1 if blocks[i] == blocks[i + period] else 0
-            count = run // period + 1
-            if run >= period and count * period > best[1] * best[2]:
-                end = i + period + 1
-                best = (end - period - run, period, count)
+    for period in range(1, size // 2 + 1):
+        if size - size % period <= best[1] * best[2]:
+            continue
+        different = np.flatnonzero(forms[:-period] != forms[period:])
+        edges = np.concatenate([[-1], different, [size - period]])
+        counts = (np.diff(edges) - 1) // period + 1
+        longest = int(np.argmax(counts))
+        count = int(counts[longest])
+        if count > 1 and count * period > best[1] * best[2]:
+            best = (int(edges[longest]) + 1, period, count)
     start, period, count = best
     if not count:
-        return tuple((i, 1, 1) for i in range(len(blocks)))
+        return tuple((offset + i, 1, 1) for i in range(size))
     end = start + period * count
-    before = fold(blocks[:start])
-    behind = tuple((s + end, p, c) for s, p, c in fold(blocks[end:]))
-    return (*before, (start, period, count), *behind)
+    before = _fold(forms[:start], offset)
+    return (*before, (offset + start, period, count), *_fold(forms[end:], offset + end))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
 from cost_models import Work, work_of
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention, Op
-from partitioner.jaxpr import Eqn, Var, borders, dtype_of, signature, variables
+from partitioner.jaxpr import Eqn, Var, borders, dtype_of, variables
 from partitioner.passes.label_equations import attention_label, is_attention_label, label_equations
 from partitioner.passes.raise_attention import RaisedAttention
 from partitioner.passes.split_equations import SplitEquations
@@ -30,7 +30,7 @@ def group_ops(
     builder = _OpBuilder(phase, split, groups)
     used: set[str] = set()
     ops: list[Op] = []
-    for number, group in enumerate(groups):
+    for group in groups:
         label = labels[id(group[0])]
         info = attention.get(label)
         name = _attention_name(info, label_of_var, modules) if info else label
@@ -40,7 +40,7 @@ def group_ops(
             base, _, count = name.partition("#")
             name = f"{base}#{int(count or 1) + 1}"
         used.add(name)
-        ops.append(builder.build(number, name, group, info))
+        ops.append(builder.build(name, group, info))
     return OpGraph(
         phase=phase,
         ops=tuple(ops),
@@ -51,9 +51,13 @@ def group_ops(
 
 
 def cluster(data: Sequence[Eqn], labels: dict[int, str]) -> list[list[Eqn]]:
-    """Returns groups of equations of one label, in an order in which every group follows those it reads from."""
+    """Returns groups of equations of one label, in an order in which every group follows those it reads from.
+
+    Sets of groups are bit masks: group i is bit i.
+    """
     groups: list[list[Eqn]] = []
     ancestors: list[int] = []
+    children: list[set[int]] = []
     current: dict[str, int] = {}
     home: dict[Var, int] = {}
     for eqn in data:
@@ -63,54 +67,69 @@ def cluster(data: Sequence[Eqn], labels: dict[int, str]) -> list[list[Eqn]]:
             group = len(groups)
             groups.append([])
             ancestors.append(0)
+            children.append(set())
             current[labels[id(eqn)]] = group
         reach = 0
         for p in parents - {group}:
             reach |= ancestors[p] | (1 << p)
-        if reach & ~ancestors[group]:
-            ancestors[group] |= reach
-            for other, before in enumerate(ancestors):
-                if (before >> group) & 1:
-                    ancestors[other] |= ancestors[group]
+            children[p].add(group)
+        _add_ancestors(group, reach, ancestors, children)
         groups[group].append(eqn)
-        home.update((v, group) for v in eqn.outvars)
+        for v in eqn.outvars:
+            home[v] = group
     order = sorted(range(len(groups)), key=lambda g: (ancestors[g].bit_count(), g))
     return [groups[g] for g in order]
+
+
+def _add_ancestors(group: int, reach: int, ancestors: list[int], children: Sequence[Iterable[int]]) -> None:
+    """Adds ancestors to a group, and to those that follow it as far as they lack any."""
+    pending = [group]
+    while pending:
+        below = pending.pop()
+        if reach & ~ancestors[below]:
+            ancestors[below] |= reach
+            pending += children[below]
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Holds what ops of one form have in common."""
+
+    form: int
+    work: Work
+    dtype: str
+    gathered: tuple[bool, ...]
 
 
 class _OpBuilder:
     """Completes groups of equations to ops."""
 
     def __init__(self, phase: TracedPhase, split: SplitEquations, groups: Sequence[Sequence[Eqn]]) -> None:
-        self._inputs = {i.var: i for i in phase.inputs}
+        self._forms, self._inputs = phase.forms, phase.input_of
         self._position = {id(e): i for i, e in enumerate(phase.equations)}
         self._repeated = {v: e for e in (*split.index, *split.param) for v in e.outvars}
         self._logits = phase.outputs[0].atom
         self._states = {o.atom: o.name for o in phase.outputs if o.role in ("cache", "cursor")}
-        self._readers: dict[Var, set[int]] = {}
-        self._work_of: dict[tuple[Any, ...], Work] = {}
+        self._alike: dict[Hashable, _Alike] = {}
+        self._home = {v: number for number, group in enumerate(groups) for e in group for v in e.outvars}
+        self._needed_elsewhere = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
         for number, group in enumerate(groups):
-            for v in {v for e in group for v in variables(e.invars)}:
-                self._readers.setdefault(v, set()).add(number)
-        self._results = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
+            read = {v for e in group for v in variables(e.invars)}
+            self._needed_elsewhere.update(v for v in read if self._home.get(v, number) != number)
 
     def makes_logits(self, group: Iterable[Eqn]) -> bool:
         """Tells whether the group makes the phase's logits."""
         return any(v is self._logits for e in group for v in e.outvars)
 
-    def build(self, number: int, name: str, group: Sequence[Eqn], attention: Attention | None) -> Op:
+    def build(self, name: str, group: Sequence[Eqn], attention: Attention | None) -> Op:
         """Returns the op of a group, with the index arithmetic and parameter views it needs."""
-        equations = sorted([*group, *self._needed(group)], key=lambda e: self._position[id(e)])
+        needed = self._needed(group)
+        equations = sorted([*group, *needed], key=lambda e: self._position[id(e)]) if needed else group
         inputs = borders(equations)
-        outputs = [
-            v
-            for e in group
-            for v in e.outvars
-            if v in self._results or self._readers.get(v, set()) - {number}
-        ]
-        described = [self._inputs[v] for v in inputs if v in self._inputs]
-        params = [i.name for i in described if i.role in ("param", "const", "rng")]
-        states = [i.name for i in described if i.role in ("cache", "cursor")]
+        outputs = [v for e in group for v in e.outvars if v in self._needed_elsewhere]
+        alike = self._alike_to(equations, inputs, outputs)
+        described = [self._inputs.get(v) for v in inputs]
+        states = [i.name for i in described if i and i.role in ("cache", "cursor")]
         states += [self._states[v] for v in outputs if v in self._states]
         return Op(
             name=name,
@@ -118,22 +137,28 @@ class _OpBuilder:
             equations=tuple(equations),
             inputs=tuple(inputs),
             outputs=tuple(outputs),
-            params=tuple(params),
-            gathered=tuple(
-                i.name for i in described if i.role == "param" and _only_gathered(i.var, equations)
-            ),
+            params=tuple(i.name for i in described if i and i.role in ("param", "const", "rng")),
+            gathered=tuple(i.name for i, only in zip(described, alike.gathered, strict=True) if i and only),
             states=tuple(dict.fromkeys(states)),
-            work=self._work(equations, inputs, outputs),
-            dtype=_dtype(equations, outputs),
+            work=alike.work,
+            dtype=alike.dtype,
+            form=alike.form,
             attention=attention,
         )
 
-    def _work(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]) -> Work:
-        """Returns the work of an op, counted once for ops that compute the same."""
-        form = signature(equations, inputs, outputs)
-        if form not in self._work_of:
-            self._work_of[form] = work_of(equations, inputs, outputs)
-        return self._work_of[form]
+    def _alike_to(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]) -> _Alike:
+        """Returns what the op has in common with others of its form, found out once for all of them."""
+        roles = tuple(self._inputs[v].role if v in self._inputs else None for v in inputs)
+        kept = tuple(v in self._states for v in outputs)
+        key = (self._forms.signature(equations, inputs, outputs), roles, kept)
+        if key not in self._alike:
+            gathered = tuple(
+                role == "param" and _only_gathered(v, equations)
+                for v, role in zip(inputs, roles, strict=True)
+            )
+            work = work_of(equations, inputs, outputs)
+            self._alike[key] = _Alike(len(self._alike), work, _dtype(equations, outputs), gathered)
+        return self._alike[key]
 
     def _needed(self, group: Sequence[Eqn]) -> list[Eqn]:
         found: dict[int, Eqn] = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.op import AxisRole, Layout
-from partitioner.jaxpr import shape_of
+from partitioner.jaxpr import dtype_of, shape_of
 from partitioner.passes.find_attention import CacheUse
 from partitioner.passes.run_region import RegionRunner, contraction_operand
 
@@ -111,17 +111,14 @@ def _operand_axes(use: CacheUse) -> list[tuple[int, ...]]:
 
 def _new_layout(runner: RegionRunner, cache: Layout) -> Layout:
     region = runner.region
-    shapes = [
-        shape_of(v)
-        for v in (region.query, region.key.new, region.value.new, region.key.before, region.value.before)
-    ]
-    new_shape, shape = shapes[1], shapes[3]
+    given = (region.query, region.key.new, region.value.new, region.key.before, region.value.before)
+    new_shape, shape = shape_of(region.key.new), shape_of(region.key.before)
     token = [r[0] for r in cache].index("token")
     layout: list[tuple[AxisRole, ...]] = [()] * len(new_shape)
     for axis, size in enumerate(new_shape):
         if size == 1:
             continue
-        arrays = [np.zeros(s, np.float32) for s in shapes]
+        arrays = [np.zeros(shape_of(v), dtype_of(v)) for v in given]
         arrays[1] = _iota(new_shape, axis) + 1
         written = runner(arrays, np.zeros(runner.phase.batch_size, np.int64))[1]
         varying = _varying(written.max(axis=token, keepdims=True))

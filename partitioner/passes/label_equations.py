@@ -27,7 +27,7 @@ def label_equations(
         if used:
             labels.setdefault(id(eqn), module_of(used[0]))
     _label_joins(split.data, labels)
-    _label_by_consumer(phase, split.data, labels)
+    _label_by_consumer(phase, split, labels)
     _label_by_producer(phase, split.data, labels)
     return labels
 
@@ -50,23 +50,23 @@ def module_of(param: str) -> str:
 def _label_joins(data: Sequence[Eqn], labels: dict[int, str]) -> None:
     origin: dict[Var, tuple[int, str]] = {}
     for position, eqn in enumerate(data):
-        sources = {origin[v] for v in variables(eqn.invars) if v in origin}
         label = labels.get(id(eqn))
-        if label is None and len({name for _, name in sources}) > 1:
-            latest = max(sources)[1]
-            label = labels[id(eqn)] = "residual" if is_attention_label(latest) else latest
-        here = (position, label) if label is not None else max(sources, default=None)
+        here = (position, label) if label is not None else None
+        if here is None:
+            sources = {origin[v] for v in variables(eqn.invars) if v in origin}
+            here = max(sources, default=None)
+            if here is not None and len({name for _, name in sources}) > 1:
+                label = labels[id(eqn)] = "residual" if is_attention_label(here[1]) else here[1]
+                here = (position, label)
         if here is not None:
-            origin.update((v, here) for v in eqn.outvars)
+            for v in eqn.outvars:
+                origin[v] = here
 
 
-def _label_by_consumer(phase: TracedPhase, data: Sequence[Eqn], labels: dict[int, str]) -> None:
-    readers: dict[Var, list[Eqn]] = {}
-    for eqn in data:
-        for v in set(variables(eqn.invars)):
-            readers.setdefault(v, []).append(eqn)
+def _label_by_consumer(phase: TracedPhase, split: SplitEquations, labels: dict[int, str]) -> None:
+    readers = split.flow.readers
     results = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
-    for eqn in reversed(data):
+    for eqn in reversed(split.data):
         if id(eqn) in labels or any(v in results for v in eqn.outvars):
             continue
         fed = {labels.get(id(r)) for v in eqn.outvars for r in readers.get(v, ())}
@@ -82,4 +82,5 @@ def _label_by_producer(phase: TracedPhase, data: Sequence[Eqn], labels: dict[int
             sources = [maker[v] for v in variables(eqn.invars) if v in maker]
             modules = [s for s in sources if not is_attention_label(s)]
             labels[id(eqn)] = modules[-1] if modules else phase.name
-        maker.update((v, labels[id(eqn)]) for v in eqn.outvars)
+        for v in eqn.outvars:
+            maker[v] = labels[id(eqn)]

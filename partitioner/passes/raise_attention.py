@@ -12,7 +12,7 @@ from partitioner.errors import ModelError
 from partitioner.frontend.trace import TracedInput, TracedPhase
 from partitioner.ir.graph import Unraised
 from partitioner.ir.op import Attention
-from partitioner.jaxpr import Eqn, borders, bytes_of, dtype_of, needed_for, shape_of, signature
+from partitioner.jaxpr import Eqn, borders, bytes_of, dtype_of, shape_of
 from partitioner.passes.find_attention import AttentionRegion, find_attention
 from partitioner.passes.find_cache_writes import find_cache_writes
 from partitioner.passes.infer_layout import LayoutError, RegionLayout, infer_layout
@@ -104,20 +104,20 @@ class _Confirmer:
 
     def confirm(self, region: AttentionRegion) -> tuple[RegionLayout, float] | str:
         """Returns layout and scale of a region that is attention, or the reason why it is not."""
-        index = self._split.index
+        index = self._split.index_flow.needed_for(borders(region.equations))
         try:
             _require_sizes(shape_of(region.key.before), self._phase)
             validate_positions(region, self._phase, index)
             small = as_small_region(region, self._phase, index)
-            return _run(small) if small is not None else self._run_small_twin(region)
+            return _run(small) if small is not None else self._run_small_twin(region, index)
         except (LayoutError, ValidationError) as error:
             return str(error)
 
-    def _run_small_twin(self, region: AttentionRegion) -> tuple[RegionLayout, float]:
+    def _run_small_twin(self, region: AttentionRegion, index: Sequence[Eqn]) -> tuple[RegionLayout, float]:
         shape = shape_of(region.key.before)
         batch = next(b for b in _PROBE_BATCHES if b not in shape)
         length = next(n for n in _PROBE_LENGTHS if n not in shape and n != batch)
-        small = shrink_region(region, self._phase, self._split.index, batch, length)
+        small = shrink_region(region, self._phase, index, batch, length)
         if small is not None:
             with contextlib.suppress(LayoutError, ValidationError, TypeError, ValueError):
                 return _run(small)
@@ -155,12 +155,12 @@ def _require_sizes(cache: tuple[int, ...], phase: TracedPhase) -> None:
 
 def _form(region: AttentionRegion, phase: TracedPhase, split: SplitEquations) -> Any:
     """Returns what equal regions share: their equations, the index arithmetic they need, and the index inputs of that."""
-    needed = needed_for(split.index, borders(region.equations))
-    equations = [*needed, *region.equations]
+    equations = [*split.index_flow.needed_for(borders(region.equations)), *region.equations]
     given = [region.query, region.key.new, region.value.new, region.key.before, region.value.before]
     read = [v for v in borders(equations) if v not in given]
-    described = {i.var: i for i in phase.inputs}
-    form = signature(equations, [*given, *read], [region.output, region.key.after, region.value.after])
+    described = phase.input_of
+    results = [region.output, region.key.after, region.value.after]
+    form = phase.forms.signature(equations, [*given, *read], results)
     return form, tuple(_identity(described[v]) for v in read)
 
 

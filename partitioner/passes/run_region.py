@@ -1,8 +1,8 @@
-"""Runs an attention region on small arrays, compiled once."""
+"""Runs an attention region on small arrays: in NumPy where it has a rule for every primitive, else compiled once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,19 +11,37 @@ import numpy as np
 from partitioner.frontend.trace import TracedPhase
 from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for
 from partitioner.passes.find_attention import AttentionRegion, CacheUse
+from partitioner.passes.numpy_rules import evaluate_in_numpy, has_numpy_rule
 
 FAST_COMPILE = {"xla_backend_optimization_level": "0"}
 
 
-def jit_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of NumPy arrays, quickly and for the CPU: accelerators may contract float32 in fewer bits."""
-    compiled = jax.jit(function, compiler_options=FAST_COMPILE)
+def runnable(
+    equations: Sequence[Eqn], given: Sequence[Var], wanted: Sequence[Var]
+) -> Callable[[Sequence[Any]], list[np.ndarray]]:
+    """Returns a function from the values of ``given`` to those of ``wanted``.
 
-    def run(*arguments: Any) -> Any:
+    What NumPy cannot run is compiled, quickly and for the CPU: accelerators may contract float32 in fewer bits.
+    """
+    if all(has_numpy_rule(e) for e in equations):
+
+        def run_in_numpy(values: Sequence[Any]) -> list[np.ndarray]:
+            env = evaluate_in_numpy(equations, dict(zip(given, values, strict=True)))
+            return [np.asarray(env[v]) for v in wanted]
+
+        return run_in_numpy
+
+    def traced(values: Sequence[Any]) -> list[Any]:
+        env = evaluate(equations, dict(zip(given, values, strict=True)))
+        return [env[v] for v in wanted]
+
+    compiled = jax.jit(traced, compiler_options=FAST_COMPILE)
+
+    def run_compiled(values: Sequence[Any]) -> list[np.ndarray]:
         with jax.default_device(jax.devices("cpu")[0]):
-            return compiled(*arguments)
+            return [np.asarray(x) for x in compiled(list(values))]
 
-    return run
+    return run_compiled
 
 
 def index_inputs(phase: TracedPhase, lengths: np.ndarray) -> dict[Var, Any]:
@@ -66,17 +84,9 @@ class RegionRunner:
         key, value = region.key, region.value
         given = [region.query, key.new, value.new, key.before, value.before]
         order = list(index_inputs(phase, np.zeros(phase.batch_size, np.int64)))
-
-        needed = needed_for(index, borders(region.equations))
-
-        def run(arrays: list[Any], indices: list[Any]) -> tuple[Any, Any, Any]:
-            env = dict(zip(given, arrays, strict=True)) | dict(zip(order, indices, strict=True))
-            evaluate(needed, env)
-            evaluate(region.equations, env)
-            return env[region.output], env[key.after], env[value.after]
-
+        equations = (*needed_for(index, borders(region.equations)), *region.equations)
         self._given = given
-        self._run = jit_on_cpu(run)
+        self._run = runnable(equations, [*given, *order], [region.output, key.after, value.after])
 
     def __call__(
         self, arrays: list[np.ndarray], lengths: np.ndarray
@@ -91,8 +101,8 @@ class RegionRunner:
         for a, v in zip(arrays, self._given, strict=True):
             aval: Any = v.aval
             cast.append(np.reshape(a, aval.shape).astype(aval.dtype))
-        out = self._run(cast, list(index_inputs(self.phase, lengths).values()))
-        first, second, third = (np.asarray(x).astype(np.float32) for x in out)
+        out = self._run([*cast, *index_inputs(self.phase, lengths).values()])
+        first, second, third = (x.astype(np.float32) for x in out)
         return first, second, third
 
 
@@ -103,8 +113,5 @@ def contraction_operand(use: CacheUse, cache: np.ndarray) -> np.ndarray:
         return cache
     aval: Any = use.after.aval
 
-    def view(value: Any) -> Any:
-        return evaluate(use.views, {use.after: value})[use.views[-1].outvars[0]]
-
-    result = jit_on_cpu(view)(np.asarray(cache).astype(aval.dtype))
-    return np.asarray(result).astype(np.float32)
+    run = runnable(use.views, [use.after], [use.views[-1].outvars[0]])
+    return run([np.asarray(cache).astype(aval.dtype)])[0].astype(np.float32)

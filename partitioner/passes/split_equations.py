@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from partitioner.frontend.trace import INDEX_ROLES, TracedPhase
 from partitioner.jaxpr import Eqn, Var, variables
+from partitioner.passes.dataflow import Dataflow
 
 VIEWS = frozenset(
     {
@@ -39,6 +41,16 @@ class SplitEquations:
     data: tuple[Eqn, ...]
     index_vars: frozenset[Var]
     param_vars: dict[Var, str]
+
+    @cached_property
+    def flow(self) -> Dataflow:
+        """Holds who makes and reads the values of data equations."""
+        return Dataflow(self.data)
+
+    @cached_property
+    def index_flow(self) -> Dataflow:
+        """Holds who makes and reads the values of index arithmetic."""
+        return Dataflow(self.index)
 
 
 def split_equations(phase: TracedPhase) -> SplitEquations:

@@ -101,7 +101,7 @@ def _read_scale(runner: _CanonicalRunner) -> float:
     query[..., 0] = 1
     new_key = np.zeros(runner.new_shape, np.float32)
     new_value = np.ones(runner.new_shape, np.float32)
-    empty = np.zeros(runner.cache_shape, np.float32)
+    empty = np.zeros(runner.cache_shape, dtype_of(runner.region.key.before))
 
     def weight_of_new(contrast: float) -> float:
         new_key[..., 0] = contrast
@@ -126,11 +126,6 @@ def _read_scale(runner: _CanonicalRunner) -> float:
     return nearest if abs(nearest - estimate) <= snap * estimate else estimate
 
 
-def _stored(array: np.ndarray, like: Var) -> np.ndarray:
-    """Rounds to the dtype of a variable, so that the reference sees what the region sees."""
-    return array.astype(dtype_of(like)).astype(np.float32)
-
-
 def _literal_factors(equations: tuple[Eqn, ...]) -> set[float]:
     literals = [
         float(np.asarray(a.val))
@@ -144,8 +139,10 @@ def _literal_factors(equations: tuple[Eqn, ...]) -> set[float]:
 
 
 def _random_operands(runner: _CanonicalRunner, generator: np.random.Generator) -> _Operands:
+    """Returns random q, k, v and caches in the region's dtypes, so that the reference sees what the region sees."""
+
     def draw(shape: tuple[int, ...], like: Var) -> np.ndarray:
-        return _stored(generator.standard_normal(shape).astype(np.float32), like)
+        return generator.standard_normal(shape, np.float32).astype(dtype_of(like))
 
     region = runner.region
     query = draw(runner.query_shape, region.query) * 2
@@ -172,7 +169,7 @@ def _large_operands(
     slots = np.arange(runner.phase.max_len)
     new[0][..., 0] = best * size
     caches[0][..., 0] = size * (np.where(slots % 2 == 0, second, -1.0))
-    return query, new, (_stored(caches[0], runner.region.key.before), caches[1])
+    return query, new, caches
 
 
 def _compare(
@@ -189,13 +186,13 @@ def _compare(
     expected = []
     for cache, fresh, use in zip(caches, new, (region.key, region.value), strict=True):
         updated = cache.copy()
-        updated[rows, :, lengths] = _stored(fresh, use.before)
-        expected.append(updated)
+        updated[rows, :, lengths] = fresh.astype(dtype_of(use.before))
+        expected.append(updated.astype(np.float32))
     tolerance = runner.tolerance
     for name, got, want in (("K", keys, expected[0]), ("V", values, expected[1])):
         if not np.allclose(got, want, atol=tolerance):
             raise ValidationError(f"it does not append one token at the next position of the {name} cache")
-    logits = scale * np.einsum("bkgd,bksd->bkgs", query, expected[0]).astype(np.float64)
+    logits = scale * np.einsum("bkgd,bksd->bkgs", query.astype(np.float32), expected[0]).astype(np.float64)
     valid = np.arange(runner.phase.max_len)[None, :] <= lengths[:, None]
     logits = np.where(valid[:, None, None, :], logits, -np.inf)
     weights = np.exp(logits - logits.max(-1, keepdims=True))

@@ -8,14 +8,13 @@ one behind it; every other index must be an affine function of the position.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
-from partitioner.jaxpr import Eqn, Var, borders, dtype_of, evaluate, needed_for, shape_of, variables
+from partitioner.jaxpr import Eqn, Var, borders, dtype_of, needed_for, shape_of, variables
 from partitioner.passes.find_attention import AttentionRegion
-from partitioner.passes.run_region import index_inputs, jit_on_cpu
+from partitioner.passes.run_region import index_inputs, runnable
 from partitioner.passes.validate_attention import ValidationError
 
 
@@ -60,18 +59,12 @@ def _evaluated(
     # what still is a broadcast is one number, spread out
     spread = {v for v, e in made.items() if e.primitive.name == "broadcast_in_dim"}
     read = dict.fromkeys(v for v in sources if (v in made and v not in spread) or v in given)
-    wanted = needed_for(needed, read)
-
-    @jit_on_cpu
-    def run(values: list[Any]) -> list[Any]:
-        env = evaluate(wanted, dict(zip(given, values, strict=True)))
-        return [env[v] for v in read]
-
+    run = runnable(needed_for(needed, read), given, list(read))
     found: dict[Var, list[np.ndarray]] = {v: [] for v in read}
     for length in lengths:
         env = index_inputs(phase, np.full(phase.batch_size, length))
         for v, value in zip(read, run([env[v] for v in given]), strict=True):
-            found[v].append(np.asarray(value))
+            found[v].append(value)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
-from partitioner.jaxpr import Var, borders, signature
+from partitioner.jaxpr import Var, borders
 from partitioner.plan.decisions import SPLIT, Decision
 from partitioner.plan.steps import Segment
 
@@ -73,7 +73,11 @@ def _segment(
         if v in graph.input_of and graph.input_of[v].role == "cache" and graph.input_of[v].name in replaced
     )
     is_command = tier in ("csd", SPLIT)
-    form = (tier, signature(equations, inputs, outputs), tuple(inputs.index(v) for v in donated))
+    form = (
+        tier,
+        graph.phase.forms.signature(equations, inputs, outputs),
+        tuple(inputs.index(v) for v in donated),
+    )
     return Segment(
         index=number,
         name=group[0].name if len(group) == 1 else f"{group[0].name} .. {group[-1].name}",

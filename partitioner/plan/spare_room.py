@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from partitioner.costing import TIERS
-from partitioner.ir.working_set import working_set_bytes
+from partitioner.ir.working_set import peak_working_set_bytes
 from partitioner.plan.names import tier_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,6 @@ def stream_room(plan: Plan) -> Mapping[str, float]:
     There they can have what is free, and what is reserved beyond activations.
     """
     graphs = [p.graph for p in (plan.prefill, plan.decode) if p is not None]
-    activations = max(working_set_bytes(g, op) for g in graphs for op in g.ops)
+    activations = max(map(peak_working_set_bytes, graphs))
     buffers = max(0.0, plan.decisions.reserved_bytes["gpu"] - activations)
     return {"gpu": free_bytes(plan)["gpu"] + buffers, "host": math.inf, "csd": 0.0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from partitioner.errors import PlanError
 from partitioner.plan.plan import PhasePlan, Plan
-from partitioner.plan.steps import Run
+from partitioner.plan.steps import Run, Share
 from partitioner.plan.verify_steps import verify_steps
 
 
@@ -42,11 +42,14 @@ def _verify_homes(plan: Plan) -> None:
 
 def _verify_shares(plan: Plan) -> None:
     """Checks that the shares of every cache hold each of its rows and KV heads exactly once."""
+    rows = plan.workload.batch_size
+    complete: set[tuple[tuple[Share, ...], int]] = set()
     for op in plan.decode.graph.ops:
         if op.attention is None:
             continue
-        shares = plan.caches.get(op.name, ())
-        rows, heads = plan.decode.rows, op.attention.num_kv_heads
+        shares, heads = plan.caches.get(op.name, ()), op.attention.num_kv_heads
+        if (shares, heads) in complete:
+            continue
         held = [(r, h) for s in shares for r in range(*s.rows) for h in range(*s.kv_heads)]
         if sorted(held) != [(r, h) for r in range(rows) for h in range(heads)]:
             raise PlanError(
@@ -58,6 +61,7 @@ def _verify_shares(plan: Plan) -> None:
                 raise PlanError(
                     f"the cache share of {op.name!r} on {s.device} says {s.fraction:.6f} of it and holds {part:.6f}"
                 )
+        complete.add((shares, heads))
 
 
 def _verify_order(phase: PhasePlan) -> None:

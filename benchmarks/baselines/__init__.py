@@ -1,0 +1,1 @@
+"""Simpler ways to place a model, to hold the solver against."""

@@ -1,0 +1,70 @@
+"""Numbers what equations compute, so that groups of them are compared as rows of whole numbers.
+
+Layers repeat: of the thousands of equations of a phase a few hundred differ in primitive, parameters or literals. Each of these
+is looked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from partitioner.jaxpr import Atom, Eqn, Var, aval_of, equation_key, is_literal, literal_key, variables
+
+
+class EquationForms:
+    """Gives each equation of a phase its form: a number that equations share exactly if they do the same to their operands.
+
+    Attributes:
+        keys: What the forms stand for, in the order of their numbers, which is that of first use.
+    """
+
+    def __init__(self, equations: Iterable[Eqn]) -> None:
+        self._number: dict[Hashable, int] = {}
+        self._seen: dict[Hashable, int] = {}
+        self._of = {id(e): (self._form(e), variables(e.invars)) for e in equations}
+        self.keys: tuple[Hashable, ...] = tuple(self._number)
+
+    def signature(
+        self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]
+    ) -> tuple[Any, tuple[int, ...], Any]:
+        """Returns what two groups of these equations share exactly if they compute the same function of their inputs."""
+        row, number = self._wired(equations, inputs)
+        results = tuple(_result(a, number) for a in outputs)
+        return tuple((aval_of(v).shape, aval_of(v).dtype) for v in inputs), tuple(row), results
+
+    def printed(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> bytes:
+        """Returns all that a signature holds, with what its forms stand for, as bytes that other processes repeat."""
+        types, row, results = self.signature(equations, inputs, outputs)
+        return repr((self.keys, types, results)).encode() + np.asarray(row, "<i8").tobytes()
+
+    def _wired(self, equations: Sequence[Eqn], inputs: Sequence[Var]) -> tuple[list[int], dict[Var, int]]:
+        """Returns forms and operands of equations as numbers, and those of all values; inputs come first."""
+        number = {v: i for i, v in enumerate(inputs)}
+        row: list[int] = []
+        for eqn in equations:
+            form, operands = self._of[id(eqn)]
+            row.append(form)
+            row += [number[v] for v in operands]
+            for v in eqn.outvars:
+                number[v] = len(number)
+        return row, number
+
+    def _form(self, eqn: Eqn) -> int:
+        literals = tuple((i, literal_key(a)) for i, a in enumerate(eqn.invars) if is_literal(a))
+        # equal parameters have equal keys, and are compared much sooner than their keys are made
+        quick = (eqn.primitive, tuple(eqn.params.values()), literals, len(eqn.invars), len(eqn.outvars))
+        try:
+            known = self._seen.get(quick)
+        except TypeError:  # a parameter without a hash
+            return self._number.setdefault(equation_key(eqn), len(self._number))
+        if known is None:
+            known = self._number.setdefault(equation_key(eqn), len(self._number))
+            self._seen[quick] = known
+        return known
+
+
+def _result(atom: Atom, number: Mapping[Var, int]) -> Any:
+    return number[atom] if not is_literal(atom) else literal_key(atom)
