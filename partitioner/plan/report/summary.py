@@ -1,4 +1,4 @@
-"""The first two sentences: what runs where, how fast it should be, and what limits it."""
+"""The first sentences: what runs where, how fast it should be, what limits it, and what it costs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,23 @@ _WORK = {
 
 
 def summary(figures: Figures) -> list[str]:
-    """Returns two sentences, each on its own line."""
+    """Returns a few sentences, each starting a line: where, how fast, and at what price where that is known."""
     plan = figures.plan
     where = f"{plan.model_name} on {plan.hw.name}, policy {plan.policy}: {_placement(plan)}."
     speed = f"Predicted: {significant(plan.tokens_per_second)} tokens/s. {_limit(figures)}."
-    return [*paragraph(where, ""), *paragraph(speed, "")]
+    upkeep = _upkeep(plan)
+    return [*paragraph(where, ""), *paragraph(speed, ""), *(paragraph(upkeep, "") if upkeep else ())]
+
+
+def _upkeep(plan: Plan) -> str:
+    """Returns what tokens cost, as far as the hardware description says."""
+    joules, dollars = plan.joules_per_token, plan.dollars_per_million_tokens
+    if joules is None:
+        return ""
+    energy = f"{significant(joules)} J per token"
+    if dollars is None:
+        return f"Energy: {energy}."
+    return f"Owning and powering the system: {significant(dollars)} USD per million tokens, {energy}."
 
 
 def _placement(plan: Plan) -> str:
