@@ -1,7 +1,7 @@
 """What a plan writes to flash, and how long the drives last at the predicted throughput, run day and night.
 
-A drive programs whole pages: the tokens of one KV head that do not fill a page wait in drive memory. All prompts are taken to be
-as long as the longest. Every byte is programmed once (see :mod:`cost_models.endurance`).
+A drive programs whole pages: the tokens of one KV head that do not fill a page wait in drive memory. All prompts are
+taken to be as long as the longest. Every byte is programmed once (see :mod:`cost_models.endurance`).
 """
 
 from __future__ import annotations
