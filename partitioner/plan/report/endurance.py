@@ -41,8 +41,9 @@ def endurance(figures: Figures) -> list[str]:
     text = (
         f"One generation writes {size(found.generation_bytes)} to flash, {size(found.bytes_per_new_token)} per new token: "
         "whole pages of K and V, each once; tokens that do not fill a page stay in drive memory. Life is capacity x rated "
-        "P/E cycles over the rate of writes while one generation follows the other at the predicted speed, day and night. Where data has "
-        f"to last for weeks and not for years, it is {RELAXED_RETENTION} times as long (InstInfer, arXiv 2409.04992)."
+        "P/E cycles over the rate of writes while one generation follows the other at the predicted speed, day and night. "
+        f"Where data has to last for weeks and not for years, it is {RELAXED_RETENTION} times as long (InstInfer, arXiv "
+        "2409.04992)."
     )
     return [*title("Endurance"), *table(columns, merged(rows)), *paragraph(text)]
 
