@@ -56,8 +56,7 @@ def alternatives(plan: Plan, phase: str, op: str, alike: int = 1) -> tuple[Alter
         op: Name of the op.
         alike: How many ops like this one would go along; their weights and caches have to fit together.
     """
-    costs = OpCosts(plan, phase, plan.middle_context)
-    return Alternatives(costs).of(plan.phase(phase).op[op], alike)
+    return Alternatives.of_phase(plan, phase, plan.middle_context).of(plan.phase(phase).op[op], alike)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +68,11 @@ class Alternatives:
     """
 
     costs: OpCosts
+
+    @classmethod
+    def of_phase(cls, plan: Plan, phase: str, context_len: int) -> Alternatives:
+        """Returns the alternatives of a plan's phase, decode steps attending over ``context_len`` tokens."""
+        return cls(OpCosts(plan, phase, context_len))
 
     def of(self, op: Op, alike: int = 1) -> tuple[Alternative, ...]:
         """Returns the costs on the other tiers in order of rank; see :func:`alternatives`."""

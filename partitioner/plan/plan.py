@@ -22,6 +22,7 @@ from partitioner.workload import Workload
 
 if TYPE_CHECKING:
     from partitioner.plan.endurance import Endurance
+    from partitioner.plan.explanation import Explanation
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +214,20 @@ class Plan:
         if certificate.objective_s == 0:
             return 0.0
         return max(0.0, 1 - certificate.bound_s / certificate.objective_s)
+
+    def explain(self, op: str, phase: str = "decode") -> Explanation:
+        """Returns why an op runs where it runs: its cost on every device, what forbids the others, and the price of moving it.
+
+        Args:
+            op: Its name, or a folded one such as ``blocks.*.attention``.
+            phase: ``prefill`` or ``decode``.
+
+        Raises:
+            PlanError: If there is no such op; the message names close ones.
+        """
+        from partitioner.plan.explain import explain
+
+        return explain(self, op, phase)
 
     def resident_bytes(self) -> dict[str, dict[str, float]]:
         """Returns per device the bytes of weights, KV cache and reserve, and the capacity."""

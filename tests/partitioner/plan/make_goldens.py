@@ -41,6 +41,10 @@ TEXTS: dict[str, Callable[[], str]] = {
     "moves-many-drives": lambda: section("moves", wide_plan("instinfer", 8)),
     "summary-streamed": lambda: section("summary", wide_plan("flexgen-ssd")),
     "summary-priced": lambda: section("summary", priced(tiny_plan("instinfer"))),
+    "explanation": lambda: f"{tiny_plan('instinfer').explain('blocks.*.attention')}\n",
+    "explanation-mixed": lambda: f"{mixed_plan().explain('blocks.*.attention')}\n",
+    "explanation-prefill": lambda: f"{tiny_plan('instinfer').explain('blocks.2.attention', 'prefill')}\n",
+    "explanation-streamed": lambda: f"{wide_plan('flexgen-ssd').explain('blocks.*.attention')}\n",
     "ops-stateful": lambda: section("ops", unraised_plan()),
     "moves-none": lambda: section("moves", unraised_plan()),
 }
