@@ -23,6 +23,7 @@ from partitioner.workload import Workload
 if TYPE_CHECKING:
     from partitioner.plan.endurance import Endurance
     from partitioner.plan.explanation import Explanation
+    from partitioner.plan.plan_diff import PlanDiff
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +229,16 @@ class Plan:
         from partitioner.plan.explain import explain
 
         return explain(self, op, phase)
+
+    def diff(self, other: Plan) -> PlanDiff:
+        """Returns what differs in another plan of the same model: settings, predictions, where ops run and data lives.
+
+        Raises:
+            PlanError: If the other is a plan of a model with different ops.
+        """
+        from partitioner.plan.compare import compare
+
+        return compare(self, other)
 
     def resident_bytes(self) -> dict[str, dict[str, float]]:
         """Returns per device the bytes of weights, KV cache and reserve, and the capacity."""

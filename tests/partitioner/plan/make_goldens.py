@@ -45,6 +45,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     "explanation-mixed": lambda: f"{mixed_plan().explain('blocks.*.attention')}\n",
     "explanation-prefill": lambda: f"{tiny_plan('instinfer').explain('blocks.2.attention', 'prefill')}\n",
     "explanation-streamed": lambda: f"{wide_plan('flexgen-ssd').explain('blocks.*.attention')}\n",
+    "diff": lambda: f"{wide_plan('flexgen-ssd').diff(wide_plan('instinfer', 4))}\n",
+    "diff-mixed": lambda: f"{tiny_plan('instinfer').diff(mixed_plan())}\n",
+    "diff-none": lambda: f"{mixed_plan().diff(mixed_plan())}\n",
     "ops-stateful": lambda: section("ops", unraised_plan()),
     "moves-none": lambda: section("moves", unraised_plan()),
 }

@@ -129,8 +129,8 @@ def test_every_kind_of_device_has_a_row() -> None:
 
 
 def test_a_prefill_is_counted_with_all_its_slices() -> None:
-    plan = partition(abstract(WIDE), "demo", Workload(64, 96, 4), "instinfer")
-    slices = 64 // plan.phase("prefill").rows
+    plan = partition(abstract(WIDE), "demo", Workload(32, 96, 4), "instinfer")
+    slices = 32 // plan.phase("prefill").rows
     costs = OpCosts(plan, "prefill", plan.middle_context)
     (found,) = plan.explain("blocks.0.mlp.up", "prefill").classes
     here = found.choices[0].in_all
