@@ -22,11 +22,12 @@ def settings(plan: Plan) -> dict[str, Setting]:
         "batch": load.batch_size,
         "prompt-len": load.prompt_len,
         "decode-len": load.decode_len,
-        **_hardware(plan.hw),
+        **hardware_settings(plan.hw),
     }
 
 
-def _hardware(hw: HardwareSpec) -> dict[str, Setting]:
+def hardware_settings(hw: HardwareSpec) -> dict[str, Setting]:
+    """Returns every value of a hardware description under its what-if key; several equal devices are one."""
     data = hw.to_dict()
     found: dict[str, Setting] = {
         "hardware": hw.name,

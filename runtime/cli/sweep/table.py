@@ -1,0 +1,64 @@
+"""The printed form of a sweep, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from partitioner.plan.report.numerals import Unit, percent, significant, time_unit
+from partitioner.plan.report.shares import shares_text
+from partitioner.plan.report.table import Column, paragraph, table
+from runtime.cli.sweep.points import Point, Sweep
+
+
+def sweep_table(found: Sweep) -> str:
+    """Returns one row per value and policy, and below them why some do not fit."""
+    plans = [point.found for point in found.points if point.found]
+    unit = time_unit(plan.step_s for plan in plans)
+    priced = any(plan.usd_per_million_tokens is not None for plan in plans)
+    notes: dict[str, str] = {}
+    rows = [_cells(point, unit, priced, notes) for point in found.points]
+    columns = [
+        Column(found.axis.key, "right"),
+        Column("policy", "left"),
+        Column("predicted\ntokens/s"),
+        Column(f"step\n{unit.name}"),
+        Column("busiest", "left"),
+        Column("use\n%"),
+        Column("gap\n%"),
+        *([Column("USD/million\ntokens")] if priced else []),
+        Column("KV cache on", "left"),
+    ]
+    lines = [*paragraph(_heading(found), ""), "", *table(columns, rows)]
+    lines += [line for text, letter in notes.items() for line in paragraph(text, f"  {letter}  ")]
+    return "\n".join(lines)
+
+
+def _heading(found: Sweep) -> str:
+    load, key = found.workload, found.axis.key
+    parts = [] if key == "batch" else [f"batch {load.batch_size}"]
+    if key == "context":
+        parts.append(f"at most {load.decode_len} of them new")
+    else:
+        parts += [] if key == "prompt-len" else [f"prompts of {load.prompt_len} tokens"]
+        parts += [] if key == "decode-len" else [f"{load.decode_len} new tokens each"]
+    return f"{found.model} on {found.hardware}: {', '.join(parts)}; {key} varied."
+
+
+def _cells(point: Point, unit: Unit, priced: bool, notes: dict[str, str]) -> list[str]:
+    """Returns a row's cells; a reason goes to the notes, and a number for it into the row."""
+    plan = point.found
+    if plan is None:
+        number = notes.setdefault(point.reason, str(len(notes) + 1))
+        return [
+            point.value.text, point.policy, "-", "-", "-", "-", "-", *(["-"] if priced else []), f"does not fit: {number}"
+        ]  # fmt: skip
+    dollars = plan.usd_per_million_tokens
+    return [
+        point.value.text,
+        point.policy,
+        significant(plan.tokens_per_s),
+        unit.of(plan.step_s),
+        plan.busiest,
+        percent(plan.busiest_use),
+        percent(plan.gap),
+        *(["-" if dollars is None else significant(dollars)] if priced else []),
+        shares_text(plan.kv_cache_bytes) if plan.kv_cache_bytes else "-",
+    ]
