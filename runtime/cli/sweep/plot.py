@@ -9,8 +9,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
-from runtime.cli.sweep.points import Point, Sweep
+from runtime.cli.sweep.points import Sweep
 
 _MARKERS = "osD^vP*"
 _WIDE = 30
@@ -18,22 +19,25 @@ _WIDE = 30
 
 
 def plot_sweep(found: Sweep, path: Path) -> None:
-    """Writes the figure; the suffix of the path gives the format."""
+    """Writes the figure; the suffix of the path gives the format.
+
+    Below the rates, a strip marks what does not fit, if there is anything.
+    """
+    lacking = [policy for policy in found.policies if _missing(found, policy)]
     figure = Figure(figsize=(7.5, 4.6), layout="constrained")
-    panel = figure.subplots()
-    missing = False
+    heights = [1.0, 0.07 * len(lacking)] if lacking else [1.0]
+    panel, *strips = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for number, policy in enumerate(found.policies):
-        points = [point for point in found.points if point.policy == policy]
-        missing |= _line(panel, points, policy, number)
-    if missing:
-        panel.plot([], [], "x", color="0.3", label="does not fit")
+        _line(panel, found, policy, number)
     _scale(panel, found)
-    panel.set_xlabel(found.axis.label)
     panel.set_ylabel("predicted new tokens per second")
     panel.grid(visible=True, color="0.9")
     panel.set_axisbelow(True)
     panel.legend(loc="best", frameon=True)
-    panel.set_title(f"{found.model} on {found.hardware}")
+    figure.suptitle(f"{found.model} on {found.hardware}\n{found.constants}", fontsize=11)
+    for strip in strips:
+        _mark(strip, found, lacking)
+    [panel, *strips][-1].set_xlabel(found.axis.label)
     figure.savefig(path, dpi=150)
 
 
@@ -51,17 +55,36 @@ def _unevenness(values: Sequence[float]) -> float:
     return statistics.pstdev(values) / statistics.fmean(values)
 
 
-def _line(panel: Axes, points: Sequence[Point], policy: str, number: int) -> bool:
-    """Draws a policy, with gaps where nothing fits, and crosses there at the foot; tells whether there are any."""
-    color = f"C{number % 10}"
-    ordered = sorted(points, key=lambda point: point.value.value)
-    values = [point.value.value for point in ordered]
-    rates = [point.found.tokens_per_s if point.found else float("nan") for point in ordered]
-    panel.plot(values, rates, f"{_MARKERS[number % len(_MARKERS)]}-", color=color, label=policy, markersize=6)
-    lacking = [point.value.value for point in ordered if point.found is None]
-    foot = [0.03 + 0.04 * number] * len(lacking)
-    panel.plot(lacking, foot, "x", color=color, markersize=8, transform=panel.get_xaxis_transform())
-    return bool(lacking)
+def _missing(found: Sweep, policy: str) -> list[float]:
+    """Returns the values at which a policy has no plan."""
+    return [point.value.value for point in found.points if point.policy == policy and point.found is None]
+
+
+def _line(panel: Axes, found: Sweep, policy: str, number: int) -> None:
+    """Draws a policy's rates, with gaps where nothing fits."""
+    points = sorted(
+        (point for point in found.points if point.policy == policy), key=lambda point: point.value.value
+    )
+    values = [point.value.value for point in points]
+    rates = [point.found.tokens_per_s if point.found else float("nan") for point in points]
+    marker = _MARKERS[number % len(_MARKERS)]
+    panel.plot(values, rates, f"{marker}-", color=_color(number), label=policy, markersize=6)
+
+
+def _mark(strip: Axes, found: Sweep, lacking: Sequence[str]) -> None:
+    """Marks in a strip where policies have no plan, one row each."""
+    for row, policy in enumerate(lacking):
+        values = _missing(found, policy)
+        color = _color(found.policies.index(policy))
+        strip.plot(values, [row] * len(values), "x", color=color, markersize=7, markeredgewidth=2)
+    strip.set_ylim(len(lacking) - 0.5, -0.5)
+    strip.set_yticks([])
+    strip.set_ylabel("does\nnot fit", rotation=0, ha="right", va="center")
+    strip.grid(visible=True, axis="x", color="0.9")
+
+
+def _color(number: int) -> str:
+    return f"C{number % 10}"
 
 
 def _scale(panel: Axes, found: Sweep) -> None:
@@ -70,10 +93,12 @@ def _scale(panel: Axes, found: Sweep) -> None:
     if is_geometric(values):
         panel.set_xscale("log")
     panel.set_xticks(values, [value.text for value in found.axis.values])
-    panel.minorticks_off()
     if len(values) > 8:
         panel.tick_params(axis="x", rotation=45)
     if rates and max(rates) > _WIDE * min(rates):
         panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
     else:
         panel.set_ylim(bottom=0)
+    panel.minorticks_off()

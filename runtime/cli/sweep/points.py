@@ -81,6 +81,17 @@ class Sweep:
     policies: tuple[str, ...]
     points: tuple[Point, ...]
 
+    @property
+    def constants(self) -> str:
+        """Returns in words what is generated at every value."""
+        load, key = self.workload, self.axis.key
+        batch = [] if key == "batch" else [f"batch {load.batch_size}"]
+        if key == "context":
+            return ", ".join([*batch, f"at most {load.decode_len} new tokens each"])
+        prompt = [] if key == "prompt-len" else [f"prompts of {load.prompt_len} tokens"]
+        new = [] if key == "decode-len" else [f"{load.decode_len} new tokens each"]
+        return ", ".join([*batch, *prompt, *new])
+
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data; rows without a plan have a reason and no figures."""
         return {

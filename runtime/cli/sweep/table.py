@@ -26,20 +26,13 @@ def sweep_table(found: Sweep) -> str:
         *([Column("USD/million\ntokens")] if priced else []),
         Column("KV cache on", "left"),
     ]
-    lines = [*paragraph(_heading(found), ""), "", *table(columns, rows)]
+    lines = [
+        *paragraph(f"{found.model} on {found.hardware}: {found.constants}; {found.axis.key} varied.", ""),
+        "",
+        *table(columns, rows),
+    ]
     lines += [line for text, letter in notes.items() for line in paragraph(text, f"  {letter}  ")]
     return "\n".join(lines)
-
-
-def _heading(found: Sweep) -> str:
-    load, key = found.workload, found.axis.key
-    parts = [] if key == "batch" else [f"batch {load.batch_size}"]
-    if key == "context":
-        parts.append(f"at most {load.decode_len} of them new")
-    else:
-        parts += [] if key == "prompt-len" else [f"prompts of {load.prompt_len} tokens"]
-        parts += [] if key == "decode-len" else [f"{load.decode_len} new tokens each"]
-    return f"{found.model} on {found.hardware}: {', '.join(parts)}; {key} varied."
 
 
 def _cells(point: Point, unit: Unit, priced: bool, notes: dict[str, str]) -> list[str]:
