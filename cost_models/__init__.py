@@ -6,6 +6,8 @@ and what limits it. This package knows no sibling package and imports no JAX.
 
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
 from cost_models.cost import BOUNDS, Bound, Cost, sequential, slowest
+from cost_models.endurance import RELAXED_RETENTION, drive_writes_per_day, life_years, lifetime_bytes
+from cost_models.energy import energy_j, idle_power_w, missing_power, working_power_w
 from cost_models.errors import CostModelError, HardwareError, WorkError
 from cost_models.flash import (
     attend_cost,
@@ -25,6 +27,13 @@ from cost_models.links import (
     route,
     transfer_cost,
 )
+from cost_models.money import (
+    energy_usd,
+    missing_price,
+    owning_usd_per_s,
+    running_usd,
+    system_price_usd,
+)
 from cost_models.primitives import equation_flops, unknown_primitives, work_of
 from cost_models.processor_attention import processor_attend_cost
 from cost_models.roofline import compute_cost, launch_cost, ridge_point
@@ -32,6 +41,7 @@ from cost_models.work import Work
 
 __all__ = [
     "BOUNDS",
+    "RELAXED_RETENTION",
     "Bound",
     "ComputeSpec",
     "Cost",
@@ -50,20 +60,32 @@ __all__ = [
     "attend_cost",
     "attend_pages",
     "compute_cost",
+    "drive_writes_per_day",
+    "energy_j",
+    "energy_usd",
     "equation_flops",
     "flash_read_cost",
     "flash_write_cost",
+    "idle_power_w",
     "kv_append_cost",
     "launch_cost",
+    "life_years",
+    "lifetime_bytes",
+    "missing_power",
+    "missing_price",
+    "owning_usd_per_s",
     "parallel_transfer_cost",
     "path_kinds",
     "processor_attend_cost",
     "ridge_point",
     "route",
+    "running_usd",
     "sequential",
     "slowest",
+    "system_price_usd",
     "tokens_per_page",
     "transfer_cost",
     "unknown_primitives",
     "work_of",
+    "working_power_w",
 ]

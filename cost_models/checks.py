@@ -31,6 +31,24 @@ def require_non_negative(field: str, value: float) -> None:
         raise reject(field, value, "a finite number of at least 0")
 
 
+def require_price(field: str, value: float | None) -> None:
+    """Requires an optional price: none, or a finite number of at least zero."""
+    if value is not None:
+        require_non_negative(field, value)
+
+
+def require_powers(idle_w: float | None, active_w: float | None) -> None:
+    """Requires an optional pair of powers: both or neither, the active one no smaller than the idle one."""
+    if (idle_w is None) != (active_w is None):
+        given, lacking = ("active_w", "idle_w") if idle_w is None else ("idle_w", "active_w")
+        raise HardwareError(f"{given} is given without {lacking}; give both or neither")
+    if idle_w is not None and active_w is not None:
+        require_non_negative("idle_w", idle_w)
+        require_non_negative("active_w", active_w)
+        if active_w < idle_w:
+            raise reject("active_w", active_w, f"at least idle_w, which is {idle_w!r}")
+
+
 def require_fraction(field: str, value: float) -> None:
     """Requires a number above zero and at most one."""
     if not is_number(value) or not 0 < value <= 1:

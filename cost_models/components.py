@@ -14,6 +14,8 @@ from cost_models.checks import (
     require_name,
     require_non_negative,
     require_positive,
+    require_powers,
+    require_price,
 )
 from cost_models.errors import HardwareError
 from cost_models.frozen_mapping import FrozenMapping
@@ -35,6 +37,9 @@ class ComputeSpec:
         emulated: True where the runtime throttles this device down to these rates.
         attention_efficiency: Share of the peak memory rate at which decode attention reads its share of a KV cache; None where
             it is that of other streaming code.
+        price_usd: What it costs to buy, in US dollars; the host's price includes its memory, board and chassis.
+        idle_w: Watts while it waits.
+        active_w: Watts while it works.
     """
 
     name: str
@@ -47,6 +52,9 @@ class ComputeSpec:
     compute_efficiency: float
     emulated: bool = False
     attention_efficiency: float | None = None
+    price_usd: float | None = None
+    idle_w: float | None = None
+    active_w: float | None = None
 
     def __post_init__(self) -> None:
         require_name("name", self.name)
@@ -64,6 +72,8 @@ class ComputeSpec:
         require_flag("emulated", self.emulated)
         if self.attention_efficiency is not None:
             require_fraction("attention_efficiency", self.attention_efficiency)
+        require_price("price_usd", self.price_usd)
+        require_powers(self.idle_w, self.active_w)
         object.__setattr__(self, "peak_flops", FrozenMapping(self.peak_flops))
 
     @property
@@ -190,6 +200,16 @@ class DriveSpec:
     """A drive: flash, optional engine, DRAM and the cost of a command.
 
     ``engine=None`` is a plain SSD: it stores and returns pages but computes nothing.
+
+    Attributes:
+        flash: Where pages are.
+        engine: What computes on them, if anything does.
+        dram_bytes: Memory for tables and for what waits to fill pages.
+        dram_bytes_per_s: Rate of that memory.
+        command_s: Overhead of one command.
+        price_usd: What it costs to buy, in US dollars.
+        idle_w: Watts while it waits.
+        active_w: Watts while it reads, writes or attends.
     """
 
     flash: FlashSpec
@@ -197,6 +217,9 @@ class DriveSpec:
     dram_bytes: float
     dram_bytes_per_s: float
     command_s: float
+    price_usd: float | None = None
+    idle_w: float | None = None
+    active_w: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.flash, FlashSpec):
@@ -206,6 +229,8 @@ class DriveSpec:
         require_non_negative("dram_bytes", self.dram_bytes)
         require_positive("dram_bytes_per_s", self.dram_bytes_per_s)
         require_non_negative("command_s", self.command_s)
+        require_price("price_usd", self.price_usd)
+        require_powers(self.idle_w, self.active_w)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from cost_models.components import ComputeSpec, DriveSpec, LinkSpec
+from cost_models.endurance import SECONDS_PER_YEAR
 from cost_models.hardware import HardwareSpec
 
+_J_PER_KWH = 3.6e6
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -15,15 +17,20 @@ def describe(hw: HardwareSpec) -> str:
     for index, gpus in _runs(hw.gpus):
         lines.append(f"  {_names('gpu', index, len(gpus)):<12}{_compute(gpus[0])}")
         lines.append(f"  {'':<12}{_peaks(gpus[0])}")
+        lines.extend(f"  {'':<12}{text}" for text in _upkeep(gpus[0], each=len(gpus) > 1))
     lines.append(f"  {'host':<12}{_compute(hw.host)}")
     lines.append(f"  {'':<12}{_peaks(hw.host)}")
+    lines.extend(f"  {'':<12}{text}" for text in _upkeep(hw.host))
     for index, drives in _runs(hw.drives):
         lines.append(f"  {_names('csd', index, len(drives)):<12}{_drive(drives[0])}")
         lines.append(f"  {'':<12}{_engine(drives[0])}")
+        lines.extend(f"  {'':<12}{text}" for text in _upkeep(drives[0], each=len(drives) > 1))
     lines.append(f"  {'links':<12}{_links(hw.links)}")
     if hw.drives:
         way = "peer to peer, or through host memory" if hw.p2p else "through host memory only"
         lines.append(f"  {'gpu to csd':<12}{way}")
+    if hw.service_life_s is not None or hw.electricity_usd_per_j is not None:
+        lines.append(f"  {'upkeep':<12}{_terms(hw)}")
     lines.extend(f"  {'note':<12}{note}" for note in hw.notes)
     return "\n".join(lines)
 
@@ -87,6 +94,24 @@ def _engine(spec: DriveSpec) -> str:
     pages = f"{spec.flash.page_bytes} B pages, tR {seconds(spec.flash.t_read_s)}"
     engine = "no engine" if spec.engine is None else f"engine {si(spec.engine.flops, 'FLOP/s')}"
     return f"{pages}, {engine}, {si(spec.dram_bytes, 'B')} DRAM"
+
+
+def _upkeep(spec: ComputeSpec | DriveSpec, *, each: bool = False) -> list[str]:
+    """Describes what a device costs and draws, if that is known."""
+    parts = [] if spec.price_usd is None else [f"{spec.price_usd:,.0f} USD"]
+    if spec.idle_w is not None and spec.active_w is not None:
+        parts.append(f"{spec.idle_w:g} W idle, {spec.active_w:g} W at work")
+    return [", ".join(parts) + (" each" if each else "")] if parts else []
+
+
+def _terms(hw: HardwareSpec) -> str:
+    """Describes over which time the system is written off and what its energy costs."""
+    parts: list[str] = []
+    if hw.service_life_s is not None:
+        parts.append(f"written off over {hw.service_life_s / SECONDS_PER_YEAR:.3g} years")
+    if hw.electricity_usd_per_j is not None:
+        parts.append(f"energy at {hw.electricity_usd_per_j * _J_PER_KWH:.3g} USD per kWh")
+    return ", ".join(parts)
 
 
 def _links(links: tuple[LinkSpec, ...]) -> str:

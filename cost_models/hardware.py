@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cost_models.checks import reject, require_count, require_flag, require_name
+from cost_models.checks import (
+    reject,
+    require_count,
+    require_flag,
+    require_name,
+    require_positive,
+    require_price,
+)
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
 from cost_models.errors import HardwareError
 from cost_models.frozen_mapping import FrozenMapping
@@ -41,6 +48,8 @@ class HardwareSpec:
         drives_per_switch: Drives that share one uplink; zero where every drive has its own way to the root.
         remarks: What was done to the description after loading, such as a slow-down.
         description: One line for people: what system this is.
+        service_life_s: Seconds over which the price of the devices is written off.
+        electricity_usd_per_j: Price of energy, in US dollars per joule.
     """
 
     name: str
@@ -54,11 +63,16 @@ class HardwareSpec:
     drives_per_switch: int = 0
     remarks: tuple[str, ...] = ()
     description: str = ""
+    service_life_s: float | None = None
+    electricity_usd_per_j: float | None = None
 
     def __post_init__(self) -> None:
         require_name("name", self.name)
         require_flag("p2p", self.p2p)
         require_count("drives_per_switch", self.drives_per_switch, minimum=0)
+        if self.service_life_s is not None:
+            require_positive("service_life_s", self.service_life_s)
+        require_price("electricity_usd_per_j", self.electricity_usd_per_j)
         for field_name in ("gpus", "drives", "links", "remarks"):
             object.__setattr__(self, field_name, tuple(getattr(self, field_name)))
         ports = {device: tuple(path) for device, path in self.ports.items()}

@@ -4,6 +4,8 @@ A file has ``name``, ``description`` and ``p2p``, the tables ``[gpu]`` and ``[ho
 with ``[drive.flash]`` and ``[drive.engine]`` (no engine: a plain SSD), and the links ``[link.gpu]``,
 ``[link.drive]`` and optionally ``[link.switch]``, an uplink that ``drives`` drives share. ``count`` says how
 many of a device there are.
+Prices (``price_usd``) and powers (``idle_w``, ``active_w``) of ``[gpu]``, ``[host]`` and ``[drive]`` can be left
+out, and so can ``service_life_s`` and ``electricity_usd_per_j`` of the whole system.
 Every number is written with its source: ``key = { value = 48e9, source = "..." }``.
 """
 
@@ -19,6 +21,8 @@ from cost_models.hardware import HardwareSpec
 from cost_models.toml_table import TomlTable
 
 T = TypeVar("T")
+
+_UPKEEP = ("price_usd", "idle_w", "active_w")
 
 
 def preset_names() -> tuple[str, ...]:
@@ -61,6 +65,7 @@ def parse(text: str, file: str) -> HardwareSpec:
     root = TomlTable(data, file, "", sources)
     name, description = root.text("name"), root.text("description")
     p2p = root.flag("p2p")
+    life, electricity = root.optional_number("service_life_s"), root.optional_number("electricity_usd_per_j")
     gpus = _compute(root.table("gpu"), "gpu", file)
     host = _compute(root.table("host"), "host", file)
     drives = _drives(root.table("drive"), file) if root.has("drive") else ()
@@ -80,6 +85,8 @@ def parse(text: str, file: str) -> HardwareSpec:
             p2p=p2p,
             sources=sources,
             drives_per_switch=per_switch,
+            service_life_s=life,
+            electricity_usd_per_j=electricity,
         ),
     )
 
@@ -106,6 +113,7 @@ def _compute(table: TomlTable, kind: str, file: str) -> tuple[ComputeSpec, ...]:
         "launch_s": table.number("launch_s"),
         "memory_efficiency": table.number("memory_efficiency"),
         "compute_efficiency": table.number("compute_efficiency"),
+        **{key: table.optional_number(key) for key in _UPKEEP},
     }
     if table.has("attention_efficiency"):
         fields["attention_efficiency"] = table.number("attention_efficiency")
@@ -122,6 +130,7 @@ def _drives(table: TomlTable, file: str) -> tuple[DriveSpec, ...]:
         "dram_bytes": table.number("dram_bytes"),
         "dram_bytes_per_s": table.number("dram_bytes_per_s"),
         "command_s": table.number("command_s"),
+        **{key: table.optional_number(key) for key in _UPKEEP},
     }
     table.finish()
     return (_construct(file, "drive", lambda: DriveSpec(flash=flash, engine=engine, **fields)),) * count

@@ -68,6 +68,10 @@ class TomlTable:
         """Returns a sourced number."""
         return float(self._sourced(key))
 
+    def optional_number(self, key: str) -> float | None:
+        """Returns a sourced number, or None where the key is left out."""
+        return self.number(key) if self.has(key) else None
+
     def whole(self, key: str) -> int:
         """Returns a sourced whole number."""
         value = self._sourced(key)

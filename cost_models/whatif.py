@@ -16,9 +16,10 @@ S = TypeVar("S", ComputeSpec, DriveSpec, LinkSpec)
 
 _INVERSE_RATES = ("launch_s", "command_s", "setup_s", "latency_s", "t_read_s", "t_program_s", "t_erase_s")
 _RATES = ("memory_bytes_per_s", "channel_bytes_per_s", "dram_bytes_per_s", "bytes_per_s", "flops")
+_SYSTEM_NUMBERS = ("service_life_s", "electricity_usd_per_j")
 _ACCEPTED_KEYS = (
-    "drives, p2p, gpu.FIELD, gpuN.FIELD, host.FIELD, drive.FIELD, csdN.FIELD, link.gpu.FIELD, "
-    "link.drive.FIELD, link.switch.FIELD, link.NAME.FIELD"
+    "drives, p2p, service_life_s, electricity_usd_per_j, gpu.FIELD, gpuN.FIELD, host.FIELD, drive.FIELD, "
+    "csdN.FIELD, link.gpu.FIELD, link.drive.FIELD, link.switch.FIELD, link.NAME.FIELD"
 )
 
 
@@ -59,7 +60,7 @@ def with_drives(hw: HardwareSpec, num_drives: int) -> HardwareSpec:
 
 
 def slowed(hw: HardwareSpec, factor: float) -> HardwareSpec:
-    """Returns the system with rates divided and latencies multiplied by ``factor``; capacities stay.
+    """Returns the system with rates divided and latencies multiplied by ``factor``; capacities, prices and powers stay.
 
     Every predicted time grows by exactly ``factor``. A slowed processor is no longer the real one, so
     it is marked as emulated.
@@ -94,6 +95,9 @@ def replace_value(hw: HardwareSpec, dotted_key: str, value: float) -> HardwareSp
         return with_drives(hw, _whole(value))
     if dotted_key == "p2p":
         return dataclasses.replace(hw, p2p=value)
+    if dotted_key in _SYSTEM_NUMBERS:
+        changed = dataclasses.replace(hw, **{dotted_key: value})
+        return dataclasses.replace(changed, sources=_sources_after(hw.sources, dotted_key, value))
     head, *rest = dotted_key.split(".")
     if head == "link" and len(rest) == 2:
         changed = _replace_links(hw, dotted_key, rest[0], rest[1], value)

@@ -28,12 +28,18 @@ class Alternative(NamedTuple):
         cost: Time of one execution with everything that has to move for it; None where it cannot run there.
         reason: Why it cannot, what comes with it, or what does not fit; empty if there is nothing to say.
         fits: Whether there is memory for it beside what the plan holds.
+        home: Tier where its weights or cache would live; "-" if it has neither, or cannot run there.
+        allowed: Whether the policy allows it.
+        short_bytes: What is missing of the memory for it, and for the ops that would go along.
     """
 
     tier: str
     cost: Cost | None
     reason: str
     fits: bool = True
+    home: str = "-"
+    allowed: bool = True
+    short_bytes: float = 0.0
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
@@ -50,8 +56,7 @@ def alternatives(plan: Plan, phase: str, op: str, alike: int = 1) -> tuple[Alter
         op: Name of the op.
         alike: How many ops like this one would go along; their weights and caches have to fit together.
     """
-    costs = OpCosts(plan, phase, plan.middle_context)
-    return Alternatives(costs).of(plan.phase(phase).op[op], alike)
+    return Alternatives.of_phase(plan, phase, plan.middle_context).of(plan.phase(phase).op[op], alike)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,47 +69,57 @@ class Alternatives:
 
     costs: OpCosts
 
+    @classmethod
+    def of_phase(cls, plan: Plan, phase: str, context_len: int) -> Alternatives:
+        """Returns the alternatives of a plan's phase, decode steps attending over ``context_len`` tokens."""
+        return cls(OpCosts(plan, phase, context_len))
+
     def of(self, op: Op, alike: int = 1) -> tuple[Alternative, ...]:
         """Returns the costs on the other tiers in order of rank; see :func:`alternatives`."""
-        found = [self._on(op, tier, alike) for tier in TIERS if tier != self.costs.tier(op)]
-        return tuple(sorted(found, key=lambda a: a.rank))
+        found = [self.ways(op, tier, alike) for tier in TIERS if tier != self.costs.tier(op)]
+        return tuple(sorted((min(ways, key=lambda a: a.rank) for ways in found), key=lambda a: a.rank))
 
-    def _on(self, op: Op, tier: str, alike: int) -> Alternative:
+    def ways(self, op: Op, tier: str, alike: int = 1) -> tuple[Alternative, ...]:
+        """Returns all ways to run an op on a tier, or the one reason why there is none.
+
+        Its weights or cache can stay where they are and be streamed, or be moved to the tier for good.
+        """
         obstacle = self._obstacle(op, tier)
         if obstacle:
-            return Alternative(tier, None, obstacle)
+            return (Alternative(tier, None, obstacle),)
         options = self._options(op, tier, alike)
         if not options:
-            return Alternative(tier, None, "its weights are shared with another op and looked up by row")
-        return min(options, key=lambda a: a.rank)
+            return (Alternative(tier, None, "its weights are shared with another op and looked up by row"),)
+        return tuple(options)
 
     def _options(self, op: Op, tier: str, alike: int) -> list[Alternative]:
         """Returns the ways to run an op on a tier that can take it: with its data streamed, or moved there for good."""
         home = self.costs.home(op)
         if home in ("-", tier) or (op.attention and self.costs.phase == "prefill"):
-            fits = alike * self._lacking_bytes(op, tier) <= self._free[tier]
-            reason = "" if fits else f"its weights would not fit on {self._span(tier)}"
-            return [self._option(op, tier, home, reason, fits)]
+            short = max(0.0, alike * self._lacking_bytes(op, tier) - self._free[tier])
+            reason = f"its weights would not fit on {self._span(tier)}" if short else ""
+            return [self._option(op, tier, home, reason, short)]
         data = "KV cache" if op.attention else "weights"
         options: list[Alternative] = []
         if tier != "csd" and not self._is_looked_up(op):
-            fits = self._stream_bytes(op) <= self._stream_room[tier]
-            room = "" if fits else "; no room for buffers"
+            short = max(0.0, self._stream_bytes(op) - self._stream_room[tier])
+            room = "; no room for buffers" if short else ""
             options.append(
-                self._option(op, tier, home, f"streams its {data} from {self._span(home)}{room}", fits)
+                self._option(op, tier, home, f"streams its {data} from {self._span(home)}{room}", short)
             )
         if not self._is_shared(op):
-            fits = alike * self._kept_bytes(op, tier) <= self._free[tier]
-            verb = "live" if fits else "not fit"
+            short = max(0.0, alike * self._kept_bytes(op, tier) - self._free[tier])
+            verb = "not fit" if short else "live"
             options.append(
-                self._option(op, tier, tier, f"its {data} would {verb} on {self._span(tier)}", fits)
+                self._option(op, tier, tier, f"its {data} would {verb} on {self._span(tier)}", short)
             )
         return options
 
-    def _option(self, op: Op, tier: str, home: str, reason: str, fits: bool) -> Alternative:
+    def _option(self, op: Op, tier: str, home: str, reason: str, short_bytes: float) -> Alternative:
         forbidden = self._forbidden(op, tier, rehomed=home != self.costs.home(op))
         reasons = "; ".join(r for r in (reason, forbidden) if r)
-        return Alternative(tier, self.costs.at(op, tier, home), reasons, fits)
+        cost = self.costs.at(op, tier, home)
+        return Alternative(tier, cost, reasons, not short_bytes, home, not forbidden, short_bytes)
 
     def _obstacle(self, op: Op, tier: str) -> str:
         """Returns why an op can never run on a tier, or nothing."""

@@ -36,7 +36,7 @@ class OpCosts:
 
     def alone(self, op: Op) -> Cost:
         """Returns the time of an op where it runs, moves left aside."""
-        return self._run(op, self.tier(op))
+        return self.run(op, self.tier(op))
 
     def here(self, op: Op) -> Cost:
         """Returns the time of an op where it runs, with what moves for it."""
@@ -44,7 +44,7 @@ class OpCosts:
 
     def at(self, op: Op, tier: str, home: str) -> Cost:
         """Returns the time of an op on a tier, its weights or cache living on another or the same."""
-        costs = [self._run(op, tier), *self._value_moves(op, tier)]
+        costs = [self.run(op, tier), *self._value_moves(op, tier)]
         if op.attention is None:
             if home not in ("-", tier):
                 costs.append(self._transfer(self.weight_bytes(op), home, tier))
@@ -70,7 +70,8 @@ class OpCosts:
         inputs = self.plan.phase(self.phase).graph.phase.inputs
         return {i.name: num_bytes(i.var) for i in inputs if i.role == "param"}
 
-    def _run(self, op: Op, tier: str) -> Cost:
+    def run(self, op: Op, tier: str) -> Cost:
+        """Returns the time of an op on a tier, moves left aside."""
         if tier == "csd" and op.attention is not None:
             return self.plan.costing.attend_cost(op.attention, self.context_len)
         return self.plan.costing.run_cost(op, tier)

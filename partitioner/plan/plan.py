@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cost_models import HardwareSpec
 from partitioner.costing import Costing
@@ -20,6 +20,11 @@ from partitioner.plan.predict_streams import schedule_streams
 from partitioner.plan.steps import Move, Segment, Share, Step
 from partitioner.plan.timeline import Timeline
 from partitioner.workload import Workload
+
+if TYPE_CHECKING:
+    from partitioner.plan.endurance import Endurance
+    from partitioner.plan.explanation import Explanation
+    from partitioner.plan.plan_diff import PlanDiff
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,15 +159,27 @@ class Plan:
     @cached_property
     def prefill_seconds(self) -> float:
         """Returns the predicted seconds until all prompts are processed and their caches are home."""
-        if self.prefill is None:
-            return 0.0
-        return self.predicted_timeline("prefill").end_s
+        return 0.0 if self.prefill is None else self.prefill_timeline.end_s
+
+    @cached_property
+    def prefill_timeline(self) -> Timeline:
+        """Returns the predicted timeline of the whole prefill.
+
+        Raises:
+            PlanError: If the plan has no prefill.
+        """
+        return self.predicted_timeline("prefill")
+
+    @cached_property
+    def decode_timelines(self) -> tuple[tuple[Timeline, float], ...]:
+        """Returns predicted timelines of decode steps over the generation, and how many steps each stands for."""
+        contexts = self.workload.decode_contexts(with_prefill=self.prefill is not None)
+        return tuple((self.predicted_timeline("decode", context), weight) for context, weight in contexts)
 
     @cached_property
     def total_decode_seconds(self) -> float:
         """Returns the predicted seconds of all decode steps."""
-        contexts = self.workload.decode_contexts(with_prefill=self.prefill is not None)
-        return sum(weight * self.decode_seconds(context) for context, weight in contexts)
+        return sum(weight * timeline.end_s for timeline, weight in self.decode_timelines)
 
     @property
     def total_seconds(self) -> float:
@@ -173,6 +190,27 @@ class Plan:
     def tokens_per_second(self) -> float:
         """Returns predicted new tokens per second over the whole generation, prefill included."""
         return self.workload.batch_size * self.workload.decode_len / self.total_seconds
+
+    @cached_property
+    def joules_per_token(self) -> float | None:
+        """Returns the predicted energy per new token, prefill included; None where the hardware's powers are not known."""
+        from partitioner.plan.upkeep import joules_per_token
+
+        return joules_per_token(self)
+
+    @cached_property
+    def dollars_per_million_tokens(self) -> float | None:
+        """Returns the predicted US dollars of owning and powering the hardware; None where a price or power is not known."""
+        from partitioner.plan.upkeep import dollars_per_million_tokens
+
+        return dollars_per_million_tokens(self)
+
+    @cached_property
+    def endurance(self) -> Endurance | None:
+        """Returns what is written to flash and how long the drives last; None where no KV cache lives on a drive."""
+        from partitioner.plan.endurance import endurance
+
+        return endurance(self)
 
     @property
     def bound(self) -> float:
@@ -186,6 +224,30 @@ class Plan:
         if certificate.objective_s == 0:
             return 0.0
         return max(0.0, 1 - certificate.bound_s / certificate.objective_s)
+
+    def explain(self, op: str, phase: str = "decode") -> Explanation:
+        """Returns why an op runs where it runs: its cost on every device, what forbids the others, and the price of moving it.
+
+        Args:
+            op: Its name, or a folded one such as ``blocks.*.attention``.
+            phase: ``prefill`` or ``decode``.
+
+        Raises:
+            PlanError: If there is no such op; the message names close ones.
+        """
+        from partitioner.plan.explain import explain
+
+        return explain(self, op, phase)
+
+    def diff(self, other: Plan) -> PlanDiff:
+        """Returns what differs in another plan of the same model: settings, predictions, where ops run and data lives.
+
+        Raises:
+            PlanError: If the other is a plan of a model with different ops.
+        """
+        from partitioner.plan.compare import compare
+
+        return compare(self, other)
 
     def resident_bytes(self) -> dict[str, dict[str, float]]:
         """Returns per device the bytes of weights, KV cache and reserve, and the capacity."""

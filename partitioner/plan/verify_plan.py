@@ -42,7 +42,7 @@ def _verify_homes(plan: Plan) -> None:
 
 def _verify_shares(plan: Plan) -> None:
     """Checks that the shares of every cache hold each of its rows and KV heads exactly once."""
-    rows = plan.workload.batch_size
+    rows = plan.decode.rows
     complete: set[tuple[tuple[Share, ...], int]] = set()
     for op in plan.decode.graph.ops:
         if op.attention is None:

@@ -97,3 +97,13 @@ class TestThreeTiers:
     def test_emulated_total_is_close_to_the_prediction(self) -> None:
         plan, _, result = held("auto", 8)
         assert result.total_s == pytest.approx(plan.total_seconds, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("policy", ["flexgen-ssd", "instinfer"])
+def test_drives_program_the_bytes_predicted(policy: str) -> None:
+    plan, _, result = held(policy, 4)
+    assert plan.endurance is not None
+    predicted = {drive.device: drive.generation_bytes for drive in plan.endurance.drives}
+    programmed = {name: health.bytes_programmed for name, health in result.drive_health.items()}
+    assert min(predicted.values()) > 0
+    assert programmed == predicted

@@ -10,7 +10,6 @@ from cost_models import Cost, sequential
 from partitioner.ir.op import Op
 from partitioner.plan.alternatives import Alternatives
 from partitioner.plan.names import class_name, folded
-from partitioner.plan.op_costs import OpCosts
 from partitioner.plan.plan import Plan
 from partitioner.plan.report.predicted_use import weighted_timelines
 from partitioner.plan.steps import Run
@@ -91,7 +90,7 @@ class Figures:
     @cached_property
     def alternatives(self) -> Mapping[str, Alternatives]:
         """Maps phases to what their ops cost where they are, and elsewhere."""
-        return {p: Alternatives(OpCosts(self.plan, p, self.contexts[1])) for p in self.phases}
+        return {p: Alternatives.of_phase(self.plan, p, self.contexts[1]) for p in self.phases}
 
     def classes(self, phase: str) -> tuple[OpClass, ...]:
         """Returns the classes of a phase's ops, in order of their first op; those of the same name follow each other."""

@@ -26,10 +26,8 @@ def predicted_bytes(plan: Plan) -> dict[str, float]:
 
 def weighted_timelines(plan: Plan) -> tuple[tuple[Timeline, float], ...]:
     """Returns timelines and how often each occurs in the generation: the prefill, and decode steps by context."""
-    prefill = ((plan.predicted_timeline("prefill"), 1.0),) if plan.prefill else ()
-    contexts = plan.workload.decode_contexts(with_prefill=plan.prefill is not None)
-    steps = ((plan.predicted_timeline("decode", context), weight) for context, weight in contexts)
-    return (*prefill, *steps)
+    prefill = ((plan.prefill_timeline, 1.0),) if plan.prefill else ()
+    return (*prefill, *plan.decode_timelines)
 
 
 def sum_over(timelines: Iterable[tuple[Timeline, float]], *, bytes_wanted: bool) -> dict[str, float]:

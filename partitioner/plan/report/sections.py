@@ -10,6 +10,7 @@ from partitioner.plan.report.attention import attention
 from partitioner.plan.report.capacity import capacity
 from partitioner.plan.report.certificate import certificate
 from partitioner.plan.report.devices import devices
+from partitioner.plan.report.endurance import endurance
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.header import header
 from partitioner.plan.report.moves import moves
@@ -28,12 +29,13 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "ops": ops,
         "moves": moves,
         "capacity": capacity,
+        "endurance": endurance,
         "attention": attention,
         "certificate": certificate,
         "timeline": use,
     }
 )
-"""What a report consists of, by name."""
+"""What a report consists of, by name; a section that has nothing to say is left out."""
 
 
 def render(plan: Plan, measured: Timeline | None = None) -> str:
@@ -44,4 +46,5 @@ def render(plan: Plan, measured: Timeline | None = None) -> str:
         measured: Timeline of a run of the plan's whole workload, in seconds, shown beside the prediction.
     """
     figures = Figures(plan, measured)
-    return "\n\n".join("\n".join(section(figures)) for section in SECTIONS.values()) + "\n"
+    texts = (section(figures) for section in SECTIONS.values())
+    return "\n\n".join("\n".join(lines) for lines in texts if lines) + "\n"

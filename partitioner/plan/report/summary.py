@@ -1,4 +1,4 @@
-"""The first two sentences: what runs where, how fast it should be, and what limits it."""
+"""The first sentences: what runs where, how fast it should be, what limits it, and what it costs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from partitioner.plan.names import device_span, tier_of, tier_span
 from partitioner.plan.plan import Plan
+from partitioner.plan.report.busiest import busiest
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import percent, significant, size
 from partitioner.plan.report.table import paragraph
@@ -20,11 +21,23 @@ _WORK = {
 
 
 def summary(figures: Figures) -> list[str]:
-    """Returns two sentences, each on its own line."""
+    """Returns a few sentences, each starting a line: where, how fast, and at what price where that is known."""
     plan = figures.plan
     where = f"{plan.model_name} on {plan.hw.name}, policy {plan.policy}: {_placement(plan)}."
     speed = f"Predicted: {significant(plan.tokens_per_second)} tokens/s. {_limit(figures)}."
-    return [*paragraph(where, ""), *paragraph(speed, "")]
+    upkeep = _upkeep(plan)
+    return [*paragraph(where, ""), *paragraph(speed, ""), *(paragraph(upkeep, "") if upkeep else ())]
+
+
+def _upkeep(plan: Plan) -> str:
+    """Returns what tokens cost, as far as the hardware description says."""
+    joules, dollars = plan.joules_per_token, plan.dollars_per_million_tokens
+    if joules is None:
+        return ""
+    energy = f"{significant(joules)} J per token"
+    if dollars is None:
+        return f"Energy: {energy}."
+    return f"Owning and powering the system: {significant(dollars)} USD per million tokens, {energy}."
 
 
 def _placement(plan: Plan) -> str:
@@ -74,19 +87,11 @@ def _weights(plan: Plan) -> str:
 
 def _limit(figures: Figures) -> str:
     """Returns the resource that is in use longest in the phase that takes longest, and for what share of it."""
-    plan = figures.plan
-    phase = "prefill" if plan.prefill_seconds > plan.total_decode_seconds else "decode"
-    timeline = figures.timeline(phase)
-    busy = timeline.busy_s()
-    longest = max(busy, key=lambda r: busy[r])
-    device, _, direction = longest.partition(".")
-    alike = [r for r in busy if tier_of(r.partition(".")[0]) == tier_of(device)]
-    alike = [r for r in alike if r.partition(".")[2] == direction]
-    whole = "the prefill" if phase == "prefill" else "a decode step"
-    if direction:
-        name, verb, work = f"link {device_span(alike)}", "is", ""
+    found = busiest(figures)
+    whole = "the prefill" if found.phase == "prefill" else "a decode step"
+    if found.is_link:
+        name, verb, work = f"link {found.span}", "is", ""
     else:
-        name, verb = device_span(alike), "is" if len(alike) == 1 else "are"
-        work = f", mostly {_WORK[figures.bound_on(longest, phase)]}"
-    share = percent(busy[longest] / timeline.end_s)
-    return f"Busiest: {name}, which {verb} in use for {share} % of {whole}{work}"
+        name, verb = found.span, "is" if found.span == found.resource else "are"
+        work = f", mostly {_WORK[figures.bound_on(found.resource, found.phase)]}"
+    return f"Busiest: {name}, which {verb} in use for {percent(found.use)} % of {whole}{work}"

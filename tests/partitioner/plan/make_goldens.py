@@ -10,6 +10,7 @@ from tests.partitioner.plan.plans import (
     made_up_run,
     mixed_plan,
     one_token_plan,
+    priced,
     tiny_plan,
     unraised_plan,
     wide_plan,
@@ -30,7 +31,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "attention-unraised": lambda: section("attention", unraised_plan()),
     **{
         f"{name}-mixed": (lambda name=name: section(name, mixed_plan()))
-        for name in ("summary", "header", "devices", "ops", "moves", "capacity")
+        for name in ("summary", "header", "devices", "ops", "moves", "capacity", "endurance")
     },
     "moves-streamed": lambda: section("moves", wide_plan("flexgen-ssd")),
     **{
@@ -39,6 +40,14 @@ TEXTS: dict[str, Callable[[], str]] = {
     },
     "moves-many-drives": lambda: section("moves", wide_plan("instinfer", 8)),
     "summary-streamed": lambda: section("summary", wide_plan("flexgen-ssd")),
+    "summary-priced": lambda: section("summary", priced(tiny_plan("instinfer"))),
+    "explanation": lambda: f"{tiny_plan('instinfer').explain('blocks.*.attention')}\n",
+    "explanation-mixed": lambda: f"{mixed_plan().explain('blocks.*.attention')}\n",
+    "explanation-prefill": lambda: f"{tiny_plan('instinfer').explain('blocks.2.attention', 'prefill')}\n",
+    "explanation-streamed": lambda: f"{wide_plan('flexgen-ssd').explain('blocks.*.attention')}\n",
+    "diff": lambda: f"{wide_plan('flexgen-ssd').diff(wide_plan('instinfer', 4))}\n",
+    "diff-mixed": lambda: f"{tiny_plan('instinfer').diff(mixed_plan())}\n",
+    "diff-none": lambda: f"{mixed_plan().diff(mixed_plan())}\n",
     "ops-stateful": lambda: section("ops", unraised_plan()),
     "moves-none": lambda: section("moves", unraised_plan()),
 }

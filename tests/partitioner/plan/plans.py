@@ -108,6 +108,19 @@ def roomy(plan: Plan) -> Plan:
     return replace(plan, hw=replace(plan.hw, gpus=(gpu,), host=replace(plan.hw.host, memory_bytes=1e9)))
 
 
+def priced(plan: Plan) -> Plan:
+    """Returns a plan on the same hardware with prices and powers, in round numbers."""
+    hw = plan.hw
+    gpu = replace(hw.gpus[0], price_usd=5000.0, idle_w=20.0, active_w=300.0)
+    host = replace(hw.host, price_usd=3000.0, idle_w=100.0, active_w=200.0)
+    drive = replace(hw.drives[0], price_usd=1000.0, idle_w=5.0, active_w=25.0)
+    drives = (drive,) * len(hw.drives)
+    described = replace(
+        hw, gpus=(gpu,), host=host, drives=drives, service_life_s=1e8, electricity_usd_per_j=2e-8
+    )
+    return replace(plan, hw=described)
+
+
 def ways(prefill: str, decode: str, home: str) -> Decision:
     """Returns the decision to run on two tiers with data living on a third."""
     return Decision((("prefill", prefill), ("decode", decode)), home)

@@ -1,0 +1,1 @@
+"""``instinfer plan --sweep``: one setting over a range of values, planned for each."""
