@@ -23,8 +23,8 @@ from partitioner.placement.goal import Goal
 from partitioner.placement.highs import INFEASIBLE, MAX_GAP, OPTIMAL, integer_program
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.states import Layer
-from partitioner.placement.units import unit_rows
 from partitioner.placement.tally import Box
+from partitioner.placement.units import unit_rows
 
 FEW_VARIANTS = 12
 """Slots with at most this many variants are never thinned."""

@@ -25,8 +25,10 @@ from partitioner.placement.tally import Box
 
 FEW_ARCS = 300
 """Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
-FIRST_DISTANCES = (1e-4, 1e-3, 1e-2, 1e-1)
+FIRST_DISTANCES = (1e-4, 1e-3, 1e-2, 1e-1, 0.2, 0.4, 1.0)
 """Relative distances from the bound within which placements are looked for among few of many variants."""
+COARSE = 0.02
+"""Part of that distance to which it is enough to know the best of them."""
 FIRST_DISTANCE = 1e-3
 """Relative distance from the bound within which placements are looked for first."""
 MOST_ARCS = 0.9
@@ -112,29 +114,32 @@ class Search:
         nicer = self.place(polish(self.folded, self.goal, len(self.problem.tiers), stages))
         return nicer if nicer.value <= placed.value and self.goal.holds(nicer.total) else placed
 
-    def run(self, root: Relaxation, pool: ColumnPool, known: Placed | None) -> Found:
-        """Returns the best placement.
+    def run(
+        self, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float = np.inf
+    ) -> Found:
+        """Returns the best placement, or none where all are above a limit.
 
         Args:
             root: The solved relaxation.
             pool: Its columns.
             known: A placement that keeps the hard limits, if one is known.
+            limit: What the goal's value may be at most.
         """
         few = self.folded.num_arcs <= FEW_ARCS
         least = 1e-3 * self.unit
         many = self.folded.num_arcs > MANY_ARCS
         if many:
-            first = self._first(root, known)
+            first = self._first(root, known, limit)
             if first.placed is not None and first.bound >= first.placed.value * (1 - self.gap):
                 return first
             known = first.placed
         boxes = [root] if few or many else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
         lower = max(0.0, root.bound, boxes[0].bound)
         distance = max(lower, least) * (1.0 if few else FIRST_DISTANCE)
-        worst = self.goal.value(self.folded.most)
+        worst = min(limit, self.goal.value(self.folded.most))
         best, num_arcs = known, 0
         while True:
-            widest = worst if best is None else best.value
+            widest = worst if best is None else min(worst, best.value)
             value = min(widest, lower + distance)
             near, arcs = self._near(boxes, value)
             if arcs.size > MOST_ARCS * self.folded.num_arcs:
@@ -150,15 +155,16 @@ class Search:
                 return Found(best, bound, num_arcs, found.finished)
             distance *= 8
 
-    def _first(self, root: Relaxation, known: Placed | None) -> Found:
-        """Returns a placement among few of many variants near the bound, the best to a part of the gap."""
+    def _first(self, root: Relaxation, known: Placed | None, limit: float) -> Found:
+        """Returns a placement among few of many variants near the bound and not above a limit, about the best of these."""
         best, num_arcs = known, 0
         for distance in FIRST_DISTANCES:
-            value = root.bound * (1 + distance)
+            value = min(root.bound * (1 + distance), limit if best is None else best.value)
             arcs = kept_arcs(self.folded, self.goal, [root], value, thin=True)
-            found = self._along(arcs, root.box, value if best is None else min(value, best.value), best)
+            gap = max(0.2 * self.gap, COARSE * distance)
+            found = self._along(arcs, root.box, value, best, gap)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
-            if best is not None and best.value <= root.bound * (1 + distance):
+            if value >= limit or (best is not None and best.value <= root.bound * (1 + distance)):
                 break
         return Found(best, root.bound, num_arcs, True)
 
@@ -167,7 +173,9 @@ class Search:
         near = [relaxation for relaxation in boxes if relaxation.bound <= value] or boxes[:1]
         return near, kept_arcs(self.folded, self.goal, near, value)
 
-    def _along(self, arcs: Arcs, box: Box, value: float, known: Placed | None) -> Found:
+    def _along(
+        self, arcs: Arcs, box: Box, value: float, known: Placed | None, gap: float | None = None
+    ) -> Found:
         """Returns the best placement along some arcs in a box, and a bound for these.
 
         Args:
@@ -175,13 +183,14 @@ class Search:
             box: The box.
             value: What the placement's value may be at most; the integer program is precise to a small part of it.
             known: A placement that keeps the hard limits, if one is known.
+            gap: Relative gap that is enough; by default a part of the search's.
         """
         goal = self.goal
         exact = np.zeros(0, np.int64)
         cuts: list[NDArray[np.float64]] = []
         num_arcs, bound = arcs.size, 0.0
         for _ in range(MAX_REPAIRS):
-            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact, 0.2 * self.gap)
+            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact, gap or 0.2 * self.gap)
             bound = flow.bound
             if flow.solution is None:
                 return Found(known, bound, num_arcs, flow.finished)

@@ -70,7 +70,9 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
     if root.bound >= cutoff:
         return None
     search = replace(search, unit=unit)
-    found = search.run(root, pool, quickest if fits else None)
+    found = search.run(root, pool, quickest if fits else None, cutoff)
+    if found.placed is None and cutoff < math.inf and found.finished:
+        return None
     if found.placed is None:
         least = _least(missing, pool)
         if not goal.holds(least.total):
