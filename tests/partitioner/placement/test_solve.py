@@ -181,7 +181,7 @@ def test_none_says_that_nothing_beats_the_cutoff() -> None:
 
 
 def test_nothing_is_claimed_where_the_integer_program_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "solve_flow", lambda *_: Flow(None, 0.0, finished=False))
+    monkeypatch.setattr(search, "solve_flow", lambda *_, **__: Flow(None, 0.0, finished=False))
     endings: Counter[str] = Counter()
     for seed in range(120):
         problem = random_problem(seed)
