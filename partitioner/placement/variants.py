@@ -184,16 +184,21 @@ class VariantBuilder:
         repeated = [op for op in others if alike[folded(op.name)] == num_layers] or others
         return sum(self._run_s(decode, op, "gpu") for op in repeated) / max(1, num_layers)
 
-    def _layer_s(self, gpu_s: float, others_s: float) -> float:
+    def _layer_s(self, gpu_s: Sequence[float], others_s: Sequence[float], resume_s: float) -> float:
         """Returns the seconds an attention adds to its layer when micro-batches take turns, over the generation.
 
         Args:
-            gpu_s: What the GPU does for the attention of one micro-batch.
+            gpu_s: What the GPU does for the attention of one micro-batch, at each context length.
             others_s: What the slowest of the other tiers needs for it, from the operands to the output.
+            resume_s: What the GPU needs to go on, over all contexts.
         """
-        repeats, ops_s = self._costing.micro_batches, self._layer_gpu_s
-        busiest_s = repeats * max(ops_s + gpu_s, others_s)
-        return max(busiest_s, ops_s + max(gpu_s, others_s)) - repeats * ops_s
+        repeats, total_s = self._costing.micro_batches, 0.0
+        steps = sum(weight for _, weight in self._contexts)
+        for (_, weight), attend_s, away_s in zip(self._contexts, gpu_s, others_s, strict=True):
+            ops_s = self._layer_gpu_s * weight / steps
+            own_s = attend_s + resume_s * weight / steps
+            total_s += max(repeats * max(ops_s + own_s, away_s), ops_s + max(own_s, away_s))
+        return total_s - repeats * self._layer_gpu_s
 
     def _stream(self, busy: dict[int, float], phase: int, moved: float, src: str, dst: str) -> None:
         """Adds a stream for each execution to the load of links."""
@@ -283,9 +288,10 @@ class VariantBuilder:
                         )
                     for index, seconds in stores[tier, part].items():
                         busy[index] = busy.get(index, 0.0) + seconds
-            together_s = max(cost.gpu_s, cost.others_s) + cost.resume_s
             if self._overlap:
-                together_s = self._layer_s(cost.gpu_s + cost.resume_s, cost.others_s)
+                together_s = self._layer_s(cost.gpu_s, cost.others_s, cost.resume_s)
+            else:
+                together_s = sum(map(max, cost.gpu_s, cost.others_s)) + cost.resume_s
             seconds = [prefill_s, together_s] if decode else [together_s]
             yield Variant(
                 tiers=((0 if prefill else None), 0) if decode else (0,),
