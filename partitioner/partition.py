@@ -67,7 +67,12 @@ def partition(
         decisions = place(traced, hw, workload, rules)
         if decisions.micro_batches > 1:
             traced = trace_model(
-                function, hw, workload, verify=verify, micro_batches=decisions.micro_batches
+                function,
+                hw,
+                workload,
+                verify=verify,
+                micro_batches=decisions.micro_batches,
+                tracer=traced.tracer,
             )
         plan = assemble_plan(traced, hw, workload, policy, decisions)
         if verify:

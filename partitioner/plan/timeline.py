@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,26 @@ class Timeline:
 
     def _of(self, phase: str | None) -> Iterable[Event]:
         return (e for e in self.events if phase is None or e.phase == phase)
+
+
+def joined(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Returns events in which uses of a resource that follow each other without a gap, for the same thing, are one."""
+    found: list[Event] = []
+    last: dict[str, int] = {}
+    for e in events:
+        place = last.get(e.resource)
+        before = found[place] if place is not None else None
+        if place is not None and before is not None and _goes_on(before, e):
+            found[place] = replace(before, end_s=e.end_s, num_bytes=before.num_bytes + e.num_bytes)
+        else:
+            last[e.resource] = len(found)
+            found.append(e)
+    return tuple(found)
+
+
+def _goes_on(first: Event, second: Event) -> bool:
+    same = (first.name, first.phase) == (second.name, second.phase)
+    return same and first.num_bytes > 0 and first.end_s == second.start_s
 
 
 def _covered(spans: list[tuple[float, float]]) -> float:
