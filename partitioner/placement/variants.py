@@ -82,7 +82,8 @@ class VariantBuilder:
         caches = cache_buffer_bytes(self._largest_cache)
         weights = 0.0
         if self._largest_weights:
-            weights = weight_buffer_bytes(self._largest_weights, self._weights_of_a_layer())
+            memory = self._costing.capacity_bytes("gpu")
+            weights = weight_buffer_bytes(self._largest_weights, self._weights_of_a_layer(), memory)
         apart = set(policy.cache_homes).isdisjoint(policy.decode_attention)
         return caches + weights if apart else max(caches, weights)
 

@@ -3,7 +3,7 @@
 A stream holds its bytes from when it begins until the run that uses it has ended. Streams begin in the order of their use, each
 as soon as those not yet used leave room for it. So that the links have work while an attention is waited for, there is room for
 the weights of a whole layer beside those in use; and once more for the next slice of a prefill, whose streams begin under the
-last runs of the slice before it.
+last runs of the slice before it. Where that would be much of the GPU, it is less, down to two buffers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from partitioner.ir.working_set import peak_working_set_bytes
 LEAST_AHEAD = 2
 """Uses whose streams may be in flight whatever their size: one in use and one on its way. There is always room for these."""
 
+MOST_OF_MEMORY = 1 / 8
+"""Share of the GPU's memory that running further ahead than two uses may take: what it holds is lost to weights and caches."""
+
 _SLICES = 2
 """Slices of a prefill whose streams can be in flight together."""
 
@@ -25,14 +28,16 @@ def cache_buffer_bytes(largest: float) -> float:
     return LEAST_AHEAD * largest
 
 
-def weight_buffer_bytes(largest: float, layer: float) -> float:
+def weight_buffer_bytes(largest: float, layer: float, memory: float) -> float:
     """Returns the room for streamed weights.
 
     Args:
         largest: Bytes that the op with most of them reads.
         layer: Bytes that all ops of a layer read.
+        memory: Bytes of the GPU.
     """
-    return _SLICES * (largest + max(largest, layer))
+    wanted = _SLICES * (largest + max(largest, layer))
+    return max(LEAST_AHEAD * largest, min(wanted, MOST_OF_MEMORY * memory))
 
 
 def reserved_room(graphs: Sequence[OpGraph], reserved_bytes: float) -> float:
