@@ -140,7 +140,14 @@ def cell(
     plan = assemble_plan(graphs, hw, workload, policy, decisions)
     certificate = decisions.certificate
     return Cell(
-        *place_at, label, certificate.objective_s, plan.total_seconds, plan.gap, place_s, trace_s, plan.micro_batches
+        *place_at,
+        label,
+        certificate.objective_s,
+        plan.total_seconds,
+        plan.gap,
+        place_s,
+        trace_s,
+        plan.micro_batches,
     )
 
 
@@ -213,7 +220,9 @@ def _list(text: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Plans the grid and prints what came out; returns 1 where a gap is too large or ``auto`` is worse."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=_list, default=list(PRESETS))
     parser.add_argument("--systems", type=_list, default=list(SYSTEMS))
     parser.add_argument("--batches", type=_list, default=list(map(str, BATCHES)))
@@ -238,7 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for job in track(as_completed(jobs), "planning", len(jobs), disable=not sys.stderr.isatty()):
             cells += job.result()
     cells.sort(key=lambda c: (c.model, c.system, c.context, c.batch))
-    print(f"{time.perf_counter() - start:.0f} s in {options.jobs} processes; policies {', '.join(policies)}\n")
+    print(
+        f"{time.perf_counter() - start:.0f} s in {options.jobs} processes; policies {', '.join(policies)}\n"
+    )
     if options.csv:
         options.csv.parent.mkdir(parents=True, exist_ok=True)
         with options.csv.open("w", newline="") as file:

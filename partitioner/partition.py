@@ -66,9 +66,7 @@ def partition(
         traced = trace_model(function, hw, workload, verify=verify, show=show)
         decisions = place(traced, hw, workload, rules)
         if decisions.micro_batches > 1:
-            traced = trace_model(
-                function, hw, workload, verify=verify, micro_batches=decisions.micro_batches
-            )
+            traced = trace_model(function, hw, workload, verify=verify, micro_batches=decisions.micro_batches)
         plan = assemble_plan(traced, hw, workload, policy, decisions)
         if verify:
             verify_plan(plan)
@@ -124,7 +122,7 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
 
 def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mode]:
     """Returns what couples the whole model in all ways, the likelier ones first."""
-    homes = (ANY if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[0],)
+    homes = (ANY,) if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[:1]
     streaming = [False, True]
     if set(policy.cache_homes).isdisjoint(policy.decode_attention):
         streaming = [True]

@@ -299,9 +299,9 @@ class VariantBuilder:
         prefill_s = self._run_s(0, prefill, "gpu") if prefill else 0.0
         stores: dict[tuple[str, int], dict[int, float]] = {}
         for cost in split_costs(costing, op, attention, tiers, self._contexts, num_rows):
-            if len(cost.split) == 1 and (cost.split[0][0] == "gpu" or not self._overlap):
-                if cost.split[0][0] != "host":
-                    continue
+            alone = cost.split[0][0] if len(cost.split) == 1 else ""
+            if alone == "gpu" or (alone == "csd" and not self._overlap):
+                continue
             busy: dict[int, float] = {}
             memory = dict.fromkeys(TIERS, 0.0)
             for tier, part in cost.split:
@@ -350,9 +350,7 @@ class VariantBuilder:
         It is on the critical path: what reads the cache at home is needed there for other shares and layers.
         """
         costing = self._costing
-        self._largest_cache = max(
-            self._largest_cache, costing.kv_bytes(attention, costing.workload.max_len)
-        )
+        self._largest_cache = max(self._largest_cache, costing.kv_bytes(attention, costing.workload.max_len))
         back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
         total = 0.0
         for context, weight in self._contexts:

@@ -15,6 +15,7 @@ from partitioner.plan.segment_ops import streams_cache
 from partitioner.plan.steps import Move, MoveKind, PathKind, Run, Segment, Share, Step
 from partitioner.plan.stream_buffers import StreamWindow
 
+
 def emit_steps(
     graph: OpGraph,
     segments: Sequence[Segment],

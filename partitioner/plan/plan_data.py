@@ -118,7 +118,9 @@ def _decision(name: str, data: Any) -> Decision:
             )
     split = _split(fields["split"], where) if shared else ()
     if shared and fields.get("decode") != fields["home"]:
-        raise PlanError(f"{where} is split in decode or at home and not in both; a share attends where it lives")
+        raise PlanError(
+            f"{where} is split in decode or at home and not in both; a share attends where it lives"
+        )
     return Decision(tuple((p, fields[p]) for p in phases), fields["home"], split)
 
 

@@ -41,4 +41,8 @@ def certificate(figures: Figures) -> list[str]:
         ("solver", found.solver),
         ("predicted time", duration(plan.total_seconds, 5)),
     ]
-    return [*title("Certificate"), *pairs(rows), *paragraph(f"{_TURNS if plan.micro_batches > 1 else _PATH} {_REST}")]
+    return [
+        *title("Certificate"),
+        *pairs(rows),
+        *paragraph(f"{_TURNS if plan.micro_batches > 1 else _PATH} {_REST}"),
+    ]

@@ -79,7 +79,9 @@ def _shared_attention(plan: Plan, num_layers: int) -> str:
     ordered = {device: total[device] for device in plan.hw.device_names if device in total}
     several = sum(len({tier_of(s.device) for s in shares}) > 1 for shares in plan.caches.values())
     spread = f"decode attention and its KV cache on {shares_text(ordered)}"
-    return f"{spread} ({several} of {num_layers} layers split)" if len(set(map(tier_of, total))) > 1 else spread
+    return (
+        f"{spread} ({several} of {num_layers} layers split)" if len(set(map(tier_of, total))) > 1 else spread
+    )
 
 
 def _counted(whole: str, part: str, spread: Sequence[tuple[int, str]]) -> str:

@@ -113,7 +113,11 @@ def test_streamed_weights_run_as_far_ahead_as_the_reserve_allows() -> None:
             traced_wide(), plan.hw, WIDE_LOAD, "auto", replace(plan.decisions, reserved_bytes=reserved)
         )
         steps = made.decode.steps
-        held_up = [s for s in moves(made, "decode", "stream_weights") if any(isinstance(steps[i], Run) for i in s.after)]
+        held_up = [
+            s
+            for s in moves(made, "decode", "stream_weights")
+            if any(isinstance(steps[i], Run) for i in s.after)
+        ]
         assert len(held_up) == waiting
 
 
