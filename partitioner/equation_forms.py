@@ -53,7 +53,7 @@ class EquationForms:
         return row, number
 
     def _form(self, eqn: Eqn) -> int:
-        literals = tuple((i, literal_key(a)) for i, a in enumerate(eqn.invars) if is_literal(a))
+        literals = tuple((i, literal_key(a)) for i, a in enumerate(eqn.invars) if isinstance(a, Literal))
         # equal parameters have equal keys, and are compared much sooner than their keys are made
         quick = (eqn.primitive, tuple(eqn.params.values()), literals, len(eqn.invars), len(eqn.outvars))
         try:
