@@ -151,7 +151,7 @@ def kept_arcs(
 
 
 def thinned(layer: Layer, picks: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Returns a few of many variants: for each way, component and number there the nearest to the bound, first and last of these.
+    """Returns a few of many variants: for each way, component and number there the nearest to the bound, first and last.
 
     Where an attention is split, hundreds of splits are equally good to a mixture. Those kept make every amount of any tier's
     memory possible, beside every extreme of the others.

@@ -16,6 +16,7 @@ from partitioner.placement.problem import Variant
 from partitioner.placement.split_variants import split_costs
 from partitioner.plan.decisions import SPLIT
 from partitioner.plan.names import folded
+from partitioner.plan.stream_buffers import cache_buffer_bytes, weight_buffer_bytes
 
 SMALL_WEIGHT_BYTES = 1 << 20
 """Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
@@ -66,13 +67,25 @@ class VariantBuilder:
         self._owners = owners
         self._memo: dict[Hashable, tuple[Variant, ...]] = {}
         self._resource: dict[tuple[str, int], int] = {}
-        self.stream_buffer_bytes = 0.0
+        self._largest_weights = self._largest_cache = 0.0
         self._layer_gpu_s = self._gpu_seconds_of_a_layer() if self._overlap else 0.0
 
     @property
     def resources(self) -> tuple[tuple[str, int], ...]:
         """Returns (name, phase) of each overlappable resource used so far."""
         return tuple(self._resource)
+
+    @property
+    def stream_buffer_bytes(self) -> float:
+        """Returns the room for streams: of caches and of weights together only where caches have to be streamed anyway."""
+        policy = self._policy
+        caches = cache_buffer_bytes(self._largest_cache)
+        weights = 0.0
+        if self._largest_weights:
+            memory = self._costing.capacity_bytes("gpu")
+            weights = weight_buffer_bytes(self._largest_weights, self._weights_of_a_layer(), memory)
+        apart = set(policy.cache_homes).isdisjoint(policy.decode_attention)
+        return caches + weights if apart else max(caches, weights)
 
     def index_of(self, resource: str, phase: int) -> int:
         """Returns the index of an overlappable resource."""
@@ -158,7 +171,7 @@ class VariantBuilder:
             seconds[phase] = self._run_s(phase, op, tier) * self._repeats(phase)
             if large and home != tier:
                 moved = float(sum(self._param_bytes[n] for n in names if n in op.params))
-                self.stream_buffer_bytes = max(self.stream_buffer_bytes, 2 * moved)
+                self._largest_weights = max(self._largest_weights, moved)
                 self._stream(busy, phase, moved, home, tier)
         return self._variant(placed, seconds, memory, busy, home)
 
@@ -176,13 +189,25 @@ class VariantBuilder:
 
         Ops that come as often as attentions make up the layers; where none do, all ops are spread over the attentions.
         """
-        decode = len(self._graphs) - 1
-        ops = self._graphs[decode].ops
-        num_layers = sum(op.attention is not None for op in ops)
-        alike = Counter(folded(op.name) for op in ops)
-        others = [op for op in ops if op.attention is None]
-        repeated = [op for op in others if alike[folded(op.name)] == num_layers] or others
+        decode, num_layers = len(self._graphs) - 1, self._num_layers
+        others = [op for op in self._graphs[decode].ops if op.attention is None]
+        repeated = self._ops_of_layers() or others
         return sum(self._run_s(decode, op, "gpu") for op in repeated) / max(1, num_layers)
+
+    def _weights_of_a_layer(self) -> float:
+        """Returns the bytes of the large weights between one attention and the next."""
+        sizes = [sum(self._param_bytes.get(n, 0) for n in op.params) for op in self._ops_of_layers()]
+        return sum(size for size in sizes if size >= SMALL_WEIGHT_BYTES) / max(1, self._num_layers)
+
+    @property
+    def _num_layers(self) -> int:
+        return sum(op.attention is not None for op in self._graphs[-1].ops)
+
+    def _ops_of_layers(self) -> list[Op]:
+        """Returns the ops of a decode that come as often as attentions."""
+        ops, num_layers = self._graphs[-1].ops, self._num_layers
+        alike = Counter(folded(op.name) for op in ops)
+        return [op for op in ops if op.attention is None and alike[folded(op.name)] == num_layers]
 
     def _layer_s(self, gpu_s: Sequence[float], others_s: Sequence[float], resume_s: float) -> float:
         """Returns the seconds an attention adds to its layer when micro-batches take turns, over the generation.
@@ -274,9 +299,9 @@ class VariantBuilder:
         prefill_s = self._run_s(0, prefill, "gpu") if prefill else 0.0
         stores: dict[tuple[str, int], dict[int, float]] = {}
         for cost in split_costs(costing, op, attention, tiers, self._contexts, num_rows):
-            if len(cost.split) == 1 and (cost.split[0][0] == "gpu" or not self._overlap):
-                if cost.split[0][0] != "host":
-                    continue
+            alone = cost.split[0][0] if len(cost.split) == 1 else ""
+            if alone == "gpu" or (alone == "csd" and not self._overlap):
+                continue
             busy: dict[int, float] = {}
             memory = dict.fromkeys(TIERS, 0.0)
             for tier, part in cost.split:
@@ -325,9 +350,7 @@ class VariantBuilder:
         It is on the critical path: what reads the cache at home is needed there for other shares and layers.
         """
         costing = self._costing
-        self.stream_buffer_bytes = max(
-            self.stream_buffer_bytes, 2 * costing.kv_bytes(attention, costing.workload.max_len)
-        )
+        self._largest_cache = max(self._largest_cache, costing.kv_bytes(attention, costing.workload.max_len))
         back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
         total = 0.0
         for context, weight in self._contexts:

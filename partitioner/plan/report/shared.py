@@ -9,7 +9,10 @@ from partitioner.plan.op_costs import OpCosts
 from partitioner.plan.report.figures import OpClass
 from partitioner.plan.report.numerals import percent
 
-SPLIT_NOTE = '"split" is shared by several devices at the same time, each with its part of the KV cache; it takes as long as the slowest.'
+SPLIT_NOTE = (
+    '"split" is shared by several devices at the same time, each with its part of the KV cache; '
+    "it takes as long as the slowest."
+)
 """Goes with tables in which classes have rows for their parts."""
 
 

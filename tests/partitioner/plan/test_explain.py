@@ -80,7 +80,8 @@ def test_missing_memory_is_told_in_bytes() -> None:
     free = row["capacity"] - row["weights"] - row["kv_cache"] - row["reserve"]
     attention = plan.decode.op["blocks.3.attention"].attention
     assert attention is not None
-    short = plan.costing.cache_bytes(attention, "gpu") - free
+    here = plan.device_of("decode", "blocks.3.attention").get("gpu0", 0.0)
+    short = plan.costing.cache_bytes(attention, "gpu") * (1 - here) - free
     assert found.short_bytes == pytest.approx(short)
     assert f"({short:.0f} bytes) on gpu0" in found.obstacles[0]
 
