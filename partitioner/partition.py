@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_
 from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
+from partitioner.placement.shared_homes import agree
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
+from partitioner.placement.variants import ANY
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.plan.plan import Plan
@@ -88,7 +91,9 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     check_activations(costing, paired)
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
-    for mode in _modes(paired, policy, workload):
+    modes = _modes(paired, policy, workload)
+    while modes:
+        mode = modes.pop(0)
         built = build_problem(paired, costing, policy, mode, steps)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
             continue
@@ -98,7 +103,11 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
             continue
         result = solve(built.problem, min((s.objective for _, s in found), default=math.inf))
         if isinstance(result, Solution):
-            found.append((built, result))
+            agreed = agree(built, result, paired.users)
+            if agreed is None:
+                modes[:0] = [replace(mode, shared_home=home) for home in policy.weight_homes]
+                continue
+            found.append((built, agreed))
         elif result is not None:
             short.append((built, result))
     if not found:
@@ -115,7 +124,7 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
 
 def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mode]:
     """Returns what couples the whole model in all ways, the likelier ones first."""
-    homes = policy.weight_homes if paired.shared_params else policy.weight_homes[:1]
+    homes = (ANY if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[0],)
     streaming = [False, True]
     if set(policy.cache_homes).isdisjoint(policy.decode_attention):
         streaming = [True]
