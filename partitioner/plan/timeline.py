@@ -49,13 +49,19 @@ class Timeline:
     def overlap_s(self, first: str, second: str, phase: str | None = None) -> float:
         """Returns the seconds in which resources of two kinds are in use at the same time.
 
+        Where this is one of many steps that overlap each other, uses are folded into one period: the end of one step is at
+        work beside the beginning of the next.
+
         Args:
             first: Kind of a device, such as ``gpu``: all of ``gpu0``, ``gpu1`` ... count.
             second: Another kind.
             phase: Of which phase; all by default.
         """
         spans = [
-            [(e.start_s, e.end_s) for e in self._of(phase) if e.resource.rstrip("0123456789") == kind]
+            _folded(
+                [(e.start_s, e.end_s) for e in self._of(phase) if e.resource.rstrip("0123456789") == kind],
+                self.period_s,
+            )
             for kind in (first, second)
         ]
         return _covered(spans[0]) + _covered(spans[1]) - _covered(spans[0] + spans[1])
@@ -105,3 +111,15 @@ def _covered(spans: list[tuple[float, float]]) -> float:
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
+
+
+def _folded(spans: list[tuple[float, float]], period_s: float | None) -> list[tuple[float, float]]:
+    """Returns intervals modulo a period, those that pass its end cut in two."""
+    if not period_s:
+        return spans
+    found: list[tuple[float, float]] = []
+    for start, end in spans:
+        left, at = min(end - start, period_s), start % period_s
+        found.append((at, min(at + left, period_s)))
+        found.append((0.0, max(0.0, at + left - period_s)))
+    return found
