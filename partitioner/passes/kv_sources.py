@@ -6,6 +6,7 @@ once.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from partitioner.passes.dataflow import Dataflow
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
 from partitioner.passes.find_kv_source import KvPath, find_kv_sources, foreign_input, kv_path
 from partitioner.passes.recompute_kv import Recompute, recompute_kv
-from partitioner.passes.shrink_path import shrink_path
+from partitioner.passes.shrink_path import narrow_path, shrink_path
 from partitioner.passes.split_equations import SplitEquations, split_equations
 from partitioner.passes.validate_attention import ValidationError
 from partitioner.passes.validate_kv_source import InputAxes, SmallPath, validate_kv_source
@@ -126,16 +127,37 @@ class KvSources:
 
     def _prove(self, found: KvCandidate) -> tuple[InputAxes, Recompute] | str:
         phase = self._graphs[-1].phase
+        narrow = self._narrow(found)
         try:
-            decode, prefill = self._small(found)
-            axes = validate_kv_source(decode, prefill, found.attention)
+            axes = self._validated(narrow) if narrow else None
+            if axes is None:
+                axes = validate_kv_source(*self._small(found), found.attention)
             batch = axes.batch[0]
             return axes, recompute_kv(phase, found.decode, found.attention, batch, phase.max_len)
         except ValidationError as error:
             return str(error)
 
+    def _validated(self, small: tuple[SmallPath, SmallPath | None, Attention]) -> InputAxes | None:
+        """Returns the axes if rewritten paths confirm it; if not, they may have been rewritten wrongly."""
+        with contextlib.suppress(ValidationError, TypeError, ValueError):
+            return validate_kv_source(*small)
+        return None
+
+    def _narrow(self, found: KvCandidate) -> tuple[SmallPath, SmallPath | None, Attention] | None:
+        """Returns the paths with two KV heads and few tokens, all rows among them, where sizes can be told apart."""
+        phases = [graph.phase for graph in self._graphs]
+        decode = narrow_path(found.decode, phases[-1], found.attention)
+        if decode is None or found.prefill is None:
+            return (SmallPath(*decode[:2]), None, decode[2]) if decode else None
+        prefill = narrow_path(found.prefill, phases[0], found.attention)
+        tokens = next(n for n in _PROBE_TOKENS if n not in _dims(found.prefill))
+        if prefill is None or phases[0].chunk in (1, phases[0].batch_size):
+            return None
+        few = shrink_path(*prefill[:2], {phases[0].chunk: tokens})
+        return (SmallPath(*decode[:2]), SmallPath(*few), decode[2]) if few else None
+
     def _small(self, found: KvCandidate) -> tuple[SmallPath, SmallPath | None]:
-        """Returns the paths at small sizes: rewritten, or found again in small traces."""
+        """Returns the paths with few rows and tokens: rewritten, or found again in small traces."""
         phases = [graph.phase for graph in self._graphs]
         dims = {n for path in (found.decode, found.prefill) if path for n in _dims(path)}
         tokens = next(n for n in _PROBE_TOKENS if n not in dims)

@@ -56,14 +56,6 @@ class Recompute:
         return Recompute(rows, tuple(given), tuple(equations), caches)
 
 
-def as_rows(array: Any, batch_axis: int, token_axis: int | None = None) -> Any:
-    """Returns a layer's input as ``[batch, tokens, width]``, or ``[batch, width]`` where it holds one token per row."""
-    if token_axis is None:
-        return jnp.moveaxis(array, batch_axis, 0).reshape(array.shape[batch_axis], -1)
-    leading = jnp.moveaxis(array, (batch_axis, token_axis), (0, 1))
-    return leading.reshape(*leading.shape[:2], -1)
-
-
 def recompute_kv(
     phase: TracedPhase, path: KvPath, attention: Attention, batch_axis: int, num_slots: int
 ) -> Recompute:

@@ -1,4 +1,4 @@
-"""Rewrites the way from a layer's input to K and V to few rows and tokens, so that it can be run without tracing again."""
+"""Rewrites the way from a layer's input to K and V to few rows, tokens and heads, so that it can be run without tracing again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,33 @@ import dataclasses
 from collections.abc import Mapping
 
 from partitioner.frontend.trace import TracedPhase
+from partitioner.ir.op import Attention
 from partitioner.jaxpr import shape_of
 from partitioner.passes.find_kv_source import KvPath
 from partitioner.passes.shrink_region import SizeRewrite
+
+
+def narrow_path(
+    path: KvPath, phase: TracedPhase, attention: Attention
+) -> tuple[KvPath, TracedPhase, Attention] | None:
+    """Returns a path of two KV heads, so that weights are small, or None where there are no more anyway.
+
+    Sizes are replaced wherever they stand; a path that this makes a mess of does not run, or gives no K and V.
+
+    Args:
+        path: The path.
+        phase: Its phase.
+        attention: Whose K and V it makes.
+    """
+    heads, size = attention.num_kv_heads, attention.head_size
+    if heads <= 2:
+        return None
+    small_size = 2 if size == heads else size
+    small = _rewritten(path, phase, {heads * size: 2 * small_size, heads: 2})
+    described = dataclasses.replace(
+        attention, num_heads=2 * attention.group_size, num_kv_heads=2, head_size=small_size
+    )
+    return (*small, described)
 
 
 def shrink_path(
@@ -30,6 +54,12 @@ def shrink_path(
         n in shape for shape in shapes for n in sizes.values()
     ):
         return None
+    return _rewritten(path, phase, sizes)
+
+
+def _rewritten(
+    path: KvPath, phase: TracedPhase, sizes: Mapping[int, int]
+) -> tuple[KvPath, TracedPhase]:
     rewrite = SizeRewrite(dict(sizes))
     equations = tuple(rewrite.equation(e) for e in path.equations)
     small = KvPath(
@@ -39,14 +69,8 @@ def shrink_path(
         tuple(rewrite.var(v) for v in path.inputs),
     )
     inputs = tuple(dataclasses.replace(phase.input_of[v], var=rewrite.var(v)) for v in path.inputs)
-    length = sizes.get(phase.max_len, phase.max_len)
+    rows, chunk, slots = (sizes.get(n, n) for n in (phase.batch_size, phase.chunk, phase.max_len))
     shrunk = dataclasses.replace(
-        phase,
-        inputs=inputs,
-        equations=(),
-        outputs=(),
-        batch_size=sizes.get(phase.batch_size, phase.batch_size),
-        chunk=sizes.get(phase.chunk, phase.chunk),
-        max_len=length,
+        phase, inputs=inputs, equations=(), outputs=(), batch_size=rows, chunk=chunk, max_len=slots
     )
     return small, shrunk
