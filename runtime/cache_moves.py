@@ -56,7 +56,9 @@ class CacheMoves:
         values = {v: place(np.zeros(*describe_aval(v))) for v in step.values}
         source = self._program.attention[step.attention or ""].source
         if source is not None:
-            self._keep(0, step.names[0], source, place(values[source.value]), (0, self._program.phase.rows), None)
+            self._keep(
+                0, step.names[0], source, place(values[source.value]), (0, self._program.phase.rows), None
+            )
         elif step.kind == "append_cache":
             attention = self._program.attention[step.attention or ""]
             pair = values[attention.new_key], values[attention.new_value]

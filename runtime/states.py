@@ -80,9 +80,7 @@ class States:
             self._arrays[key] = append(self._arrays[key], new, lengths)
         return [self._arrays[key] for key in keys]
 
-    def append_input(
-        self, micro_batch: int, name: str, rows: jax.Array, lengths: np.ndarray
-    ) -> jax.Array:
+    def append_input(self, micro_batch: int, name: str, rows: jax.Array, lengths: np.ndarray) -> jax.Array:
         """Puts one token's input ``[rows, 1, width]`` behind the first ``lengths``; returns the cache."""
         key = micro_batch, name
         self._arrays[key] = append_input(self._arrays[key], rows, lengths)

@@ -248,7 +248,10 @@ def _candidate(name: str, attention: Attention, finders: Sequence[_Finder]) -> K
     foreign = foreign_input(decode.phase, path, _DECODE_ROLES)
     if foreign:
         return f"K and V depend on {foreign} besides"
-    if dtype_of(source).name not in ("float64", "float32", "float16", "bfloat16") or (size / _item(source)) % 2:
+    if (
+        dtype_of(source).name not in ("float64", "float32", "float16", "bfloat16")
+        or (size / _item(source)) % 2
+    ):
         return f"it is {source.aval}, which a cache does not keep"
     form = [decode.phase.forms.signature(path.equations, [source, *path.inputs], path.targets)]
     form += [_roles(decode.phase, path)]
@@ -267,7 +270,9 @@ def _candidate(name: str, attention: Attention, finders: Sequence[_Finder]) -> K
     if foreign:
         return f"in the prefill K and V depend on {foreign} besides"
     form += [
-        prefill.phase.forms.signature(path_before.equations, [twin, *path_before.inputs], path_before.targets),
+        prefill.phase.forms.signature(
+            path_before.equations, [twin, *path_before.inputs], path_before.targets
+        ),
         _roles(prefill.phase, path_before),
     ]
     return KvCandidate(name, attention, path, path_before, (order, second), size, tuple(form))

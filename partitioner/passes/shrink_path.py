@@ -57,9 +57,7 @@ def shrink_path(
     return _rewritten(path, phase, sizes)
 
 
-def _rewritten(
-    path: KvPath, phase: TracedPhase, sizes: Mapping[int, int]
-) -> tuple[KvPath, TracedPhase]:
+def _rewritten(path: KvPath, phase: TracedPhase, sizes: Mapping[int, int]) -> tuple[KvPath, TracedPhase]:
     rewrite = SizeRewrite(dict(sizes))
     equations = tuple(rewrite.equation(e) for e in path.equations)
     small = KvPath(

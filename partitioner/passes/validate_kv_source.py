@@ -155,7 +155,9 @@ def _prefilled(
     phase, source = prefill.phase, prefill.path.source
     rows, num_slots = phase.batch_size, stored.shape[1]
     shape = [n for a, n in enumerate(shape_of(source)) if a not in (axes.batch[1], axes.token)]
-    arranged = np.moveaxis(stored[:rows].reshape(rows, num_slots, *shape), (0, 1), (axes.batch[1], axes.token))
+    arranged = np.moveaxis(
+        stored[:rows].reshape(rows, num_slots, *shape), (0, 1), (axes.batch[1], axes.token)
+    )
     env: dict[Var, Any] = {source: arranged}
     index: dict[Var, Any] = {}
     for v in prefill.path.inputs:
@@ -191,9 +193,7 @@ def _run(
     return runnable(small.path.equations, order, list(small.path.targets))([values[v] for v in order])
 
 
-def _compare(
-    made: Sequence[np.ndarray], fresh: Sequence[np.ndarray], tolerance: float, what: str
-) -> None:
+def _compare(made: Sequence[np.ndarray], fresh: Sequence[np.ndarray], tolerance: float, what: str) -> None:
     for letter, again, first in zip("KV", made, fresh, strict=True):
         reference = first.astype(np.float32)
         error = float(np.abs(again.astype(np.float32) - reference).max())
