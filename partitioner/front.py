@@ -136,7 +136,9 @@ def _trace_prefill(
     return group_ops(phase, split, found), lost
 
 
-def _guess_rows(raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float, most: int) -> int:
+def _guess_rows(
+    raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float, most: int
+) -> int:
     """Returns the rows whose attention logits and probabilities, in float32, keep to their share of memory."""
     heads = max((r.attention.num_heads for r in raised), default=1)
     return _largest_divisor(most, memory_bytes, 8 * heads * workload.prompt_len**2)

@@ -64,7 +64,9 @@ def partition(
         traced = trace_model(function, hw, workload, verify=verify, show=show)
         decisions = place(traced, hw, workload, rules)
         if decisions.micro_batches > 1:
-            traced = trace_model(function, hw, workload, verify=verify, micro_batches=decisions.micro_batches)
+            traced = trace_model(
+                function, hw, workload, verify=verify, micro_batches=decisions.micro_batches
+            )
         plan = assemble_plan(traced, hw, workload, policy, decisions)
         if verify:
             verify_plan(plan)

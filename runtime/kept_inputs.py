@@ -1,6 +1,7 @@
 """Caches that keep the inputs of layers: ``[rows, tokens, width]`` on processors, halves in heads on drives.
 
-A drive stores K and V by heads. The first half of an input's width passes for the K of some heads there, the second one for their V.
+A drive stores K and V by heads. The first half of an input's width passes for the K of some heads there, the second one for
+their V.
 """
 
 from __future__ import annotations

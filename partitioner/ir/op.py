@@ -53,8 +53,8 @@ class Attention:
         new_layout: Axes of ``new_key`` and ``new_value``.
         cache_layout: Axes of the caches.
         output_layout: Axes of ``output``.
-        source: Set where the cache keeps the layer's input. ``key_cache`` and ``value_cache`` then are one state, whose rows count
-            as K and V of ``num_kv_heads`` heads: one half of a row is the K of all heads, the other one their V.
+        source: Set where the cache keeps the layer's input. ``key_cache`` and ``value_cache`` then are one state, whose rows
+            count as K and V of ``num_kv_heads`` heads: one half of a row is the K of all heads, the other one their V.
     """
 
     layer: int

@@ -1,7 +1,7 @@
 """Finds what K and V are made of: the one value of a layer that, with weights and positions, gives both rows of a token.
 
-The values that K and V depend on are followed backwards, the latest first. Whenever a single one is left, everything that K and V
-hold of the tokens goes through it, so that a cache may keep it in their place.
+The values that K and V depend on are followed backwards, the latest first. Whenever a single one is left, everything that K and
+V hold of the tokens goes through it, so that a cache may keep it in their place.
 """
 
 from __future__ import annotations

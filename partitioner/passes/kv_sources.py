@@ -1,7 +1,7 @@
 """Finds for each raised attention the input of its layer that a cache may keep in place of K and V, and proves it.
 
-What is found is told from what is proved: the search looks at equations alone, the proof runs them. Layers of one form are proved
-once.
+What is found is told from what is proved: the search looks at equations alone, the proof runs them. Layers of one form are
+proved once.
 """
 
 from __future__ import annotations

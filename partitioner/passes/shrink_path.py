@@ -1,4 +1,4 @@
-"""Rewrites the way from a layer's input to K and V to few rows, tokens and heads, so that it can be run without tracing again."""
+"""Rewrites the way from a layer's input to K and V to few rows, tokens and heads, so that it can be run at once."""
 
 from __future__ import annotations
 

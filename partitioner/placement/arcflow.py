@@ -162,9 +162,7 @@ def thinned(layer: Layer, picks: NDArray[np.int64], extra: NDArray[np.float64]) 
         if len(own) <= FEW_VARIANTS:
             kept.update(own.tolist())
             continue
-        order = own[
-            np.argsort(np.round(extra[own] / max(1e-300, -float(extra[own].min())), 6), kind="stable")
-        ]
+        order = own[np.argsort(np.round(extra[own] / max(1e-300, -float(extra[own].min())), 6), kind="stable")]
         for column in layer.variant.T:
             for turn in (order, _last_first(order, extra)):
                 _, first = np.unique(column[turn], return_index=True)
@@ -175,9 +173,7 @@ def thinned(layer: Layer, picks: NDArray[np.int64], extra: NDArray[np.float64]) 
 def _last_first(order: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray[np.int64]:
     """Returns variants by their distance from the bound, the last of equally distant ones first."""
     backwards = order[::-1]
-    return backwards[
-        np.argsort(np.round(extra[backwards] / max(1e-300, -float(extra[order].min())), 6), kind="stable")
-    ]
+    return backwards[np.argsort(np.round(extra[backwards] / max(1e-300, -float(extra[order].min())), 6), kind="stable")]
 
 
 def _within(

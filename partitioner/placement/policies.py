@@ -23,7 +23,7 @@ class Policy:
         weight_homes: Tiers where weights may live.
         via_host: Whether transfers go through host memory even where peer to peer is possible.
         split: Whether one attention of a decode may be shared by several tiers.
-        cache_forms: What caches may keep: ``kv``, or ``input``, the input of the layer, of which K and V are made again for use.
+        cache_forms: What caches may keep: ``kv``, or ``input``, the input of the layer, of which K and V are made again.
         micro_batches: Parts of the batch that may decode side by side, one tier working for one part and others for another.
     """
 

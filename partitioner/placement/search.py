@@ -114,7 +114,9 @@ class Search:
         nicer = self.place(polish(self.folded, self.goal, len(self.problem.tiers), stages))
         return nicer if nicer.value <= placed.value and self.goal.holds(nicer.total) else placed
 
-    def run(self, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float = np.inf) -> Found:
+    def run(
+        self, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float = np.inf
+    ) -> Found:
         """Returns the best placement, or none where all are above a limit.
 
         Args:
@@ -131,9 +133,7 @@ class Search:
             if first.placed is not None and first.bound >= first.placed.value * (1 - self.gap):
                 return first
             known = first.placed
-        boxes = (
-            [root] if few or many else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
-        )
+        boxes = [root] if few or many else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
         lower = max(0.0, root.bound, boxes[0].bound)
         distance = max(lower, least) * (1.0 if few else FIRST_DISTANCE)
         worst = min(limit, self.goal.value(self.folded.most))

@@ -294,7 +294,7 @@ class VariantBuilder:
             yield self._variant(placed, seconds, memory, busy, home, "input")
 
     def _fetch(self, busy: dict[int, float], phase: int, attention: Attention, home: str) -> float:
-        """Loads links and drives with the streams of a cache to the GPU; returns its part of what a step's first layer waits."""
+        """Loads links and drives with the streams of a cache to the GPU; returns its part of what a first layer waits."""
         cost = stream_cost(self._costing, attention, home, self._contexts)
         times = self._repeats(phase)
         for resource, seconds in cost.loads.items():
@@ -325,9 +325,7 @@ class VariantBuilder:
                 memory[tier] = whole[tier] * part / units
                 if prefill and tier != "gpu":
                     if (tier, part) not in stores:
-                        self._store(
-                            stores.setdefault((tier, part), {}), 0, attention, "gpu", tier, part / units
-                        )
+                        self._store(stores.setdefault((tier, part), {}), 0, attention, "gpu", tier, part / units)
                     for index, seconds in stores[tier, part].items():
                         busy[index] = busy.get(index, 0.0) + seconds
             together_s = max(cost.gpu_s, cost.others_s) + cost.resume_s

@@ -119,9 +119,7 @@ def _decision(name: str, data: Any) -> Decision:
             )
     split = _split(fields["split"], where) if shared else ()
     if shared and fields.get("decode") != fields["home"]:
-        raise PlanError(
-            f"{where} is split in decode or at home and not in both; a share attends where it lives"
-        )
+        raise PlanError(f"{where} is split in decode or at home and not in both; a share attends where it lives")
     form = fields.get("form", "kv")
     if form not in get_args(CacheForm) or (form == "input" and (shared or fields["home"] == "-")):
         raise PlanError(

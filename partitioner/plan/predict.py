@@ -47,7 +47,9 @@ class StepCosts:
         segment = self.segments[step.segment]
         tier = step.device.rstrip("0123456789")
         if step.share is not None and segment.attention is not None:
-            cost = self.costing.share_attend_cost(self.attention(segment.attention), step.share, context_len)
+            cost = self.costing.share_attend_cost(
+                self.attention(segment.attention), step.share, context_len
+            )
             return sequential([cost, Cost(self.costing.launch_s(tier), "overhead")])
         costs = [self.costing.run_cost(op, tier) for op in self.graph.ops if op.name in set(segment.ops)]
         return sequential([*costs, Cost(self.costing.launch_s(tier), "overhead")])
@@ -104,9 +106,7 @@ def perform(clock: ResourceClock, costs: StepCosts, step: Step, start: float, co
     return _move(clock, costs, step, start, context_len, phase)
 
 
-def _run(
-    clock: ResourceClock, costs: StepCosts, step: Run, start: float, context_len: int, phase: str
-) -> float:
+def _run(clock: ResourceClock, costs: StepCosts, step: Run, start: float, context_len: int, phase: str) -> float:
     cost = costs.run_cost(step, context_len)
     segment = costs.segments[step.segment]
     size = 0.0
@@ -115,9 +115,7 @@ def _run(
     return clock.use(step.device, start, cost.seconds, segment.name, phase, size)
 
 
-def _move(
-    clock: ResourceClock, costs: StepCosts, step: Move, start: float, context_len: int, phase: str
-) -> float:
+def _move(clock: ResourceClock, costs: StepCosts, step: Move, start: float, context_len: int, phase: str) -> float:
     if step.path == "local":
         return start
     hw = costs.costing.hw

@@ -16,7 +16,9 @@ _COUNTED = 3
 """Tokens over which the period is taken."""
 
 
-def schedule_streams(costs: StepCosts, steps: Sequence[Step], context_len: int, num_streams: int) -> Timeline:
+def schedule_streams(
+    costs: StepCosts, steps: Sequence[Step], context_len: int, num_streams: int
+) -> Timeline:
     """Returns the timeline of one token of every micro-batch, in the middle of many.
 
     A micro-batch begins its next token when it has ended the last; different ones share resources alone, each of which takes

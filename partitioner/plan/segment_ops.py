@@ -33,9 +33,7 @@ def segment_ops(graph: OpGraph, decisions: Mapping[str, Decision]) -> tuple[Segm
 
 def streams_cache(op: Op, decision: Decision, phase: str) -> bool:
     """Tells whether an attention of a decode runs on a processor away from its cache."""
-    return (
-        bool(op.attention) and phase == "decode" and decision.tier(phase) not in (decision.home, "csd", SPLIT)
-    )
+    return bool(op.attention) and phase == "decode" and decision.tier(phase) not in (decision.home, "csd", SPLIT)
 
 
 def streams_weights(op: Op, decision: Decision, phase: str) -> bool:
