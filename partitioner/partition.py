@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
 from partitioner.placement.recompute import kept_inputs
+from partitioner.placement.shared_homes import agree
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
+from partitioner.placement.variants import ANY
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.plan.plan import Plan
@@ -90,7 +93,9 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     kept = kept_inputs(traced, costing, policy, paired.peak_activation_bytes)
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
-    for mode in _modes(paired, policy, workload, recompute=bool(kept)):
+    modes = _modes(paired, policy, workload, recompute=bool(kept))
+    while modes:
+        mode = modes.pop(0)
         built = build_problem(paired, costing, policy, mode, steps, kept)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
             continue
@@ -100,7 +105,11 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
             continue
         result = solve(built.problem, min((s.objective for _, s in found), default=math.inf))
         if isinstance(result, Solution):
-            found.append((built, result))
+            agreed = agree(built, result, paired.users)
+            if agreed is None:
+                modes[:0] = [replace(mode, shared_home=home) for home in policy.weight_homes]
+                continue
+            found.append((built, agreed))
         elif result is not None:
             short.append((built, result))
     if not found:
@@ -124,7 +133,7 @@ def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, *, recomput
         workload: The workload.
         recompute: Whether caches of inputs are offered.
     """
-    homes = policy.weight_homes if paired.shared_params else policy.weight_homes[:1]
+    homes = (ANY if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[0],)
     streaming = [False, True]
     if set(policy.cache_homes).isdisjoint(policy.decode_attention):
         streaming = [True]

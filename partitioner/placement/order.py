@@ -124,9 +124,7 @@ def in_order(
     return ordered
 
 
-def _trail(
-    stage: FoldedStage, uses: list[tuple[Column, int]], start: int, *, spread: bool
-) -> list[Column]:
+def _trail(stage: FoldedStage, uses: list[tuple[Column, int]], start: int, *, spread: bool) -> list[Column]:
     """Returns an Euler trail over the nodes, with the columns that stay at a node all at its first visit."""
     loops: dict[int, list[Column]] = {}
     leaving: dict[int, list[Column]] = {}

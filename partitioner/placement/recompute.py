@@ -1,8 +1,8 @@
 """When a cache may keep the input of its layer instead of K and V, and what that costs.
 
-The input is smaller where K and V together are wider than it. It is brought to the GPU ahead of its use, as weights are. There K
-and V of all tokens are made again by one more matrix product each, and attention goes on as ever. What is fetched so loads links;
-what the first layer of a step waits for is spread over all layers. The weights of the K and V projections stay on the GPU.
+The input is smaller where K and V together are wider than it. It is brought to the GPU ahead of its use, as weights are. There
+K and V of all tokens are made again by one more matrix product each, and attention goes on as ever. What is fetched so loads
+links; what the first layer of a step waits for is spread over all layers. The weights of the K and V projections stay on the GPU.
 """
 
 from __future__ import annotations

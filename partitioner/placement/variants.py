@@ -23,6 +23,9 @@ SMALL_WEIGHT_BYTES = 1 << 20
 
 FLASH = "csd.flash"
 
+ANY = "any"
+"""Instead of a tier: each op that uses shared weights has a home of its own choice for them (see ``shared_homes``)."""
+
 
 class VariantBuilder:
     """Builds the variants of ops for one policy and mode.
@@ -44,7 +47,7 @@ class VariantBuilder:
         policy: Policy,
         shared_home: str,
         streaming: bool,
-        shared_params: frozenset[str],
+        owners: Mapping[str, str],
         kept: Mapping[str, KeptInput],
     ) -> None:
         self._graphs, self._costing, self._policy = graphs, costing, policy
@@ -62,8 +65,7 @@ class VariantBuilder:
             i.name: num_bytes(i.var) for g in graphs for i in g.phase.inputs if i.role == "param"
         }
         self._state_bytes = {i.name: num_bytes(i.var) for i in graphs[-1].phase.inputs if i.role == "cache"}
-        self._shared = shared_params
-        self._counted: set[str] = set()
+        self._owners = owners
         self._memo: dict[Hashable, tuple[Variant, ...]] = {}
         self._resource: dict[tuple[str, int], int] = {}
         self.stream_buffer_bytes = 0.0
@@ -97,7 +99,7 @@ class VariantBuilder:
                 rows.append(None)
                 continue
             params = tuple((self._param_bytes.get(n), n in op.gathered) for n in op.params)
-            shared = tuple((n, n in self._counted) for n in op.params if n in self._shared)
+            shared = tuple((n, self._owners[n] == pair.name) for n in op.params if n in self._owners)
             states = () if op.attention else op.states
             a = op.attention
             heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype)
@@ -117,10 +119,9 @@ class VariantBuilder:
         gathered = {n for op in ops for n in op.gathered}
         states = {s for op in ops for s in op.states if s in self._state_bytes}
         fixed = bool(states) or any(n in gathered for n in names)
-        owned = [n for n in names if n not in self._shared or n not in self._counted]
-        self._counted.update(n for n in names if n in self._shared)
+        owned = [n for n in names if self._owners.get(n, pair.name) == pair.name]
         large = sum(self._param_bytes[n] for n in names) >= SMALL_WEIGHT_BYTES
-        shared = any(n in self._shared for n in names)
+        shared = any(n in self._owners for n in names)
         tiers = self._policy.compute if not states and not self._overlap else self._policy.compute[:1]
         variants: list[Variant] = []
         for placed in itertools.product(*[tiers if op else (None,) for op in pair.ops]):
@@ -134,7 +135,8 @@ class VariantBuilder:
     def _weight_homes(self, large: bool, shared: bool, held: bool, used: set[str]) -> tuple[str, ...]:
         if not large:
             return ("-",)
-        homes = (self._shared_home,) if shared else self._policy.weight_homes
+        fixed = shared and self._shared_home != ANY
+        homes = (self._shared_home,) if fixed else self._policy.weight_homes
         if held:
             homes = tuple(h for h in homes if h == "gpu")
         if not self._streaming:
@@ -191,16 +193,21 @@ class VariantBuilder:
         repeated = [op for op in others if alike[folded(op.name)] == num_layers] or others
         return sum(self._run_s(decode, op, "gpu") for op in repeated) / max(1, num_layers)
 
-    def _layer_s(self, gpu_s: float, others_s: float) -> float:
+    def _layer_s(self, gpu_s: Sequence[float], others_s: Sequence[float], resume_s: float) -> float:
         """Returns the seconds an attention adds to its layer when micro-batches take turns, over the generation.
 
         Args:
-            gpu_s: What the GPU does for the attention of one micro-batch.
+            gpu_s: What the GPU does for the attention of one micro-batch, at each context length.
             others_s: What the slowest of the other tiers needs for it, from the operands to the output.
+            resume_s: What the GPU needs to go on, over all contexts.
         """
-        repeats, ops_s = self._costing.micro_batches, self._layer_gpu_s
-        busiest_s = repeats * max(ops_s + gpu_s, others_s)
-        return max(busiest_s, ops_s + max(gpu_s, others_s)) - repeats * ops_s
+        repeats, total_s = self._costing.micro_batches, 0.0
+        steps = sum(weight for _, weight in self._contexts)
+        for (_, weight), attend_s, away_s in zip(self._contexts, gpu_s, others_s, strict=True):
+            ops_s = self._layer_gpu_s * weight / steps
+            own_s = attend_s + resume_s * weight / steps
+            total_s += max(repeats * max(ops_s + own_s, away_s), ops_s + max(own_s, away_s))
+        return total_s - repeats * self._layer_gpu_s
 
     def _stream(self, busy: dict[int, float], phase: int, moved: float, src: str, dst: str) -> None:
         """Adds a stream for each execution to the load of links."""
@@ -325,12 +332,15 @@ class VariantBuilder:
                 memory[tier] = whole[tier] * part / units
                 if prefill and tier != "gpu":
                     if (tier, part) not in stores:
-                        self._store(stores.setdefault((tier, part), {}), 0, attention, "gpu", tier, part / units)
+                        self._store(
+                            stores.setdefault((tier, part), {}), 0, attention, "gpu", tier, part / units
+                        )
                     for index, seconds in stores[tier, part].items():
                         busy[index] = busy.get(index, 0.0) + seconds
-            together_s = max(cost.gpu_s, cost.others_s) + cost.resume_s
             if self._overlap:
-                together_s = self._layer_s(cost.gpu_s + cost.resume_s, cost.others_s)
+                together_s = self._layer_s(cost.gpu_s, cost.others_s, cost.resume_s)
+            else:
+                together_s = sum(map(max, cost.gpu_s, cost.others_s)) + cost.resume_s
             seconds = [prefill_s, together_s] if decode else [together_s]
             yield Variant(
                 tiers=((0 if prefill else None), 0) if decode else (0,),

@@ -10,8 +10,8 @@ from partitioner.front import Traced
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
 from partitioner.placement.policies import POLICIES
-from partitioner.plan.decisions import Decision, Decisions
 from partitioner.plan.cache_forms import with_kept_inputs
+from partitioner.plan.decisions import Decision, Decisions
 from partitioner.plan.emit_steps import emit_steps
 from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.segment_ops import segment_ops

@@ -9,18 +9,20 @@ from cost_models import Cost, flash_read_cost, flash_write_cost, route, sequenti
 from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
+from partitioner.plan.ready_steps import ReadySteps
 from partitioner.plan.steps import Move, Run, Segment, Step
 from partitioner.plan.timeline import Event, Timeline
 
 
 @dataclass
 class ResourceClock:
-    """Keeps when each resource is free; steps on one resource run in plan order."""
+    """Keeps when each resource is free; it serves uses in the order in which they are asked for."""
 
     free: dict[str, float]
     events: list[Event]
 
     def use(self, resource: str, start: float, seconds: float, name: str, phase: str, size: float) -> float:
+        """Takes a resource for some seconds, from ``start`` on or once it is free, and returns when that ends."""
         begin = max(start, self.free.get(resource, 0.0))
         end = begin + seconds
         self.free[resource] = end
@@ -79,23 +81,33 @@ class StepCosts:
 def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: int = 1) -> Timeline:
     """Returns the timeline of a phase's steps.
 
-    Every step starts when those it waits for have ended and its resource is free. A transfer uses every link of its route for
-    bytes / rate and ends with the slowest, plus the latencies; what is read from or written to flash for it uses the drive at
-    the same time.
+    A step is ready when those it waits for have ended, and a resource serves steps in the order in which they are ready; of
+    those ready at the same time the first in plan order. A transfer uses every link of its route for bytes / rate and ends with
+    the slowest, plus the latencies; what is read from or written to flash for it uses the drive at the same time.
 
     Args:
         costs: Costs of the phase's steps.
         steps: In plan order.
         context_len: Tokens attended over; in a prefill the tokens of a prompt, padding left aside.
-        repeat: Times the steps are run, one behind the other (slices of a prefill).
+        repeat: Times the steps are run, one behind the other (slices of a prefill): each passes every resource after the last.
     """
     clock = ResourceClock({}, [])
-    for _ in range(repeat):
-        ends: list[float] = []
-        for step in steps:
-            start = max((ends[i] for i in step.after), default=0.0)
-            ends.append(perform(clock, costs, step, start, context_len))
+    queue = ReadySteps(steps, [_lane(costs, step) for step in steps], repeat)
+    while (ready := queue.take()) is not None:
+        start, turn, step = ready
+        queue.end(turn, step, perform(clock, costs, step, start, context_len))
     return Timeline(tuple(clock.events))
+
+
+def _lane(costs: StepCosts, step: Step) -> str:
+    """Returns the resource on which a step waits for its turn: its device, or the link direction next to its drive."""
+    if isinstance(step, Run):
+        return step.device
+    if step.path == "local":
+        return step.src
+    hops = route(costs.costing.hw, step.src, step.dst, step.path)
+    link, direction = hops[-1] if step.dst.startswith("csd") else hops[0]
+    return f"{link}.{direction}"
 
 
 def perform(clock: ResourceClock, costs: StepCosts, step: Step, start: float, context_len: int) -> float:

@@ -9,9 +9,16 @@ from partitioner.plan.report.table import pairs, paragraph, title
 _NO_GAP = 1e-6
 """Relative gaps below this come from rounding."""
 
-_OBJECTIVE = (
+_PATH = (
     "The objective is the time of the whole generation along its critical path: ops, launches, streams and moves one after "
-    "the other, except that the prefill's cache stores run under its compute. The bound holds for every placement that the "
+    "the other, except that the prefill's cache stores run under its compute."
+)
+_TURNS = (
+    "The objective is the time of the whole generation. As micro-batches take turns, a layer of a decode step lasts as long as "
+    "what is busiest in it: the GPU with the ops and its share of the attention for all of them, or the slowest of the others."
+)
+_REST = (
+    "The bound holds for every placement that the "
     "policy allows. The predicted time comes from scheduling the plan's steps on their devices and links. It can be shorter, "
     "since streams run ahead there, or longer, since every segment is launched."
 )
@@ -34,4 +41,4 @@ def certificate(figures: Figures) -> list[str]:
         ("solver", found.solver),
         ("predicted time", duration(plan.total_seconds, 5)),
     ]
-    return [*title("Certificate"), *pairs(rows), *paragraph(_OBJECTIVE)]
+    return [*title("Certificate"), *pairs(rows), *paragraph(f"{_TURNS if plan.micro_batches > 1 else _PATH} {_REST}")]

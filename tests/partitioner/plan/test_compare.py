@@ -53,9 +53,10 @@ def test_layers_that_move_apart_are_told_apart() -> None:
         for m in tiny_plan("instinfer").diff(mixed_plan()).ops
         if m.phase == "decode"
     }
-    assert moved["blocks.0.attention"] == "host"
-    assert moved["blocks.1-2.attention"] == "gpu0"
-    assert moved["blocks.3.attention"] == "csd0"
+    assert moved["blocks.0.attention"] == "gpu0"
+    assert moved["blocks.1.attention"] == "gpu0 88 %, host 12 %"
+    assert moved["blocks.2.attention"] == "host"
+    assert moved["blocks.3.attention"] == "host 25 %, csd0 75 %"
 
 
 def test_data_that_lives_elsewhere_has_its_bytes() -> None:
