@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cost_models import HardwareSpec
 from partitioner.frontend.step_function import StepFunction
@@ -15,6 +16,7 @@ from partitioner.ir.verify import verify_graph
 from partitioner.ir.working_set import peak_working_set_bytes
 from partitioner.jaxpr import bytes_of
 from partitioner.passes.group_ops import group_ops
+from partitioner.passes.kv_sources import KvSources
 from partitioner.passes.raise_attention import (
     RaisedAttention,
     raise_decode_attention,
@@ -72,6 +74,16 @@ class Traced:
     graphs: tuple[OpGraph, ...]
     fingerprint: str
     tracer: Tracer
+
+    @cached_property
+    def kv_sources(self) -> KvSources:
+        """Finds what caches may keep in place of K and V."""
+
+        def trace_probe(name: str, rows: int, tokens: int) -> TracedPhase:
+            chunk = tokens if name == "prefill" else 1
+            return trace_phase(self.function, name, batch_size=rows, chunk=chunk, max_len=tokens)
+
+        return KvSources(self.graphs, trace_probe)
 
 
 def trace_model(
