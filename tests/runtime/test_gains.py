@@ -22,7 +22,7 @@ NEW_TOKENS = 9
 GAIN_TOLERANCE = 0.03
 OVERLAP_TOLERANCE = 0.08
 """The first and the last token of a generation have less beside them than those in the middle."""
-WALL_TOLERANCE = 0.15
+WALL_TOLERANCE = 0.25
 
 
 @cache
@@ -109,7 +109,7 @@ def test_real_time_gain_is_close_to_the_predicted() -> None:
     best: dict[str, float] = {}
     gain = None
     for _ in range(3):
-        found = compare(tiny(), hw, Workload(8, 64, 5), ("instinfer", "auto"))
+        found = compare(tiny(), hw, Workload(8, 64, 5), ("instinfer", "auto"), repeats=2)
         assert {held.tokens for held in found.plans} == {found.plain_tokens}
         assert found.auto.num_shares > 1
         for held in found.plans:
