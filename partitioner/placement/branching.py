@@ -11,6 +11,7 @@ import heapq
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from partitioner.placement.columns import ColumnPool
 from partitioner.placement.folded import Folded
@@ -52,6 +53,6 @@ def _weights(folded: Folded, goal: Goal, unit: float) -> NDArray[np.float64]:
     size = np.where(goal.group == HARD, np.abs(goal.limit), unit)
     shares = folded.kinds.vector[:, goal.asked] / np.maximum(size[goal.asked], 1e-300)
     kind = shares.max(axis=1, initial=0.0)
-    return (folded.kinds.feature * kind).max(axis=1, initial=0.0) * (
-        1 + 1e-6 * (folded.kinds.feature.sum(axis=1) > 1)
-    )
+    feature = folded.kinds.feature
+    largest = csr_array(feature.multiply(kind[None, :])).max(axis=1).toarray().reshape(-1)
+    return largest * (1 + 1e-6 * (feature.sum(axis=1) > 1))

@@ -5,6 +5,8 @@ A vector has D = phases + resources + tiers components, and the cost of a placem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,17 @@ def variant_vector(problem: Problem, variant: Variant) -> NDArray[np.float64]:
     for resource, seconds in variant.busy:
         busy[resource] += seconds
     return np.concatenate([variant.seconds, busy, variant.memory])
+
+
+def variant_vectors(problem: Problem, variants: Sequence[Variant]) -> NDArray[np.float64]:
+    """Returns the vectors [V D] of some variants, without moves."""
+    busy = np.zeros((len(variants), len(problem.resources)))
+    for row, variant in enumerate(variants):
+        for resource, seconds in variant.busy:
+            busy[row, resource] += seconds
+    seconds = np.array([v.seconds for v in variants], np.float64).reshape(len(variants), len(problem.phases))
+    memory = np.array([v.memory for v in variants], np.float64).reshape(len(variants), len(problem.tiers))
+    return np.concatenate([seconds, busy, memory], axis=1)
 
 
 def breakdown_vector(parts: Breakdown) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.components import variant_vector, vector_size
+from partitioner.placement.components import variant_vectors, vector_size
 from partitioner.placement.flow_status import FlowStatuses, flow_statuses
 from partitioner.placement.problem import Block, Choice, Problem
 
@@ -145,7 +145,7 @@ def _expand(
     ways = list(dict.fromkeys(variant.tiers for variant in choice.variants))
     number = {tiers: n for n, tiers in enumerate(ways)}
     num_states, num_ways = len(states), len(ways)
-    vectors = np.stack([variant_vector(problem, variant) for variant in choice.variants])
+    vectors = variant_vectors(problem, choice.variants)
     move = np.zeros((num_states, num_ways, vectors.shape[1]))
     columns: list[NDArray[np.int64]] = []
     staying: list[FlowStatuses] = []

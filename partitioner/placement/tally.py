@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, eye_array, vstack
 
-from partitioner.placement.components import variant_vector, vector_size
+from partitioner.placement.components import variant_vectors, vector_size
 from partitioner.placement.problem import Problem
 
 
@@ -35,13 +36,13 @@ class Kinds:
 
     of: tuple[tuple[NDArray[np.int64], ...], ...]
     vector: NDArray[np.float64]
-    feature: NDArray[np.float64]
+    feature: csr_array
     most: NDArray[np.float64]
 
     def tally(self, stage: int, picks: tuple[int, ...]) -> NDArray[np.float64]:
         """Returns [F] how often a way to place a stage's block has each feature."""
         taken = [int(kinds[pick]) for kinds, pick in zip(self.of[stage], picks, strict=True)]
-        return self.feature[:, taken].sum(axis=1)
+        return self.feature @ np.bincount(taken, minlength=len(self.vector)).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def kinds_of(problem: Problem) -> Kinds:
         choices: list[NDArray[np.int64]] = []
         for choice in stage.block.choices:
             kinds: list[int] = []
-            for variant in choice.variants:
-                vector = variant_vector(problem, variant)
+            rows = variant_vectors(problem, choice.variants)
+            for variant, vector in zip(choice.variants, rows, strict=True):
                 kind = known.setdefault((position, variant.tiers, vector.tobytes()), len(known))
                 if kind == len(vectors):
                     vectors.append(vector)
@@ -89,20 +90,20 @@ def kinds_of(problem: Problem) -> Kinds:
         of.append(tuple(choices))
     stacked = np.stack(vectors) if vectors else np.zeros((0, vector_size(problem)))
     sums = _sums(problem, [(stage, tiers) for stage, tiers, _ in known], stacked)
-    feature = np.concatenate([np.eye(len(vectors)), sums])
+    feature = vstack([eye_array(len(vectors), format="csr"), sums], format="csr")
     return Kinds(tuple(of), stacked, feature, feature @ np.array(most))
 
 
 def _sums(
     problem: Problem, ways: list[tuple[int, tuple[int | None, ...]]], vectors: NDArray[np.float64]
-) -> NDArray[np.float64]:
+) -> csr_array:
     """Returns the features that sum up several kinds: same stage and size, and same home or same tiers."""
     together: dict[tuple[object, ...], list[int]] = {}
     for kind, (stage, tiers) in enumerate(ways):
         memory = vectors[kind, vector_size(problem) - len(problem.tiers) :]
         together.setdefault(("home", stage, memory.tobytes()), []).append(kind)
         together.setdefault(("runs", stage, float(memory.sum()), tiers), []).append(kind)
-    sums = np.zeros((len(together), len(ways)))
-    for row, kinds in enumerate(together.values()):
-        sums[row, kinds] = 1.0
-    return sums[sums.sum(axis=1) > 1]
+    several = [kinds for kinds in together.values() if len(kinds) > 1]
+    columns = np.array([kind for kinds in several for kind in kinds], np.int64)
+    ends = np.cumsum([0, *map(len, several)])
+    return csr_array((np.ones(len(columns)), columns, ends), shape=(len(several), len(ways)))

@@ -120,8 +120,12 @@ class Plan:
 
     def step_costs(self, phase: str) -> StepCosts:
         """Returns the predicted costs of a phase's steps."""
-        found = self.phase(phase)
-        return StepCosts(found.graph, found.segments, self.costing)
+        return self._step_costs[phase]
+
+    @cached_property
+    def _step_costs(self) -> Mapping[str, StepCosts]:
+        found = {"decode": self.decode} | ({"prefill": self.prefill} if self.prefill else {})
+        return {name: StepCosts(p.graph, p.segments, self.costing) for name, p in found.items()}
 
     def move_bytes(self, phase: str, move: Move, context_len: int) -> float:
         """Returns the bytes a move takes across when ``context_len`` tokens are attended over."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cost_models import Cost, flash_read_cost, flash_write_cost, route, sequential
 from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
-from partitioner.ir.op import Attention
+from partitioner.ir.op import Attention, Op
 from partitioner.plan.ready_steps import ReadySteps
 from partitioner.plan.steps import Move, Run, Segment, Step
 from partitioner.plan.timeline import Event, Timeline, joined
@@ -51,8 +53,11 @@ class StepCosts:
         if step.share is not None and segment.attention is not None:
             cost = self.costing.share_attend_cost(self.attention(segment.attention), step.share, context_len)
             return sequential([cost, Cost(self.costing.launch_s(tier), "overhead")])
-        costs = [self.costing.run_cost(op, tier) for op in self.graph.ops if op.name in set(segment.ops)]
-        return sequential([*costs, Cost(self.costing.launch_s(tier), "overhead")])
+        key = (step.segment, tier)
+        if key not in self._whole_runs:
+            costs = [self.costing.run_cost(self._ops[name], tier) for name in segment.ops]
+            self._whole_runs[key] = sequential([*costs, Cost(self.costing.launch_s(tier), "overhead")])
+        return self._whole_runs[key]
 
     def move_bytes(self, step: Move, context_len: int) -> float:
         """Returns the bytes a move takes across at a context length.
@@ -71,9 +76,18 @@ class StepCosts:
 
     def attention(self, name: str) -> Attention:
         """Returns the description of a raised attention."""
-        found = next(op.attention for op in self.graph.ops if op.name == name)
+        found = self._ops[name].attention
         assert found is not None
         return found
+
+    @cached_property
+    def _ops(self) -> dict[str, Op]:
+        return {op.name: op for op in self.graph.ops}
+
+    @cached_property
+    def _whole_runs(self) -> dict[tuple[int, str], Cost]:
+        """Costs of runs, by segment and tier, which do not depend on the context."""
+        return {}
 
 
 def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: int = 1) -> Timeline:
@@ -94,7 +108,8 @@ def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: 
     queue = ReadySteps(steps, [_lane(costs, step) for step in steps], repeat)
     while (ready := queue.take()) is not None:
         start, turn, step, part = ready
-        queue.end(turn, step, part, perform(clock, costs, step, start, context_len, part))
+        end, part = perform(clock, costs, step, start, context_len, part, queue.next_s)
+        queue.end(turn, step, part, end)
     return Timeline(joined(clock.events))
 
 
@@ -110,13 +125,23 @@ def _lane(costs: StepCosts, step: Step) -> str:
 
 
 def perform(
-    clock: ResourceClock, costs: StepCosts, step: Step, start: float, context_len: int, part: int = 0
-) -> float:
-    """Puts one part of a step on its resources, from ``start`` on, and returns when it ends."""
+    clock: ResourceClock,
+    costs: StepCosts,
+    step: Step,
+    start: float,
+    context_len: int,
+    part: int,
+    until: float,
+) -> tuple[float, int]:
+    """Puts a step on its resources, from ``start`` on: all of it, or those parts from ``part`` on that begin before ``until``.
+
+    Returns:
+        When that ends, and the part that comes next.
+    """
     phase = costs.graph.phase.name
     if isinstance(step, Run):
-        return _run(clock, costs, step, start, context_len, phase)
-    return _move(clock, costs, step, start, context_len, phase, part)
+        return _run(clock, costs, step, start, context_len, phase), 1
+    return _move(clock, costs, step, start, context_len, phase, part, until)
 
 
 def _run(
@@ -138,15 +163,25 @@ def _move(
     context_len: int,
     phase: str,
     part: int,
-) -> float:
+    until: float,
+) -> tuple[float, int]:
     if step.path == "local":
-        return start
+        return start, step.num_parts
     hw = costs.costing.hw
+    hops = route(hw, step.src, step.dst, step.path)
     size = costs.move_bytes(step, context_len) / step.num_parts
+    if step.num_parts > 1:
+        begin = max(start, *(clock.free.get(f"{link}.{direction}", 0.0) for link, direction in hops))
+        seconds = size / min(hw.link(link).bytes_per_s for link, _ in hops)
+        left = step.num_parts - part
+        count = left if begin + left * seconds <= until else max(1, math.ceil((until - begin) / seconds))
+        size, part = size * count, part + count
+    else:
+        part = 1
     name = f"{step.kind} {step.attention or ', '.join(step.names) or ''}".strip()
     end = start
     latency = 0.0
-    for link, direction in route(hw, step.src, step.dst, step.path):
+    for link, direction in hops:
         spec = hw.link(link)
         end = max(end, clock.use(f"{link}.{direction}", start, size / spec.bytes_per_s, name, phase, size))
         latency += spec.latency_s
@@ -158,4 +193,4 @@ def _move(
     elif step.kind == "store_cache" and step.dst.startswith("csd"):
         written = flash_write_cost(hw.drive(step.dst), size).seconds
         end = max(end, clock.use(step.dst, start, written, name, phase, size))
-    return end + latency if part + 1 == step.num_parts else end
+    return (end + latency if part == step.num_parts else end), part

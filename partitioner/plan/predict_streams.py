@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -54,11 +55,12 @@ def schedule_streams(costs: StepCosts, steps: Sequence[Step], context_len: int, 
     while ready:
         start, number, stream, part = heapq.heappop(ready)
         first_event = len(clock.events)
-        end = perform(clock, costs, steps[number], start, context_len, part)
+        until = ready[0][0] if ready else math.inf
+        end, part = perform(clock, costs, steps[number], start, context_len, part, until)
         if len(token_ends[stream]) == _WARM_UP:
             counted += clock.events[first_event:]
-        if part + 1 < steps[number].num_parts:
-            heapq.heappush(ready, (end, number, stream, part + 1))
+        if part < steps[number].num_parts:
+            heapq.heappush(ready, (end, number, stream, part))
             continue
         for following in followers[number]:
             since[stream][following] = max(since[stream][following], end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -46,11 +47,16 @@ class ReadySteps:
         start, turn, n, part = heapq.heappop(self._queue)
         return start, turn, self._steps[n], part
 
+    @property
+    def next_s(self) -> float:
+        """Returns when the next step is ready."""
+        return self._queue[0][0] if self._queue else math.inf
+
     def end(self, turn: int, step: Step, part: int, end: float) -> None:
-        """Notes when a part of a step ended; the step ends with its last."""
+        """Notes when a step ended, or the parts of it before ``part``."""
         n = self._place[step.id]
-        if part + 1 < step.num_parts:
-            heapq.heappush(self._queue, (end, turn, n, part + 1))
+        if part < step.num_parts:
+            heapq.heappush(self._queue, (end, turn, n, part))
             return
         for following in self._followers[n]:
             self._since[turn][following] = max(self._since[turn][following], end)
