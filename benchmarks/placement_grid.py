@@ -30,7 +30,7 @@ from models import abstract
 from models.presets import PRESETS
 from partitioner import PlacementError, Workload
 from partitioner.collection import without_collection
-from partitioner.front import Traced, trace_model
+from partitioner.front import Traced, Tracer, trace_model
 from partitioner.frontend import adapt
 from partitioner.partition import place
 from partitioner.placement.policies import POLICIES, policy_named
@@ -94,21 +94,28 @@ class Cell:
 Place = tuple[str, str, int, int]
 
 
-def planned(place_at: Place, policies: Sequence[str], more: bool) -> list[Cell]:
-    """Returns the plans of one model, system, batch and context."""
-    name, system, batch, context = place_at
-    hw, workload = HardwareSpec.load(system), Workload(batch, context // 2, context // 2)
+def planned(
+    at: tuple[str, int, int], systems: Sequence[str], policies: Sequence[str], more: bool
+) -> list[Cell]:
+    """Returns the plans of one model, batch and context."""
+    name, batch, context = at
+    workload = Workload(batch, context // 2, context // 2)
     longer = {} if PRESETS[name].max_position >= context else {"max_position": context}
     function = adapt(abstract(name, **longer))
+    tracer = Tracer(function)
     cells: list[Cell] = []
     with without_collection():
-        traced, trace_s = timed(lambda: trace_model(function, hw, workload, verify=False))
-        for policy in policies:
-            cells.append(cell(place_at, policy, policy, traced, hw, workload, trace_s))
-        if more and cells[0].fits:
-            for key in RAISED:
+        for system in systems:
+            hw, place_at = HardwareSpec.load(system), (name, system, batch, context)
+            traced, trace_s = timed(
+                lambda hw=hw: trace_model(function, hw, workload, verify=False, tracer=tracer)
+            )
+            trace_s = max(trace_s, cells[0].trace_s) if cells else trace_s
+            own = [cell(place_at, policy, policy, traced, hw, workload, trace_s) for policy in policies]
+            for key in RAISED if more and own[0].fits else ():
                 larger = hw.replace(key, _value(hw, key) * MORE)
-                cells.append(cell(place_at, f"auto, more {key}", "auto", traced, larger, workload, trace_s))
+                own.append(cell(place_at, f"auto, more {key}", "auto", traced, larger, workload, trace_s))
+            cells += own
     return cells
 
 
@@ -135,7 +142,12 @@ def cell(
     graphs = traced
     if decisions.micro_batches > 1:
         graphs = trace_model(
-            traced.function, hw, workload, verify=False, micro_batches=decisions.micro_batches
+            traced.function,
+            hw,
+            workload,
+            verify=False,
+            micro_batches=decisions.micro_batches,
+            tracer=traced.tracer,
         )
     plan = assemble_plan(graphs, hw, workload, policy, decisions)
     certificate = decisions.certificate
@@ -232,18 +244,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args(arguments)
-    places: list[Place] = [
-        (model, system, int(batch), int(context))
-        for model, context, batch, system in itertools.product(
-            options.models, options.contexts, options.batches, options.systems
-        )
+    places = [
+        (model, int(batch), int(context))
+        for model, context, batch in itertools.product(options.models, options.contexts, options.batches)
     ]
     print(this_machine())
     policies = ["auto", *options.policies]
     cells: list[Cell] = []
     start = time.perf_counter()
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(planned, at, policies, options.more) for at in places]
+        jobs = [pool.submit(planned, at, options.systems, policies, options.more) for at in places]
         for job in track(as_completed(jobs), "planning", len(jobs), disable=not sys.stderr.isatty()):
             cells += job.result()
     cells.sort(key=lambda c: (c.model, c.system, c.context, c.batch))

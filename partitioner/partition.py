@@ -19,6 +19,7 @@ from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_
 from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
+from partitioner.placement.recompute import kept_inputs
 from partitioner.placement.shared_homes import agree
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
@@ -66,7 +67,14 @@ def partition(
         traced = trace_model(function, hw, workload, verify=verify, show=show)
         decisions = place(traced, hw, workload, rules)
         if decisions.micro_batches > 1:
-            traced = trace_model(function, hw, workload, verify=verify, micro_batches=decisions.micro_batches)
+            traced = trace_model(
+                function,
+                hw,
+                workload,
+                verify=verify,
+                micro_batches=decisions.micro_batches,
+                tracer=traced.tracer,
+            )
         plan = assemble_plan(traced, hw, workload, policy, decisions)
         if verify:
             verify_plan(plan)
@@ -87,12 +95,13 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     ]
     steps[-1] = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
     check_activations(costing, paired)
+    kept = kept_inputs(traced, costing, policy, paired.peak_activation_bytes)
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
-    modes = _modes(paired, policy, workload)
+    modes = _modes(paired, policy, workload, recompute=bool(kept))
     while modes:
         mode = modes.pop(0)
-        built = build_problem(paired, costing, policy, mode, steps)
+        built = build_problem(paired, costing, policy, mode, steps, kept)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
             continue
         if built.reserved[0] > costing.capacity_bytes("gpu"):
@@ -120,9 +129,16 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     )
 
 
-def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mode]:
-    """Returns what couples the whole model in all ways, the likelier ones first."""
-    homes = (ANY,) if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[:1]
+def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, *, recompute: bool) -> list[Mode]:
+    """Returns what couples the whole model in all ways, the likelier ones first.
+
+    Args:
+        paired: The op graphs.
+        policy: Which choices there are.
+        workload: The workload.
+        recompute: Whether caches of inputs are offered.
+    """
+    homes = (ANY if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[0],)
     streaming = [False, True]
     if set(policy.cache_homes).isdisjoint(policy.decode_attention):
         streaming = [True]
@@ -131,6 +147,10 @@ def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mod
     modes = [Mode(h, s) for s, h in itertools.product(streaming, homes)]
     if policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
         modes[:0] = [Mode(h, streaming=False, micro_batches=policy.micro_batches) for h in homes]
+    if policy.cache_forms == ("input",):
+        modes = []
+    if recompute:
+        modes += [Mode(h, streaming=True, recompute=True) for h in homes]
     return modes
 
 
@@ -145,9 +165,11 @@ def _decisions(built: BuiltProblem, solution: Solution) -> dict[str, Decision]:
                 pair = built.pairs[first + number * length + offset]
                 key = stage.block.choices[offset].variants[index].key
                 tiers = tuple((p, t) for p, t in zip(phases, key, strict=False) if t != "-")
-                parts = (part.split("=") for part in key[len(phases) + 1 :])
+                more = key[len(phases) + 1 :]
+                parts = (part.split("=") for part in more if "=" in part)
                 split = tuple((tier, int(units)) for tier, units in parts)
-                decisions[pair.name] = Decision(tiers, key[len(phases)], split)
+                form = "input" if "input" in more else "kv"
+                decisions[pair.name] = Decision(tiers, key[len(phases)], split, form)
     return decisions
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
@@ -14,6 +15,7 @@ from partitioner.passes.fold_blocks import PairedOp, ValueFlow, cut_points, fold
 from partitioner.placement.blocks import BlockMaker
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Choice, Problem, Stage
+from partitioner.placement.recompute import KeptInput
 from partitioner.placement.variants import VariantBuilder
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
@@ -27,11 +29,13 @@ class Mode:
         shared_home: Tier of weights that several ops use (a tied embedding), or "any".
         streaming: Whether caches and weights may be used away from home; buffers are then reserved.
         micro_batches: Parts of the batch that decode side by side.
+        recompute: Whether caches may keep the inputs of layers; the weights of their K and V projections then stay on the GPU.
     """
 
     shared_home: str
     streaming: bool
     micro_batches: int = 1
+    recompute: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,12 @@ class PairedGraphs:
 
 
 def build_problem(
-    paired: PairedGraphs, costing: Costing, policy: Policy, mode: Mode, steps: Sequence[float]
+    paired: PairedGraphs,
+    costing: Costing,
+    policy: Policy,
+    mode: Mode,
+    steps: Sequence[float],
+    kept: Mapping[str, KeptInput] = MappingProxyType({}),
 ) -> BuiltProblem:
     """Returns the placement problem of one mode.
 
@@ -103,14 +112,19 @@ def build_problem(
         policy: Which choices there are.
         mode: See :class:`Mode`.
         steps: Executions of each phase over the whole generation.
+        kept: Caches of inputs that are offered where the mode allows them.
     """
+    kept = kept if mode.recompute else {}
     costing = replace(costing, micro_batches=mode.micro_batches)
     owners = {name: paired.pairs[users[0]].name for name, users in paired.users.items()}
-    variants = VariantBuilder(paired.graphs, costing, policy, mode.shared_home, mode.streaming, owners)
+    variants = VariantBuilder(
+        paired.graphs, costing, policy, mode.shared_home, mode.streaming, owners, kept
+    )
     choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
     choices[0] = _launched(choices[0], costing, steps)
     buffers = variants.stream_buffer_bytes if mode.streaming else 0.0
-    reserved = (paired.peak_activation_bytes + buffers, 0.0, 0.0)
+    peak = max([paired.peak_activation_bytes, *(k.working_bytes for k in kept.values())])
+    reserved = (peak + buffers, 0.0, 0.0)
     maker = BlockMaker(paired.flows, paired.cuts, choices, costing, steps)
     spans = list(zip(paired.cuts[:-1], paired.cuts[1:], strict=True))
     stages: list[Stage] = []

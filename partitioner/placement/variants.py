@@ -13,6 +13,7 @@ from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
+from partitioner.placement.recompute import KeptInput, stream_cost
 from partitioner.placement.split_variants import split_costs
 from partitioner.plan.decisions import SPLIT
 from partitioner.plan.names import folded
@@ -48,6 +49,7 @@ class VariantBuilder:
         shared_home: str,
         streaming: bool,
         owners: Mapping[str, str],
+        kept: Mapping[str, KeptInput],
     ) -> None:
         self._graphs, self._costing, self._policy = graphs, costing, policy
         self._shared_home, self._streaming = shared_home, streaming
@@ -68,6 +70,9 @@ class VariantBuilder:
         self._memo: dict[Hashable, tuple[Variant, ...]] = {}
         self._resource: dict[tuple[str, int], int] = {}
         self._largest_weights = self._largest_cache = 0.0
+        self._kept = kept
+        self._num_attentions = sum(op.attention is not None for op in graphs[-1].ops)
+        self._held = frozenset(n for k in kept.values() for n in k.op.params)
         self._layer_gpu_s = self._gpu_seconds_of_a_layer() if self._overlap else 0.0
 
     @property
@@ -111,8 +116,10 @@ class VariantBuilder:
             states = () if op.attention else op.states
             a = op.attention
             heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype)
-            rows.append((op.work, op.dtype, params, shared, states, heads))
-        return tuple(rows)
+            held = bool(self._held) and not a and not self._held.isdisjoint(op.params)
+            rows.append((op.work, op.dtype, params, shared, states, heads, held))
+        kept = self._kept.get(pair.name)
+        return (*rows, kept and (kept.form, kept.homes))
 
     def _executions(self, graph: OpGraph) -> float:
         if graph.phase.name == "prefill":
@@ -132,17 +139,19 @@ class VariantBuilder:
         variants: list[Variant] = []
         for placed in itertools.product(*[tiers if op else (None,) for op in pair.ops]):
             used = {t for t in placed if t}
-            for home in self._weight_homes(large, shared, used):
+            for home in self._weight_homes(large, shared, not self._held.isdisjoint(names), used):
                 if fixed and large and used != {home}:
                     continue
                 variants.append(self._compute_variant(pair, placed, home, large, names, owned, states))
         return tuple(variants)
 
-    def _weight_homes(self, large: bool, shared: bool, used: set[str]) -> tuple[str, ...]:
+    def _weight_homes(self, large: bool, shared: bool, held: bool, used: set[str]) -> tuple[str, ...]:
         if not large:
             return ("-",)
         fixed = shared and self._shared_home != ANY
         homes = (self._shared_home,) if fixed else self._policy.weight_homes
+        if held:
+            homes = tuple(h for h in homes if h == "gpu")
         if not self._streaming:
             homes = tuple(h for h in homes if used == {h})
         return tuple(h for h in homes if h in used or h == "host")
@@ -245,6 +254,10 @@ class VariantBuilder:
         }
         homes = tuple(h for h in policy.cache_homes if h != "csd" or costing.drives)
         options = [allowed[p] if op else (None,) for p, op in zip(self._phases, pair.ops, strict=True)]
+        if pair.name in self._kept:
+            variants += self._kept_variants(pair, self._kept[pair.name], options)
+        if "kv" not in policy.cache_forms:
+            return tuple(variants)
         if self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]:
             variants += self._split_variants(pair, attention, allowed["decode"])
         for placed in itertools.product(*options):
@@ -284,7 +297,41 @@ class VariantBuilder:
                 seconds[phase] = self._run_s(phase, op, tier) * self._repeats(phase)
                 if home != tier:
                     seconds[phase] += self._repeats(phase) * self._stream_cache_s(attention, home, tier)
+                    if self._kept:
+                        self._fetch(busy, phase, attention, home)
         return self._variant(placed, seconds, memory, busy, home)
+
+    def _kept_variants(
+        self, pair: PairedOp, kept: KeptInput, options: Sequence[Sequence[str | None]]
+    ) -> Iterator[Variant]:
+        """Yields the ways to attend on the GPU to K and V made again of stored inputs."""
+        decode = len(pair.ops) - 1
+        streamed = self._costing.kv_bytes(kept.attention, self._costing.workload.max_len)
+        self._largest_cache = max(self._largest_cache, streamed)
+        for placed, home in itertools.product(itertools.product(*options), kept.homes):
+            if placed[decode] != "gpu":
+                continue
+            memory = dict.fromkeys(TIERS, 0.0)
+            memory[home] = self._costing.cache_bytes(kept.attention, home)
+            busy: dict[int, float] = {}
+            seconds = [0.0] * len(placed)
+            if decode and pair.ops[0] and placed[0]:
+                seconds[0] = self._run_s(0, pair.ops[0], placed[0])
+                if home != "gpu":
+                    self._store(busy, 0, kept.attention, "gpu", home, 1.0)
+            seconds[decode] = self._run_s(decode, kept.op, "gpu") * self._repeats(decode)
+            seconds[decode] += self._fetch(busy, decode, kept.attention, home)
+            yield self._variant(placed, seconds, memory, busy, home, "input")
+
+    def _fetch(self, busy: dict[int, float], phase: int, attention: Attention, home: str) -> float:
+        """Loads links and drives with the streams of a cache to the GPU; returns its part of what a first layer waits."""
+        cost = stream_cost(self._costing, attention, home, self._contexts)
+        times = self._repeats(phase)
+        for resource, seconds in cost.loads.items():
+            self._add(busy, phase, resource, times * seconds)
+        if cost.flash_s:
+            self._add(busy, phase, FLASH, times * cost.flash_s)
+        return times * cost.first_s / max(1, self._num_attentions)
 
     def _split_variants(
         self, pair: PairedOp, attention: Attention, tiers: Sequence[str]
@@ -372,11 +419,12 @@ class VariantBuilder:
         memory: dict[str, float],
         busy: dict[int, float],
         home: str,
+        *more: str,
     ) -> Variant:
         return Variant(
             tiers=tuple(None if t is None else TIERS.index(t) for t in placed),
             seconds=tuple(seconds),
             memory=tuple(memory[t] for t in TIERS),
             busy=tuple(sorted(busy.items())),
-            key=(*(t or "-" for t in placed), home),
+            key=(*(t or "-" for t in placed), home, *more),
         )

@@ -137,7 +137,7 @@ class _Emitter:
         for name in segment.ops:
             op = self._ops[name]
             if op.attention and streams_cache(op, self._decisions[name], self._phase):
-                names = (op.attention.key_cache, op.attention.value_cache)
+                names = cache_names(op.attention)
                 tokens = self._costing.workload.max_len - 1
                 for share in self._caches[name]:
                     size = round(self._costing.kv_bytes(op.attention, tokens, share.fraction))
@@ -203,8 +203,10 @@ class _Emitter:
         self, op: Op, attention: Attention, device: str, run: int, streamed: Sequence[int]
     ) -> None:
         shares = self._caches[op.name]
-        names = (attention.key_cache, attention.value_cache)
-        if self._phase == "prefill":
+        names = cache_names(attention)
+        if attention.source is not None:
+            self._emit_input_moves(op, attention, attention.source.value, {run, *streamed})
+        elif self._phase == "prefill":
             updated = tuple(
                 v
                 for n in names
@@ -224,6 +226,23 @@ class _Emitter:
             for share in shares:
                 size = sum(_part(num_bytes(v), share) for v in operands)
                 self._move("append_cache", operands, names, device, share.device, size, op.name, share, waits)
+
+    def _emit_input_moves(self, op: Op, attention: Attention, value: Var, used: set[int]) -> None:
+        """Adds what takes the input of a layer from where it was made to a cache that keeps it.
+
+        Args:
+            op: The attention op.
+            attention: Its description.
+            value: The input.
+            used: What reads the cache as it was before.
+        """
+        src, made = self._made[value]
+        kind: MoveKind = "store_cache" if self._phase == "prefill" else "append_cache"
+        waits = set(made) if self._phase == "prefill" else {*made, *used}
+        for share in self._caches[op.name]:
+            size = _part(num_bytes(value), share)
+            names = cache_names(attention)
+            self._move(kind, (value,), names, src, share.device, size, op.name, share, waits)
 
     def _run(self, segment: Segment, device: str, share: Share | None, after: set[int]) -> int:
         step = Run(len(self.steps), segment.index, device, share, tuple(sorted(after)))
@@ -253,6 +272,11 @@ class _Emitter:
 def _farthest_first(shares: Sequence[Share], consumer: str) -> list[Share]:
     """Returns shares with those first whose operands have a way to go, so that no device waits for another's share."""
     return sorted(shares, key=lambda share: share.device == consumer)
+
+
+def cache_names(attention: Attention) -> tuple[str, ...]:
+    """Returns the states that an attention's cache consists of: K and V, or the input of its layer."""
+    return tuple(dict.fromkeys((attention.key_cache, attention.value_cache)))
 
 
 def _part(size: int, share: Share) -> int:

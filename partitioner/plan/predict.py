@@ -11,7 +11,7 @@ from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
 from partitioner.plan.ready_steps import ReadySteps
 from partitioner.plan.steps import Move, Run, Segment, Step
-from partitioner.plan.timeline import Event, Timeline
+from partitioner.plan.timeline import Event, Timeline, joined
 
 
 @dataclass
@@ -81,7 +81,8 @@ def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: 
 
     A step is ready when those it waits for have ended, and a resource serves steps in the order in which they are ready; of
     those ready at the same time the first in plan order. A transfer uses every link of its route for bytes / rate and ends with
-    the slowest, plus the latencies; what is read from or written to flash for it uses the drive at the same time.
+    the slowest, plus the latencies; what is read from or written to flash for it uses the drive at the same time. Weights are
+    streamed in parts, so that other transfers wait for one part at most.
 
     Args:
         costs: Costs of the phase's steps.
@@ -92,9 +93,9 @@ def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: 
     clock = ResourceClock({}, [])
     queue = ReadySteps(steps, [_lane(costs, step) for step in steps], repeat)
     while (ready := queue.take()) is not None:
-        start, turn, step = ready
-        queue.end(turn, step, perform(clock, costs, step, start, context_len))
-    return Timeline(tuple(clock.events))
+        start, turn, step, part = ready
+        queue.end(turn, step, part, perform(clock, costs, step, start, context_len, part))
+    return Timeline(joined(clock.events))
 
 
 def _lane(costs: StepCosts, step: Step) -> str:
@@ -108,12 +109,14 @@ def _lane(costs: StepCosts, step: Step) -> str:
     return f"{link}.{direction}"
 
 
-def perform(clock: ResourceClock, costs: StepCosts, step: Step, start: float, context_len: int) -> float:
-    """Puts one step on its resources, from ``start`` on, and returns when it ends."""
+def perform(
+    clock: ResourceClock, costs: StepCosts, step: Step, start: float, context_len: int, part: int = 0
+) -> float:
+    """Puts one part of a step on its resources, from ``start`` on, and returns when it ends."""
     phase = costs.graph.phase.name
     if isinstance(step, Run):
         return _run(clock, costs, step, start, context_len, phase)
-    return _move(clock, costs, step, start, context_len, phase)
+    return _move(clock, costs, step, start, context_len, phase, part)
 
 
 def _run(
@@ -128,12 +131,18 @@ def _run(
 
 
 def _move(
-    clock: ResourceClock, costs: StepCosts, step: Move, start: float, context_len: int, phase: str
+    clock: ResourceClock,
+    costs: StepCosts,
+    step: Move,
+    start: float,
+    context_len: int,
+    phase: str,
+    part: int,
 ) -> float:
     if step.path == "local":
         return start
     hw = costs.costing.hw
-    size = costs.move_bytes(step, context_len)
+    size = costs.move_bytes(step, context_len) / step.num_parts
     name = f"{step.kind} {step.attention or ', '.join(step.names) or ''}".strip()
     end = start
     latency = 0.0
@@ -149,4 +158,4 @@ def _move(
     elif step.kind == "store_cache" and step.dst.startswith("csd"):
         written = flash_write_cost(hw.drive(step.dst), size).seconds
         end = max(end, clock.use(step.dst, start, written, name, phase, size))
-    return end + latency
+    return end + latency if part + 1 == step.num_parts else end

@@ -33,22 +33,25 @@ class ReadySteps:
         self._missing = [[count + (turn > 0) for count in waiting] for turn in range(repeat)]
         self._left = [Counter(lanes) for _ in range(repeat)]
         self._since = [[0.0] * len(steps) for _ in range(repeat)]
-        self._queue: list[tuple[float, int, int]] = []
+        self._queue: list[tuple[float, int, int, int]] = []
         if repeat:
             for n, count in enumerate(waiting):
                 if not count:
-                    self._queue.append((0.0, 0, n))
+                    self._queue.append((0.0, 0, n, 0))
 
-    def take(self) -> tuple[float, int, Step] | None:
-        """Returns the next step with when it was ready and in which turn it is run; None when all have ended."""
+    def take(self) -> tuple[float, int, Step, int] | None:
+        """Returns when the next step was ready, in which turn it is run, the step, and which part of it; None at the end."""
         if not self._queue:
             return None
-        start, turn, n = heapq.heappop(self._queue)
-        return start, turn, self._steps[n]
+        start, turn, n, part = heapq.heappop(self._queue)
+        return start, turn, self._steps[n], part
 
-    def end(self, turn: int, step: Step, end: float) -> None:
-        """Notes when a step ended."""
+    def end(self, turn: int, step: Step, part: int, end: float) -> None:
+        """Notes when a part of a step ended; the step ends with its last."""
         n = self._place[step.id]
+        if part + 1 < step.num_parts:
+            heapq.heappush(self._queue, (end, turn, n, part + 1))
+            return
         for following in self._followers[n]:
             self._since[turn][following] = max(self._since[turn][following], end)
             self._release(turn, following)
@@ -61,4 +64,4 @@ class ReadySteps:
     def _release(self, turn: int, n: int) -> None:
         self._missing[turn][n] -= 1
         if not self._missing[turn][n]:
-            heapq.heappush(self._queue, (self._since[turn][n], turn, n))
+            heapq.heappush(self._queue, (self._since[turn][n], turn, n, 0))

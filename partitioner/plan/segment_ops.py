@@ -100,6 +100,8 @@ def _leaves(graph: OpGraph, op: Op, var: Var, names: set[str], decisions: Mappin
     phase = graph.phase.name
     decision = decisions[op.name]
     described = graph.output_of.get(var)
+    if var in graph.kept_inputs:
+        return True
     if described is not None:
         if described.role != "cache":
             return True
