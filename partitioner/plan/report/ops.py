@@ -82,9 +82,12 @@ def _phase(figures: Figures, phase: str) -> list[str]:
 
 
 def _heading(figures: Figures, phase: str) -> str:
-    if phase == "decode":
-        return f"Ops of a decode step over {counted(figures.contexts[1], 'token')}"
     rows = counted(figures.plan.phase(phase).rows, "row")
+    if phase == "decode":
+        heading = f"Ops of a decode step over {counted(figures.contexts[1], 'token')}"
+        return (
+            f"{heading}, {figures.plan.micro_batches} x {rows}" if figures.plan.micro_batches > 1 else heading
+        )
     return f"Ops of the prefill, {figures.slices} x {rows}" if figures.slices > 1 else "Ops of the prefill"
 
 

@@ -12,6 +12,7 @@ from tests.partitioner.plan.plans import (
     one_token_plan,
     priced,
     tiny_plan,
+    turns_plan,
     unraised_plan,
     wide_plan,
 )
@@ -32,6 +33,10 @@ TEXTS: dict[str, Callable[[], str]] = {
     **{
         f"{name}-mixed": (lambda name=name: section(name, mixed_plan()))
         for name in ("summary", "header", "devices", "ops", "moves", "capacity", "endurance")
+    },
+    **{
+        f"{name}-turns": (lambda name=name: section(name, turns_plan()))
+        for name in ("summary", "header", "ops", "moves", "certificate")
     },
     "moves-streamed": lambda: section("moves", wide_plan("flexgen-ssd")),
     **{

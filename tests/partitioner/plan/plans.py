@@ -59,9 +59,10 @@ def wide_plan(policy: str, num_drives: int = 1) -> Plan:
 
 
 @cache
-def traced_wide(num_drives: int = 1) -> Traced:
-    """Returns the op graphs of :func:`wide_plan`."""
-    return trace_model(adapt(abstract(WIDE)), HardwareSpec.load("demo").with_drives(num_drives), WIDE_LOAD)
+def traced_wide(num_drives: int = 1, micro_batches: int = 1) -> Traced:
+    """Returns the op graphs of :func:`wide_plan`, those of a decode with the rows of one of some micro-batches."""
+    hw = HardwareSpec.load("demo").with_drives(num_drives)
+    return trace_model(adapt(abstract(WIDE)), hw, WIDE_LOAD, micro_batches=micro_batches)
 
 
 @cache
@@ -88,9 +89,11 @@ def forced_plan(
     )
 
 
-def plan_of(wanted: Mapping[str, Decision], num_drives: int = 1, policy: str = "auto") -> Plan:
+def plan_of(
+    wanted: Mapping[str, Decision], num_drives: int = 1, policy: str = "auto", micro_batches: int = 1
+) -> Plan:
     """Returns the wide model's plan for decisions by op name; what has no large weights gets no home for them."""
-    traced = traced_wide(num_drives)
+    traced = traced_wide(num_drives, micro_batches)
     sizes = {i.name: num_bytes(i.var) for i in traced.graphs[-1].phase.inputs}
     decisions: dict[str, Decision] = {}
     for op in traced.graphs[-1].ops:
@@ -98,7 +101,7 @@ def plan_of(wanted: Mapping[str, Decision], num_drives: int = 1, policy: str = "
         decisions[op.name] = wanted[op.name] if homed else Decision(wanted[op.name].tiers, "-")
     reserved = {"gpu": 0.0, "host": 0.0, "csd": 0.0}
     hw = HardwareSpec.load("demo").with_drives(num_drives)
-    made = Decisions(decisions, reserved, Certificate(1.0, 1.0, "none"))
+    made = Decisions(decisions, reserved, Certificate(1.0, 1.0, "none"), micro_batches)
     return assemble_plan(traced, hw, WIDE_LOAD, policy, made)
 
 
@@ -129,6 +132,14 @@ def ways(prefill: str, decode: str, home: str) -> Decision:
 def shared(**units: int) -> Decision:
     """Returns the decision to share attentions of the decode among tiers, in units: of the wide model's 8 KV heads."""
     return Decision((("prefill", "gpu"), ("decode", SPLIT)), SPLIT, tuple(units.items()))
+
+
+@cache
+def turns_plan() -> Plan:
+    """Returns a made plan of two micro-batches, whose attentions GPU, host and drive share."""
+    attention, others = shared(gpu=2, host=2, csd=4), ways("gpu", "gpu", "gpu")
+    ops = traced_wide(1, 2).graphs[-1].ops
+    return plan_of({op.name: attention if op.attention else others for op in ops}, micro_batches=2)
 
 
 @cache

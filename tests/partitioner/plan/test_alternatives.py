@@ -12,7 +12,15 @@ from partitioner.plan.alternatives import Alternative, alternatives
 from partitioner.plan.names import tier_of
 from partitioner.plan.op_costs import OpCosts
 from partitioner.plan.steps import Move, Run
-from tests.partitioner.plan.plans import forced_plan, mixed_plan, tiny_plan, unraised_plan, ways, wide_plan
+from tests.partitioner.plan.plans import (
+    forced_plan,
+    mixed_plan,
+    shared,
+    tiny_plan,
+    unraised_plan,
+    ways,
+    wide_plan,
+)
 
 GPU = ways("gpu", "gpu", "gpu")
 HOST = ways("host", "host", "host")
@@ -153,6 +161,70 @@ class TestAgainstPlans:
         moves = [s for s in plan.decode.steps if isinstance(s, Move)]
         moved = sum(s.num_bytes / DRIVE_LINK + 2 * LATENCY for s in moves)
         assert plan.decode_seconds(plan.middle_context) == pytest.approx(alone + launched + moved)
+
+
+class TestShared:
+    """An attention that GPU, host and drive share."""
+
+    def test_it_takes_as_long_as_its_slowest_part_operands_and_output_on_their_way(self) -> None:
+        plan = forced_plan(shared(gpu=2, host=2, csd=4), GPU)
+        context = plan.middle_context
+        costs, attention = OpCosts(plan, "decode", context), plan.decode.op["blocks.0.attention"]
+        pages = (
+            2 * 2 * 4 * (context // 32) // 8
+        )  # K and V, rows, half of the heads, 32 tokens a page; over 8 channels
+        attends = (
+            8e-3 + pages * 4096 / 7e6 + 1e-3
+        )  # the first sense, the wires, the command and half of the engine's work
+        there, back = OPERANDS / 2 / DRIVE_LINK + 2 * LATENCY, OUTPUT / 2 / DRIVE_LINK + 2 * LATENCY
+        gpu, host, drive = costs.parts(attention)
+        assert [(p.tier, p.share) for p in (gpu, host, drive)] == [
+            ("gpu", 0.25),
+            ("host", 0.25),
+            ("csd", 0.5),
+        ]
+        assert drive.alone.seconds == pytest.approx(attends, rel=0.1)
+        assert drive.in_all.seconds == pytest.approx(drive.alone.seconds + there + back)
+        way = OPERANDS / 4 / GPU_LINK + OUTPUT / 4 / GPU_LINK + 2 * LATENCY
+        assert host.in_all.seconds == pytest.approx(host.alone.seconds + LAUNCH + way)
+        assert gpu.in_all.seconds == pytest.approx(gpu.alone.seconds + LAUNCH)
+        assert (costs.alone(attention).seconds, costs.alone(attention).bound) == (
+            drive.alone.seconds,
+            "flash",
+        )
+        assert costs.here(attention).seconds == pytest.approx(drive.in_all.seconds + LAUNCH)
+
+    @pytest.mark.parametrize(
+        ("tier", "twin"),
+        [
+            ("gpu", lambda: forced_plan(GPU, GPU)),
+            ("host", lambda: forced_plan(ways("gpu", "host", "host"), GPU)),
+            ("csd", lambda: forced_plan(CSD, GPU)),
+        ],
+    )
+    def test_each_tier_would_take_the_whole_of_it(self, tier: str, twin) -> None:
+        plan, moved = forced_plan(shared(gpu=2, host=2, csd=4), GPU), twin()
+        costs = OpCosts(moved, "decode", plan.middle_context)
+        expected = costs.here(moved.decode.op["blocks.0.attention"]).seconds
+        assert seconds(plan, "blocks.0.attention", tier) == pytest.approx(expected)
+        assert on(plan, "blocks.0.attention", tier).reason.startswith("its KV cache would ")
+
+    def test_only_what_is_not_there_yet_has_to_fit(self) -> None:
+        plan = forced_plan(shared(gpu=2, csd=6), GPU)
+        cache = 128 * CACHED_TOKEN
+        enough, short = (with_gpu_memory(plan, 0.75 * cache - lack) for lack in (0, 1))
+        assert on(enough, "blocks.0.attention", "gpu").fits
+        assert on(short, "blocks.0.attention", "gpu").short_bytes == 1
+
+    def test_what_one_tier_does_alone_in_one_share_could_go_to_the_others(self) -> None:
+        plan = forced_plan(shared(host=8), GPU)
+        assert {a.tier for a in alternatives(plan, "decode", "blocks.0.attention")} == {"gpu", "csd"}
+
+    def test_a_step_takes_as_long_as_its_ops_one_after_the_other(self) -> None:
+        plan = forced_plan(shared(host=2, csd=6), GPU)
+        costs = OpCosts(plan, "decode", plan.middle_context)
+        total = sum(costs.here(op).seconds for op in plan.ops("decode")) + LAUNCH
+        assert plan.decode_seconds(plan.middle_context) == pytest.approx(total)
 
 
 class TestMemory:

@@ -10,10 +10,19 @@ from models import abstract
 from partitioner import Plan, Workload, partition
 from partitioner.plan.report import SECTIONS
 from partitioner.plan.report.figures import Figures
-from tests.partitioner.plan.plans import WIDE, mixed_plan, one_token_plan, wide_plan
+from tests.partitioner.plan.plans import (
+    WIDE,
+    forced_plan,
+    mixed_plan,
+    one_token_plan,
+    turns_plan,
+    ways,
+    wide_plan,
+)
 
 LAYERS, HEADS, PAGE, GROUP = 2, 8, 4096, 32  # the wide model: 64 float16 a head, 128 B, 32 tokens a page
 BATCH, PROMPT, NEW = 2, 96, 32
+GPU, CSD = ways("gpu", "gpu", "gpu"), ways("gpu", "csd", "csd")
 
 
 @cache
@@ -51,6 +60,15 @@ def test_drives_share_the_writes() -> None:
     assert {d.generation_bytes for d in four.drives} == {one.generation_bytes / 4}
     assert four.generation_bytes == one.generation_bytes
     assert four.lifetime_kv_tokens() == 4 * one.lifetime_kv_tokens()
+
+
+def test_every_micro_batch_writes_its_part() -> None:
+    turns, whole = turns_plan().endurance, forced_plan(CSD, GPU).endurance
+    assert turns is not None
+    assert whole is not None
+    # half of the KV heads are on the drive, in two micro-batches of one row each
+    assert turns.generation_bytes == whole.generation_bytes / 2 > 0
+    assert turns.bytes_per_kv_token == whole.bytes_per_kv_token / 2
 
 
 def test_rates_follow_the_predicted_speed() -> None:

@@ -16,6 +16,7 @@ from tests.partitioner.plan.plans import (
     mixed_plan,
     one_token_plan,
     roomy,
+    shared,
     tiny_plan,
     unraised_plan,
     ways,
@@ -71,6 +72,22 @@ def test_streaming_and_moving_are_two_choices() -> None:
     assert kept.change_s < 0
     assert drive.alone is not None
     assert drive.alone.bound == "flash"
+
+
+def test_a_shared_attention_lists_its_parts_and_what_each_device_alone_would_take() -> None:
+    plan = forced_plan(shared(gpu=2, host=2, csd=4), GPU)
+    (found,) = plan.explain("blocks.*.attention").classes
+    first, *others = found.choices
+    assert (first.devices, first.data, first.change_s) == ("split", "here", 0.0)
+    assert [(p.devices, p.share) for p in first.parts] == [("gpu0", 0.25), ("host", 0.25), ("csd0", 0.5)]
+    assert first.alone is not None
+    assert first.alone.seconds == max(p.alone.seconds for p in first.parts)
+    assert [(c.devices, c.data, c.parts) for c in others] == [
+        (d, "moved", ()) for d in ("gpu0", "host", "csd0")
+    ]
+    assert found.runs_on == {"gpu0": 0.25, "host": 0.25, "csd0": 0.5}
+    assert json.loads(json.dumps(found.to_dict()))["choices"][0]["parts"][2]["share"] == 0.5
+    assert "gpu0 25 %, host 25 %, csd0 50 %" in str(plan.explain("blocks.*.attention"))
 
 
 def test_missing_memory_is_told_in_bytes() -> None:

@@ -14,6 +14,7 @@ from tests.partitioner.plan.plans import (
     made_up_run,
     mixed_plan,
     tiny_plan,
+    turns_plan,
     unraised_plan,
     wide_plan,
 )
@@ -45,6 +46,10 @@ def test_shipped_model(policy: str) -> None:
 
 def test_a_plan_over_three_tiers() -> None:
     check(mixed_plan())
+
+
+def test_micro_batches() -> None:
+    check(turns_plan())
 
 
 def test_a_model_without_raised_attention() -> None:
