@@ -70,8 +70,8 @@ def kept_inputs(
 ) -> dict[str, KeptInput]:
     """Returns the caches of inputs that a policy allows and that can pay, by attention op.
 
-    None is offered where the GPU has room for all K and V. Where K and V may be cached as well, one is offered only if no way
-    to use K and V that certainly fits is as fast as the matrix products alone. Nothing is proved of the other attentions.
+    Where K and V may be cached as well, none is offered if the GPU has room for all of them, or if some way to use them that
+    certainly fits is as fast as the matrix products alone. Nothing is proved of attentions that are offered none.
 
     Args:
         traced: The model.
@@ -85,7 +85,7 @@ def kept_inputs(
     if "input" not in policy.cache_forms:
         return {}
     room = Room.of(traced, costing, activation_bytes)
-    if "gpu" in policy.cache_homes and room.has("gpu"):
+    if {"kv", "gpu"} <= {*policy.cache_forms, *policy.cache_homes} and room.has("gpu"):
         return {}
     decode = traced.graphs[-1]
     contexts = costing.workload.decode_contexts(with_prefill=len(traced.graphs) > 1)
