@@ -19,7 +19,8 @@ from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_
 from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
-from partitioner.placement.recompute import kept_inputs
+from partitioner.placement.recompute import Room, kept_inputs
+from partitioner.placement.recompute_modes import with_recompute
 from partitioner.placement.shared_homes import agree
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
@@ -98,7 +99,9 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     kept = kept_inputs(traced, costing, policy, paired.peak_activation_bytes)
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
-    modes = _modes(paired, policy, workload, recompute=bool(kept))
+    modes = _modes(paired, policy, workload)
+    if kept:
+        modes = with_recompute(modes, policy, Room.of(traced, costing, 0.0))
     while modes:
         mode = modes.pop(0)
         built = build_problem(paired, costing, policy, mode, steps, kept)
@@ -129,15 +132,8 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     )
 
 
-def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, *, recompute: bool) -> list[Mode]:
-    """Returns what couples the whole model in all ways, the likelier ones first.
-
-    Args:
-        paired: The op graphs.
-        policy: Which choices there are.
-        workload: The workload.
-        recompute: Whether caches of inputs are offered.
-    """
+def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mode]:
+    """Returns what couples the whole model in all ways, the likelier ones first."""
     homes = (ANY if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[0],)
     streaming = [False, True]
     if set(policy.cache_homes).isdisjoint(policy.decode_attention):
@@ -147,10 +143,6 @@ def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, *, recomput
     modes = [Mode(h, s) for s, h in itertools.product(streaming, homes)]
     if policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
         modes[:0] = [Mode(h, streaming=False, micro_batches=policy.micro_batches) for h in homes]
-    if policy.cache_forms == ("input",):
-        modes = []
-    if recompute:
-        modes += [Mode(h, streaming=True, recompute=True) for h in homes]
     return modes
 
 

@@ -32,10 +32,10 @@ def keep_inputs(graphs: Sequence[OpGraph], sources: Mapping[str, KvSource]) -> t
     return (*(_prefill_graph(g, sources) for g in graphs[:-1]), decode)
 
 
-def decode_op(graph: OpGraph, source: KvSource) -> Op:
-    """Returns the attention op of a decode step whose cache keeps the input of its layer."""
+def decode_op(graph: OpGraph, source: KvSource) -> tuple[Op, Var]:
+    """Returns the attention op of a decode step whose cache keeps the input of its layer, and that cache."""
     op = next(op for op in graph.ops if op.name == source.op)
-    return _decode_op(graph, op, source, {})[0]
+    return _decode_op(graph, op, source, {})
 
 
 def kept_heads(attention: Attention, width: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 The input is smaller where K and V together are wider than it. It is brought to the GPU ahead of its use, as weights are. There
 K and V of all tokens are made again by one more matrix product each, and attention goes on as ever. What is fetched so loads
-links; what the first layer of a step waits for is spread over all layers. The weights of the K and V projections stay on the GPU.
+links; what the first layer of a step waits for is spread over all. The weights of the K and V projections stay on the GPU.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ class KeptInput:
     """Offers a cache of inputs for one attention.
 
     Attributes:
-        op: The decode's op that makes K and V again and attends.
+        op: The decode's op that makes K and V again and attends, of this layer or of one like it.
+        params: Names of the parameters that this layer's K and V are made with.
         homes: Tiers where the cache may live.
         working_bytes: Transient memory of ``op``.
         form: Equal for attentions that cost the same.
     """
 
     op: Op
+    params: tuple[str, ...]
     homes: tuple[str, ...]
     working_bytes: float
     form: object
@@ -68,8 +70,8 @@ def kept_inputs(
 ) -> dict[str, KeptInput]:
     """Returns the caches of inputs that a policy allows and that can pay, by attention op.
 
-    Where K and V may be cached as well, one is offered only if some placement that certainly fits is not faster than the matrix
-    products alone. Nothing is proved of attentions that are not offered one.
+    Where K and V may be cached as well, none is offered if the GPU has room for all of them, or if some way to use them that
+    certainly fits is as fast as the matrix products alone. Nothing is proved of attentions that are offered none.
 
     Args:
         traced: The model.
@@ -82,12 +84,14 @@ def kept_inputs(
     """
     if "input" not in policy.cache_forms:
         return {}
+    room = Room.of(traced, costing, activation_bytes)
+    if {"kv", "gpu"} <= {*policy.cache_forms, *policy.cache_homes} and room.has("gpu"):
+        return {}
     decode = traced.graphs[-1]
     contexts = costing.workload.decode_contexts(with_prefill=len(traced.graphs) > 1)
     ops = {op.name: op for op in decode.ops if op.attention}
-    room = _Room(traced, costing, activation_bytes, [op.attention for op in ops.values() if op.attention])
     pays: dict[object, bool] = {}
-    made: dict[object, Op] = {}
+    made: dict[object, tuple[Op, float]] = {}
     offered: dict[str, KeptInput] = {}
     for name, candidate in traced.kv_sources.candidates.items():
         if "kv" in policy.cache_forms:
@@ -99,15 +103,13 @@ def kept_inputs(
         if isinstance(source, str):
             continue
         if source.form not in made:
-            made[source.form] = decode_op(decode, source)
-        op = made[source.form]
-        homes = _homes(policy, costing, candidate.attention, op, room)
-        rows = num_bytes(
-            next(v for v in op.inputs if v not in ops[candidate.op].inputs and v not in decode.input_of)
-        )
+            changed, state = decode_op(decode, source)
+            made[source.form] = changed, float(working_set_bytes(decode, changed) - num_bytes(state))
+        op, working_bytes = made[source.form]
+        homes = _homes(policy, costing, candidate.attention, op)
+        params = tuple(i.name for v in source.given if (i := decode.input_of[v]).role == "param")
         if homes:
-            bytes_needed = float(working_set_bytes(decode, op) - rows)
-            offered[name] = KeptInput(op, homes, bytes_needed, source.form)
+            offered[name] = KeptInput(op, params, homes, working_bytes, source.form)
     if policy.cache_forms == ("input",):
         _require_all(traced, policy, offered, list(ops))
     return offered
@@ -132,27 +134,50 @@ def stream_cost(costing: Costing, attention: Attention, home: str, contexts: Con
     return StreamCost(loads, flash_s, first_s)
 
 
-class _Room:
-    """Tells which tiers certainly hold the K and V of all layers, whatever else lives there."""
+@dataclass(frozen=True)
+class Room:
+    """Tells where the K and V of all layers certainly find room, whatever else lives there.
 
-    def __init__(
-        self, traced: Traced, costing: Costing, activation_bytes: float, attentions: Sequence[Attention]
-    ) -> None:
-        inputs = traced.graphs[-1].phase.inputs
-        self._weights = float(sum(num_bytes(i.var) for i in inputs if i.role == "param"))
-        self._costing, self._activations, self._attentions = costing, activation_bytes, attentions
+    Attributes:
+        costing: Answers what things need.
+        weight_bytes: All weights.
+        activation_bytes: What activations take of the GPU's memory.
+        attentions: Those of all layers.
+    """
+
+    costing: Costing
+    weight_bytes: float
+    activation_bytes: float
+    attentions: tuple[Attention, ...]
+
+    @classmethod
+    def of(cls, traced: Traced, costing: Costing, activation_bytes: float) -> Room:
+        """Returns the room that a model needs."""
+        decode = traced.graphs[-1]
+        weights = sum(num_bytes(i.var) for i in decode.phase.inputs if i.role == "param")
+        attentions = tuple(op.attention for op in decode.ops if op.attention)
+        return cls(costing, float(weights), activation_bytes, attentions)
 
     def has(self, tier: str) -> bool:
         """Tells whether a tier has room for everything."""
-        if tier == "csd" and not self._costing.drives:
+        if tier == "csd" and not self.costing.drives:
             return False
-        needed = sum(self._costing.cache_bytes(a, tier) for a in self._attentions)
-        needed += 0.0 if tier == "csd" else self._weights
-        needed += self._activations if tier == "gpu" else 0.0
-        return needed <= self._costing.capacity_bytes(tier)
+        needed = self._cache_bytes(tier)
+        needed += 0.0 if tier == "csd" else self.weight_bytes
+        needed += self.activation_bytes if tier == "gpu" else 0.0
+        return needed <= self.costing.capacity_bytes(tier)
+
+    def some_is_fetched(self, policy: Policy) -> bool:
+        """Tells whether the tiers that attend cannot hold all K and V between them."""
+        attending = [t for t in policy.decode_attention if t != "csd" or self.costing.can_attend()]
+        room = sum(self.costing.capacity_bytes(tier) for tier in attending)
+        return self._cache_bytes("gpu") > room
+
+    def _cache_bytes(self, tier: str) -> float:
+        return sum(self.costing.cache_bytes(a, tier) for a in self.attentions)
 
 
-def _homes(policy: Policy, costing: Costing, attention: Attention, op: Op, room: _Room) -> tuple[str, ...]:
+def _homes(policy: Policy, costing: Costing, attention: Attention, op: Op) -> tuple[str, ...]:
     kept = op.attention
     assert kept is not None
     alike = (kept.head_size, kept.cache_dtype) == (attention.head_size, attention.cache_dtype)
@@ -160,14 +185,12 @@ def _homes(policy: Policy, costing: Costing, attention: Attention, op: Op, room:
     for home in policy.cache_homes:
         if home == "csd" and not (alike and costing.drives):
             continue
-        if home == "gpu" and room.has("gpu"):
-            continue
         homes.append(home)
     return tuple(homes)
 
 
 def _pays(
-    candidate: KvCandidate, op: Op, costing: Costing, policy: Policy, contexts: Contexts, room: _Room
+    candidate: KvCandidate, op: Op, costing: Costing, policy: Policy, contexts: Contexts, room: Room
 ) -> bool:
     """Tells whether no way to use K and V that certainly fits takes at most the time of making them again."""
     path, attention = candidate.decode, candidate.attention

@@ -72,7 +72,7 @@ class VariantBuilder:
         self._largest_weights = self._largest_cache = 0.0
         self._kept = kept
         self._num_attentions = sum(op.attention is not None for op in graphs[-1].ops)
-        self._held = frozenset(n for k in kept.values() for n in k.op.params)
+        self._held = frozenset(n for k in kept.values() for n in k.params)
         self._layer_gpu_s = self._gpu_seconds_of_a_layer() if self._overlap else 0.0
 
     @property

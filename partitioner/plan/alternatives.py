@@ -128,6 +128,8 @@ class Alternatives:
     def _obstacle(self, op: Op, tier: str) -> str:
         """Returns why an op can never run on a tier, or nothing."""
         costing = self.costs.plan.costing
+        if op.attention and op.attention.source and self.costs.phase == "decode" and tier != "gpu":
+            return "its K and V are made again of the inputs of its layer, which is done on the GPU alone"
         if tier == "csd":
             if not costing.drives:
                 return "there is no drive"

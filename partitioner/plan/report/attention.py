@@ -41,7 +41,7 @@ def _table(figures: Figures) -> list[str]:
     groups: dict[tuple[str, ...], list[str]] = {}
     every: dict[str, int] = {}
     for op in figures.plan.decode.graph.ops:
-        a = op.attention
+        a = op.attention and (op.attention.source.attention if op.attention.source else op.attention)
         if a is not None:
             shape = (a.num_heads, a.num_kv_heads, a.head_size, f"{a.scale:.6g}", a.cache_dtype)
             groups.setdefault((folded(op.name), *map(str, shape)), []).append(op.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from partitioner.plan.names import device_span, tier_of
+from partitioner.plan.report.cache_forms import cache_forms
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import counted, percent, size, size_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
@@ -36,4 +37,4 @@ def capacity(figures: Figures) -> list[str]:
         f"{counted(plan.workload.batch_size, 'sequence')}, the KV cache takes {caches}. The reserve is for activations and for "
         "buffers of streamed weights and caches. Drives keep whole pages."
     )
-    return [*title("Capacity"), *table(columns, rows), *paragraph(note)]
+    return [*title("Capacity"), *table(columns, rows), *paragraph(note), *cache_forms(figures)]

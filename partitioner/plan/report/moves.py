@@ -22,6 +22,7 @@ _OVERLAPS = {
     "store_cache": "behind",
 }
 _CACHES = {"stream_cache": "KV cache", "append_cache": "new k, v", "store_cache": "KV cache"}
+_INPUTS = {"stream_cache": "layer inputs", "append_cache": "new layer input", "store_cache": "layer inputs"}
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ def _owner(figures: Figures, phase: str, pattern: str, members: Iterable[Move]) 
 def _carried(figures: Figures, phase: str, move: Move) -> tuple[str, list[str]]:
     """Returns what a move carries, for people, and the ops that it belongs to."""
     if move.attention is not None and move.kind in _CACHES:
-        return _CACHES[move.kind], [move.attention]
+        kept = figures.plan.decisions.ops[move.attention].form == "input"
+        return (_INPUTS if kept else _CACHES)[move.kind], [move.attention]
     graph = figures.plan.phase(phase).graph
     if move.kind == "stream_weights":
         users = [op.name for op in graph.ops if set(op.params) & set(move.names)]

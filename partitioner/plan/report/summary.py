@@ -51,7 +51,7 @@ def _placement(plan: Plan) -> str:
     used = {tier for way in ways for tier in way} - {SPLIT} | {t for s in splits for t, _ in s} | set(tiers)
     if len(used) == 1 and {tier_of(d) for d in plan.homes.values()} <= used:
         return f"everything on {tier_span(plan.hw, *used)}"
-    parts = [_attention(plan, ways)] if ways else []
+    parts = [_attention(plan, ways) + _kept_inputs(plan, len(attention))] if ways else []
     spread = [(count, f"on {tier_span(plan.hw, tier)}") for tier, count in tiers.most_common()]
     parts.append(_counted("all other ops" if ways else "all ops", "other ops" if ways else "ops", spread))
     parts.append(_weights(plan))
@@ -68,6 +68,12 @@ def _attention(plan: Plan, ways: Counter[tuple[str, str]]) -> str:
         spread.append((count, where if together else f"{where} with KV cache on {tier_span(plan.hw, home)}"))
     what = "decode attention and its KV cache" if together else "decode attention"
     return _counted(what, what, spread)
+
+
+def _kept_inputs(plan: Plan, num_layers: int) -> str:
+    """Returns in how many layers the cache keeps the input in place of K and V, or nothing."""
+    kept = sum(d.form == "input" for d in plan.decisions.ops.values())
+    return f" ({kept} of {num_layers} layers keep their input in place of K and V)" if kept else ""
 
 
 def _shared_attention(plan: Plan, num_layers: int) -> str:

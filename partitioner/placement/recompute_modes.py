@@ -1,0 +1,21 @@
+"""The modes in which caches may keep the inputs of layers, among the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from partitioner.placement.build import Mode
+from partitioner.placement.policies import Policy
+from partitioner.placement.recompute import Room
+
+
+def with_recompute(modes: Sequence[Mode], policy: Policy, room: Room) -> list[Mode]:
+    """Returns the modes of a model with those in which caches of inputs are offered.
+
+    They come first where some K and V has to be fetched anyway: what they find then shows soon that other modes are slower.
+    """
+    offered = list(dict.fromkeys(replace(m, streaming=True, micro_batches=1, recompute=True) for m in modes))
+    if "kv" not in policy.cache_forms:
+        return offered
+    return [*offered, *modes] if room.some_is_fetched(policy) else [*modes, *offered]
