@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from partitioner.costing import Costing
 from partitioner.errors import PlacementError
 from partitioner.front import Traced, trace_model
 from partitioner.frontend.adapt import adapt
+from partitioner.objective import OBJECTIVES, TOKENS_PER_SECOND, Objective, objective_named
 from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
 from partitioner.placement.lower_bound import lower_bound
+from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
 from partitioner.placement.shortfall import check_activations, shortfall_message
@@ -33,6 +35,7 @@ def partition(
     workload: Workload | None = None,
     policy: str = "auto",
     *,
+    objective: str = TOKENS_PER_SECOND,
     verify: bool = True,
     print_after: str | None = None,
     printer: Callable[[str], None] = print,
@@ -45,6 +48,8 @@ def partition(
         hw_spec: Hardware, the name of a preset, or a path to a TOML file.
         workload: Batch, prompt and decode lengths; by default one prompt of 512 tokens and 128 new tokens.
         policy: ``auto`` or the name of a constraint set (see ``partitioner.placement.policies``).
+        objective: What the plan is to be the best at: ``tokens-per-second``, ``latency``, ``dollar`` or ``joule`` (see
+            ``partitioner.objective``).
         verify: Check the IR between passes and the finished plan.
         print_after: Name of a pass (``trace``, ``raise``, ``place``, ``plan``) whose result is printed.
         printer: What prints.
@@ -52,20 +57,19 @@ def partition(
     Raises:
         ModelError: If the model cannot be traced.
         HardwareError: If there is no such hardware.
-        PlacementError: If nothing fits; the message gives the shortfall per device in bytes.
+        PlacementError: If nothing fits; the message gives the shortfall per device in bytes. Or if the hardware lacks a price
+            or a power that the objective needs.
     """
     hw = hw_spec if isinstance(hw_spec, HardwareSpec) else HardwareSpec.load(hw_spec)
     workload = workload or Workload()
-    rules = policy_named(policy, hw)
+    rules, aim = policy_named(policy, hw), objective_named(objective, hw)
     show = _Printer(print_after, printer)
     with without_collection():
         function = adapt(model)
         traced = trace_model(function, hw, workload, verify=verify, show=show)
-        decisions = place(traced, hw, workload, rules)
+        decisions = place(traced, hw, workload, rules, aim)
         if decisions.micro_batches > 1:
-            traced = trace_model(
-                function, hw, workload, verify=verify, micro_batches=decisions.micro_batches
-            )
+            traced = trace_model(function, hw, workload, verify=verify, micro_batches=decisions.micro_batches)
         plan = assemble_plan(traced, hw, workload, policy, decisions)
         if verify:
             verify_plan(plan)
@@ -73,8 +77,14 @@ def partition(
     return plan
 
 
-def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) -> Decisions:
-    """Returns the best decisions for traced graphs under a policy.
+def place(
+    traced: Traced,
+    hw: HardwareSpec,
+    workload: Workload,
+    policy: Policy,
+    objective: Objective = OBJECTIVES[TOKENS_PER_SECOND],
+) -> Decisions:
+    """Returns the best decisions for traced graphs under a policy and by an objective.
 
     Raises:
         PlacementError: If nothing fits.
@@ -86,17 +96,19 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     ]
     steps[-1] = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
     check_activations(costing, paired)
+    weights = weights_of(objective, hw, workload, steps[-1], _pace_s(costing, traced, steps))
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
-    for mode in _modes(paired, policy, workload):
+    for mode in _modes(paired, policy, workload, objective):
         built = build_problem(paired, costing, policy, mode, steps)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
             continue
         if built.reserved[0] > costing.capacity_bytes("gpu"):
             continue
-        if found and min(s.objective for _, s in found) <= lower_bound(built.problem):
+        problem = weighed(built.problem, weights)
+        if found and min(s.objective for _, s in found) <= lower_bound(problem):
             continue
-        result = solve(built.problem, min((s.objective for _, s in found), default=math.inf))
+        result = solve(problem, min((s.objective for _, s in found), default=math.inf))
         if isinstance(result, Solution):
             found.append((built, result))
         elif result is not None:
@@ -104,16 +116,25 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     if not found:
         raise PlacementError(shortfall_message(costing, policy, paired, short))
     best, solution = min(found, key=lambda pair: pair[1].objective)
-    bound = min(s.bound for _, s in found)
+    bound = min(solution.objective, *(s.bound for _, s in found))
+    worth = weights.per_second
     return Decisions(
         ops=_decisions(best, solution),
         reserved_bytes=dict(zip(best.problem.tiers, best.reserved, strict=True)),
-        certificate=Certificate(solution.objective, min(bound, solution.objective), solution.solver),
+        certificate=Certificate(worth * solution.objective, worth * bound, solution.solver, objective.name),
         micro_batches=best.mode.micro_batches,
     )
 
 
-def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mode]:
+def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[float]:
+    """Returns for each phase the seconds its ops take on the GPU."""
+    return [
+        n * sum(costing.run_cost(op, "gpu").seconds for op in graph.ops)
+        for n, graph in zip(steps, traced.graphs, strict=True)
+    ]
+
+
+def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, objective: Objective) -> list[Mode]:
     """Returns what couples the whole model in all ways, the likelier ones first."""
     homes = policy.weight_homes if paired.shared_params else policy.weight_homes[:1]
     streaming = [False, True]
@@ -122,7 +143,7 @@ def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mod
     elif policy.weight_homes == ("gpu",) and policy.cache_homes == ("gpu",):
         streaming = [False]
     modes = [Mode(h, s) for s, h in itertools.product(streaming, homes)]
-    if policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
+    if objective.overlaps and policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
         modes[:0] = [Mode(h, streaming=False, micro_batches=policy.micro_batches) for h in homes]
     return modes
 

@@ -138,6 +138,10 @@ def _launched(first: Choice, costing: Costing, steps: Sequence[float]) -> Choice
                     s + (0.0 if t is None else n * costing.launch_s(TIERS[t]))
                     for s, t, n in zip(v.seconds, v.tiers, steps, strict=True)
                 ),
+                working=tuple(
+                    s + sum(n * costing.launch_s(name) for t, n in zip(v.tiers, steps, strict=True) if t == tier)
+                    for tier, (name, s) in enumerate(zip(TIERS, v.working, strict=True))
+                ),
             )
             for v in first.variants
         ),
@@ -170,6 +174,7 @@ class _BlockMaker:
                 consumers=tuple(c - start for c in f.consumers if start <= c < end),
                 leaves=leaving.index(f) if f in leaving else None,
                 move_s=self._move_s(f),
+                working=self._launch_s(f),
             )
             for f in self._paired.flows
             if f.producer < end and f.last >= start
@@ -194,6 +199,12 @@ class _BlockMaker:
                 if known is None or self._paired.flows[known].producer <= flow.producer:
                     last[flow.phase, consumer] = n
         return frozenset(id(self._paired.flows[n]) for n in last.values())
+
+    def _launch_s(self, flow: ValueFlow) -> tuple[float, ...]:
+        """Returns for each tier what launching it costs where a value is what it waits for."""
+        if id(flow) not in self._carriers:
+            return ()
+        return tuple(self._steps[flow.phase] * self._costing.launch_s(tier) for tier in TIERS)
 
     def _move_s(self, flow: ValueFlow) -> tuple[tuple[float, ...], ...]:
         carries = id(flow) in self._carriers
