@@ -26,6 +26,7 @@ from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.plan.plan import Plan
 from partitioner.plan.verify_plan import verify_plan
+from partitioner.rivals import best_on_schedule, rivals_of
 from partitioner.workload import Workload
 
 
@@ -67,10 +68,19 @@ def partition(
     with without_collection():
         function = adapt(model)
         traced = trace_model(function, hw, workload, verify=verify, show=show)
-        decisions = place(traced, hw, workload, rules, aim)
-        if decisions.micro_batches > 1:
-            traced = trace_model(function, hw, workload, verify=verify, micro_batches=decisions.micro_batches)
-        plan = assemble_plan(traced, hw, workload, policy, decisions)
+
+        def decide(rules: Policy) -> Decisions:
+            return place(traced, hw, workload, rules, aim)
+
+        def make(decisions: Decisions) -> Plan:
+            graphs = traced
+            if decisions.micro_batches > 1:
+                graphs = trace_model(
+                    function, hw, workload, verify=verify, micro_batches=decisions.micro_batches
+                )
+            return assemble_plan(graphs, hw, workload, policy, decisions)
+
+        plan = best_on_schedule(make(decide(rules)), rivals_of(rules, hw), decide, make)
         if verify:
             verify_plan(plan)
     show("plan", plan.report)
