@@ -17,8 +17,8 @@ from partitioner.plan.plan import Plan
 from partitioner.plan.predicted_value import predicted_value
 
 FARTHEST = 3.0
-"""A placement that is so many times worse by the account is not tried on the schedule. Streams alone run ahead there, so it takes
-as long as the ops or as the streams, at least half of the account; the rest is margin."""
+"""A placement that is so many times worse by the account is not tried on the schedule. Streams alone run ahead there, so it
+takes as long as the ops or as the streams, at least half of the account; the rest is margin."""
 
 
 def rivals_of(policy: Policy, hw: HardwareSpec) -> tuple[Policy, ...]:
