@@ -1,4 +1,4 @@
-# make demo | test | check | bench | clean
+# make demo | test | check | bench | gain | clean
 # PYTHON chooses the interpreter (3.11 or newer), VENV the folder of the virtual environment.
 
 VENV ?= .venv
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet 
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench gain clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/python -m runtime.cli demo
@@ -27,6 +27,9 @@ bench: $(VENV)/.run-installed
 	@mkdir -p out
 	$(BIN)/python -m runtime.cli bench tiny --hw demo --policies flexgen-ssd,instinfer,auto --batches 1,4,8 \
 		--plot out/bench.png
+
+gain: $(VENV)/.run-installed
+	$(BIN)/python -m benchmarks.measured_gain --check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -79,7 +79,7 @@ def problems(plan: Plan) -> list[Problem]:
     steps = [plan.workload.batch_size / g.phase.batch_size for g in graphs]
     steps[-1] = sum(w for _, w in plan.workload.decode_contexts(with_prefill=len(graphs) > 1))
     paired = PairedGraphs.of(graphs)
-    homes = policy.weight_homes if paired.shared_params else policy.weight_homes[:1]
+    homes = policy.weight_homes if paired.users else policy.weight_homes[:1]
     modes = [Mode(h, s) for h, s in itertools.product(homes, (False, True))]
     built = (build_problem(paired, costing, policy, mode, steps).problem for mode in modes)
     return [p for p in built if all(c.variants for s in p.stages for c in s.block.choices)]

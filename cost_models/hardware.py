@@ -6,6 +6,7 @@ is host memory; ``ports`` gives, for each device, the links from the device up t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class HardwareSpec:
                 if link not in names:
                     raise reject(f"ports.{device}", link, f"one of the links {', '.join(names)}")
 
-    @property
+    @cached_property
     def device_names(self) -> tuple[str, ...]:
         """Names of all devices: GPUs, host, drives."""
         gpus = tuple(f"gpu{index}" for index in range(len(self.gpus)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from partitioner.jaxpr import Atom, Eqn, Var, aval_of, equation_key, is_literal, literal_key, variables
+from partitioner.jaxpr import Atom, Eqn, Literal, Var, aval_of, equation_key, literal_key, variables
 
 
 class EquationForms:
@@ -53,7 +53,7 @@ class EquationForms:
         return row, number
 
     def _form(self, eqn: Eqn) -> int:
-        literals = tuple((i, literal_key(a)) for i, a in enumerate(eqn.invars) if is_literal(a))
+        literals = tuple((i, literal_key(a)) for i, a in enumerate(eqn.invars) if isinstance(a, Literal))
         # equal parameters have equal keys, and are compared much sooner than their keys are made
         quick = (eqn.primitive, tuple(eqn.params.values()), literals, len(eqn.invars), len(eqn.outvars))
         try:
@@ -67,4 +67,4 @@ class EquationForms:
 
 
 def _result(atom: Atom, number: Mapping[Var, int]) -> Any:
-    return number[atom] if not is_literal(atom) else literal_key(atom)
+    return literal_key(atom) if isinstance(atom, Literal) else number[atom]

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cost_models import HardwareSpec
 from partitioner.frontend.step_function import StepFunction
@@ -15,6 +16,7 @@ from partitioner.ir.verify import verify_graph
 from partitioner.ir.working_set import peak_working_set_bytes
 from partitioner.jaxpr import bytes_of
 from partitioner.passes.group_ops import group_ops
+from partitioner.passes.kv_sources import KvSources
 from partitioner.passes.raise_attention import (
     RaisedAttention,
     raise_decode_attention,
@@ -36,6 +38,27 @@ _ADDRESS = re.compile(rb" at 0x[0-9a-f]+")
 Show = Callable[[str, Callable[[], str]], None]
 
 
+class Tracer:
+    """Traces a function, each phase and size once.
+
+    Args:
+        function: The model in its one form.
+    """
+
+    def __init__(self, function: StepFunction) -> None:
+        self._function = function
+        self._known: dict[tuple[str, int, int, int], TracedPhase] = {}
+
+    def __call__(self, phase: str, batch_size: int, chunk: int, max_len: int) -> TracedPhase:
+        """Returns the trace of a phase (see ``trace_phase``)."""
+        key = (phase, batch_size, chunk, max_len)
+        if key not in self._known:
+            self._known[key] = trace_phase(
+                self._function, phase, batch_size=batch_size, chunk=chunk, max_len=max_len
+            )
+        return self._known[key]
+
+
 @dataclass(frozen=True, eq=False)
 class Traced:
     """Holds a model's op graphs.
@@ -44,11 +67,23 @@ class Traced:
         function: The model in its one form.
         graphs: Prefill (unless the model takes one token a step) and decode.
         fingerprint: Hash of the traced jaxprs.
+        tracer: Knows all traces made for them.
     """
 
     function: StepFunction
     graphs: tuple[OpGraph, ...]
     fingerprint: str
+    tracer: Tracer
+
+    @cached_property
+    def kv_sources(self) -> KvSources:
+        """Finds what caches may keep in place of K and V."""
+
+        def trace_probe(name: str, rows: int, tokens: int) -> TracedPhase:
+            chunk = tokens if name == "prefill" else 1
+            return trace_phase(self.function, name, batch_size=rows, chunk=chunk, max_len=tokens)
+
+        return KvSources(self.graphs, trace_probe)
 
 
 def trace_model(
@@ -59,27 +94,25 @@ def trace_model(
     verify: bool = True,
     show: Show = lambda name, text: None,
     micro_batches: int = 1,
+    tracer: Tracer | None = None,
 ) -> Traced:
     """Traces, raises attention, and groups ops, for every phase.
 
     The prefill is traced with a cache of the prompt's length and with as many rows as its activations leave room for; the
-    decode with the rows of one micro-batch and the longest context.
+    decode with the rows of one micro-batch and the longest context. Traces that ``tracer`` knows are taken from it.
 
     Raises:
         ModelError: If tracing fails.
         PassError: If a pass made invalid IR.
     """
-    decode = trace_phase(
-        function, "decode", batch_size=workload.batch_size // micro_batches, chunk=1, max_len=workload.max_len
-    )
+    tracer = tracer or Tracer(function)
+    decode = tracer("decode", workload.batch_size // micro_batches, 1, workload.max_len)
     show("trace", lambda: str(decode))
     split = split_equations(decode)
-    raised, unraised = raise_decode_attention(
-        decode, split, lambda b, n: trace_phase(function, "decode", batch_size=b, chunk=1, max_len=n)
-    )
+    raised, unraised = raise_decode_attention(decode, split, lambda b, n: tracer("decode", b, 1, n))
     graphs: list[OpGraph] = []
     if function.max_chunk is None:
-        prefill, lost = _prefill_graph(function, hw, workload, raised, micro_batches)
+        prefill, lost = _prefill_graph(tracer, hw, workload, raised, micro_batches)
         graphs.append(prefill)
         unraised += lost
         without = {u.name for u in lost}
@@ -89,11 +122,11 @@ def trace_model(
     if verify:
         for graph in graphs:
             verify_graph(graph, "group_ops")
-    return Traced(function, tuple(graphs), fingerprint_of([g.phase for g in graphs]))
+    return Traced(function, tuple(graphs), fingerprint_of([g.phase for g in graphs]), tracer)
 
 
 def _prefill_graph(
-    function: StepFunction,
+    tracer: Tracer,
     hw: HardwareSpec,
     workload: Workload,
     raised: Sequence[RaisedAttention],
@@ -106,27 +139,23 @@ def _prefill_graph(
     memory = hw.gpus[0].memory_bytes * len(hw.gpus)
     most = workload.batch_size // micro_batches
     rows = _guess_rows(raised, workload, memory, most)
-    graph, lost = _trace_prefill(function, workload, rows, raised)
+    graph, lost = _trace_prefill(tracer, workload, rows, raised)
     if _fitting_rows(graph, memory * _SLACK, most) < rows:
         rows = _fitting_rows(graph, memory, most)
-        graph, lost = _trace_prefill(function, workload, rows, raised)
+        graph, lost = _trace_prefill(tracer, workload, rows, raised)
     return graph, lost
 
 
 def _trace_prefill(
-    function: StepFunction, workload: Workload, rows: int, raised: Sequence[RaisedAttention]
+    tracer: Tracer, workload: Workload, rows: int, raised: Sequence[RaisedAttention]
 ) -> tuple[OpGraph, tuple[Unraised, ...]]:
-    phase = trace_phase(
-        function, "prefill", batch_size=rows, chunk=workload.prompt_len, max_len=workload.prompt_len
-    )
+    phase = tracer("prefill", rows, workload.prompt_len, workload.prompt_len)
     split = split_equations(phase)
     found, lost = raise_prefill_attention(phase, split, raised)
     return group_ops(phase, split, found), lost
 
 
-def _guess_rows(
-    raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float, most: int
-) -> int:
+def _guess_rows(raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float, most: int) -> int:
     """Returns the rows whose attention logits and probabilities, in float32, keep to their share of memory."""
     heads = max((r.attention.num_heads for r in raised), default=1)
     return _largest_divisor(most, memory_bytes, 8 * heads * workload.prompt_len**2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
+from partitioner.placement.recompute import kept_inputs
+from partitioner.placement.shared_homes import agree
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
+from partitioner.placement.variants import ANY
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.plan.plan import Plan
@@ -76,7 +80,12 @@ def partition(
             graphs = traced
             if decisions.micro_batches > 1:
                 graphs = trace_model(
-                    function, hw, workload, verify=verify, micro_batches=decisions.micro_batches
+                    function,
+                    hw,
+                    workload,
+                    verify=verify,
+                    micro_batches=decisions.micro_batches,
+                    tracer=traced.tracer,
                 )
             return assemble_plan(graphs, hw, workload, policy, decisions)
 
@@ -106,11 +115,14 @@ def place(
     ]
     steps[-1] = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
     check_activations(costing, paired)
+    kept = kept_inputs(traced, costing, policy, paired.peak_activation_bytes)
     weights = weights_of(objective, hw, workload, steps[-1], _pace_s(costing, traced, steps))
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
-    for mode in _modes(paired, policy, workload, objective):
-        built = build_problem(paired, costing, policy, mode, steps)
+    modes = _modes(paired, policy, workload, objective, recompute=bool(kept))
+    while modes:
+        mode = modes.pop(0)
+        built = build_problem(paired, costing, policy, mode, steps, kept)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
             continue
         if built.reserved[0] > costing.capacity_bytes("gpu"):
@@ -120,7 +132,11 @@ def place(
             continue
         result = solve(problem, min((s.objective for _, s in found), default=math.inf))
         if isinstance(result, Solution):
-            found.append((built, result))
+            agreed = agree(built, problem, result, paired.users)
+            if agreed is None:
+                modes[:0] = [replace(mode, shared_home=home) for home in policy.weight_homes]
+                continue
+            found.append((built, agreed))
         elif result is not None:
             short.append((built, result))
     if not found:
@@ -144,9 +160,19 @@ def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[fl
     ]
 
 
-def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, objective: Objective) -> list[Mode]:
-    """Returns what couples the whole model in all ways, the likelier ones first."""
-    homes = policy.weight_homes if paired.shared_params else policy.weight_homes[:1]
+def _modes(
+    paired: PairedGraphs, policy: Policy, workload: Workload, objective: Objective, *, recompute: bool
+) -> list[Mode]:
+    """Returns what couples the whole model in all ways, the likelier ones first.
+
+    Args:
+        paired: The op graphs.
+        policy: Which choices there are.
+        workload: The workload.
+        objective: What is minimised.
+        recompute: Whether caches of inputs are offered.
+    """
+    homes = (ANY if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[0],)
     streaming = [False, True]
     if set(policy.cache_homes).isdisjoint(policy.decode_attention):
         streaming = [True]
@@ -155,6 +181,10 @@ def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, objective: 
     modes = [Mode(h, s) for s, h in itertools.product(streaming, homes)]
     if objective.overlaps and policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
         modes[:0] = [Mode(h, streaming=False, micro_batches=policy.micro_batches) for h in homes]
+    if policy.cache_forms == ("input",):
+        modes = []
+    if recompute:
+        modes += [Mode(h, streaming=True, recompute=True) for h in homes]
     return modes
 
 
@@ -169,9 +199,11 @@ def _decisions(built: BuiltProblem, solution: Solution) -> dict[str, Decision]:
                 pair = built.pairs[first + number * length + offset]
                 key = stage.block.choices[offset].variants[index].key
                 tiers = tuple((p, t) for p, t in zip(phases, key, strict=False) if t != "-")
-                parts = (part.split("=") for part in key[len(phases) + 1 :])
+                more = key[len(phases) + 1 :]
+                parts = (part.split("=") for part in more if "=" in part)
                 split = tuple((tier, int(units)) for tier, units in parts)
-                decisions[pair.name] = Decision(tiers, key[len(phases)], split)
+                form = "input" if "input" in more else "kv"
+                decisions[pair.name] = Decision(tiers, key[len(phases)], split, form)
     return decisions
 
 

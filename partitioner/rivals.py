@@ -41,6 +41,7 @@ def _within(rival: Policy, policy: Policy) -> bool:
         (rival.decode_attention, policy.decode_attention),
         (rival.cache_homes, policy.cache_homes),
         (rival.weight_homes, policy.weight_homes),
+        (rival.cache_forms, policy.cache_forms),
     )
     return policy.split and not policy.via_host and all(set(own) <= set(other) for own, other in pairs)
 

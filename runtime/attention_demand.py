@@ -20,7 +20,7 @@ class AttentionDemand:
     """Holds what one attention over a share demands.
 
     Attributes:
-        flops: Of the two products; 0 where memory alone decides.
+        flops: Of the two products.
         num_bytes: K and V read.
         dtype: Name of the dtype of the products, which chooses the peak.
     """
@@ -31,21 +31,23 @@ class AttentionDemand:
 
     def seconds(self, spec: ComputeSpec) -> float:
         """Returns how long a processor takes, the launch included."""
-        attention_efficiency: float | None = getattr(spec, "attention_efficiency", None)
-        is_host = spec.kind == "host"
-        efficiency = attention_efficiency if is_host and attention_efficiency else spec.memory_efficiency
+        own = spec.attention_efficiency
+        efficiency = spec.memory_efficiency if own is None else own
         arithmetic_s = self.flops / (spec.flops(self.dtype) * spec.compute_efficiency)
         return spec.launch_s + max(arithmetic_s, self.num_bytes / (spec.memory_bytes_per_s * efficiency))
 
 
 def gpu_demand(attention: Attention, share: Share, max_len: int, itemsize: int) -> AttentionDemand:
     """Returns the demand of a share on a GPU, whose cache has room for ``max_len`` tokens of ``itemsize`` bytes an element."""
-    pairs = share.num_rows * share.num_kv_heads * max_len
-    flops = 4.0 * pairs * attention.group_size * attention.head_size
-    return AttentionDemand(flops, 2.0 * pairs * attention.head_size * itemsize, attention.cache_dtype)
+    return _demand(attention, share.num_rows * share.num_kv_heads * max_len, itemsize, attention.cache_dtype)
 
 
 def host_demand(attention: Attention, share: Share, lengths: np.ndarray, itemsize: int) -> AttentionDemand:
-    """Returns the demand of a share on the host over the first ``lengths`` tokens of its rows."""
-    pairs = int(lengths.sum()) * share.num_kv_heads
-    return AttentionDemand(0.0, 2.0 * pairs * attention.head_size * itemsize, attention.cache_dtype)
+    """Returns the demand of a share on the host, which computes in float32, over the first ``lengths`` tokens of its rows."""
+    return _demand(attention, int(lengths.sum()) * share.num_kv_heads, itemsize, "float32")
+
+
+def _demand(attention: Attention, pairs: int, itemsize: int, dtype: str) -> AttentionDemand:
+    """Returns the demand of attending over ``pairs`` of a token and a KV head."""
+    flops = 4.0 * pairs * attention.group_size * attention.head_size
+    return AttentionDemand(flops, 2.0 * pairs * attention.head_size * itemsize, dtype)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 
+from partitioner.ir.layout import as_rows
+from partitioner.ir.op import StoredInput
 from partitioner.jaxpr import Var
 from partitioner.plan.steps import Move
 from runtime.attention_parts import cache_part, merge_caches, new_part
 from runtime.crossings import Crossings
 from runtime.frame import Frame
+from runtime.kept_inputs import halves, merge_halves
+from runtime.links import Transfer
 from runtime.move_bytes import overlap
 from runtime.program import Program, describe_aval
 from runtime.share_runner import ShareRunner
@@ -48,7 +54,12 @@ class CacheMoves:
         states = self._system.states
         place = self._system.processors[step.dst].place
         values = {v: place(np.zeros(*describe_aval(v))) for v in step.values}
-        if step.kind == "append_cache":
+        source = self._program.attention[step.attention or ""].source
+        if source is not None:
+            self._keep(
+                0, step.names[0], source, place(values[source.value]), (0, self._program.phase.rows), None
+            )
+        elif step.kind == "append_cache":
             attention = self._program.attention[step.attention or ""]
             pair = values[attention.new_key], values[attention.new_value]
             states.append(0, attention, pair, np.zeros(self._program.phase.rows, np.int32))
@@ -76,6 +87,12 @@ class CacheMoves:
         pair, read_s = drive.read(name, rows, frame.before[slice(*share.rows)], ready_s)
         transfer = self._crossings.begin(frame, step, ready_s + drive.first_page_s)
         whole: dict[str, jax.Array] = {}
+        if attention.source is not None:
+            parts = frame.put_part(step.dst, step.names[0], share, pair)
+            if parts is not None:
+                whole[step.names[0]] = destination.place(merge_halves(parts, attention, frame.num_rows))
+                frame.put(step.dst, step.names[0], whole[step.names[0]])
+            return max(read_s, self._crossings.end(transfer, whole))
         for name, part in zip((attention.key_cache, attention.value_cache), pair, strict=True):
             parts = frame.put_part(step.dst, name, share, part)
             if parts is not None:
@@ -90,7 +107,15 @@ class CacheMoves:
         values = [frame.read(step.src, v) for v in step.values]
         ready_s = self._system.processors[step.src].wait_for(values, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
+        if attention.source is not None and step.dst in self._system.processors:
+            fresh = self._system.processors[step.dst].place(values[0])
+            kept = self._keep(
+                frame.micro_batch, step.names[0], attention.source, fresh, frame.rows, frame.before
+            )
+            return self._crossings.end(transfer, kept)
         made = dict(zip(step.values, values, strict=True))
+        if attention.source is not None:
+            return self._write(frame, step, transfer, values[0], frame.before, np.ones_like(frame.before))
         pair = made[attention.new_key], made[attention.new_value]
         if step.dst not in self._system.drives:
             home = self._system.processors[step.dst]
@@ -110,6 +135,13 @@ class CacheMoves:
         values = [frame.read(step.src, v) for v in step.values]
         ready_s = self._system.processors[step.src].wait_for(values, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
+        source = self._program.attention[name].source if step.attention else None
+        if source is not None and step.dst in self._system.processors:
+            fresh = self._system.processors[step.dst].place(values[0])
+            kept = self._keep(frame.micro_batch, step.names[0], source, fresh, frame.rows, None)
+            return self._crossings.end(transfer, kept)
+        if source is not None:
+            return self._write(frame, step, transfer, values[0], np.zeros_like(frame.after), frame.after)
         if step.dst in self._system.processors and not self._system.share_caches.holds(name, step.dst):
             arrived = self._system.processors[step.dst].place(values)
             stored = [
@@ -133,6 +165,58 @@ class CacheMoves:
         rows = drive.task.rows(name, frame.micro_batch, first, first + stop - start)
         empty, lengths = np.zeros(stop - start, np.int32), frame.after[start:stop]
         end_s = drive.write(name, (key, value), rows, empty, lengths, transfer.arrival_s, self._program.name)
+        return max(end_s, self._crossings.end(transfer, ()))
+
+    def _keep(
+        self,
+        micro_batch: int,
+        name: str,
+        source: StoredInput,
+        value: Any,
+        rows: tuple[int, int],
+        lengths: np.ndarray | None,
+    ) -> Any:
+        """Puts the input of a layer into the cache that keeps it, on a processor.
+
+        Args:
+            micro_batch: Whose rows they are.
+            name: Of the cache.
+            source: Tells the axes of the input.
+            value: The input, on the processor.
+            rows: (start, stop) in the micro-batch.
+            lengths: Tokens of each row that are there already; None for a prefill's.
+        """
+        made = as_rows(value, source.batch_axis, source.token_axis)
+        states = self._system.states
+        if lengths is not None or source.token_axis is None:
+            lengths = np.zeros(rows[1] - rows[0], np.int32) if lengths is None else lengths
+            return states.append_input(micro_batch, name, made, lengths)
+        return states.store(micro_batch, name, source.value, made, rows)
+
+    def _write(
+        self,
+        frame: Frame,
+        step: Move,
+        transfer: Transfer,
+        value: Any,
+        start: np.ndarray,
+        count: np.ndarray,
+    ) -> float:
+        """Writes a drive's share of the input of a layer, ``count`` tokens behind the first ``start`` of each row."""
+        attention, share = self._crossings.shared(step)
+        source = attention.source
+        assert source is not None
+        first, stop = overlap(share, frame.rows)
+        if first == stop:
+            return transfer.begin_s
+        made = as_rows(np.asarray(value), source.batch_axis, source.token_axis)
+        pair = halves(made, attention, (first, stop), share)
+        drive, name = self._system.drives[step.dst], step.attention or ""
+        offset = first + frame.first_row - share.rows[0]
+        rows = drive.task.rows(name, frame.micro_batch, offset, offset + stop - first)
+        end_s = drive.write(
+            name, pair, rows, start[first:stop], count[first:stop], transfer.arrival_s, self._program.name
+        )
         return max(end_s, self._crossings.end(transfer, ()))
 
     def _state_name(self, var: Var) -> str:

@@ -21,11 +21,13 @@ class ReadyStep:
         run: The frame it belongs to, and its state.
         step: What to do.
         ready_s: When its predecessors have ended.
+        part: The part to do next, of a step that is done in parts.
     """
 
     run: FrameRun
     step: Step
     ready_s: float
+    part: int = 0
 
     @property
     def lane(self) -> str:
@@ -33,13 +35,19 @@ class ReadyStep:
         return self.run.stream.runner.program.lanes[self.step.id]
 
     @property
-    def priority(self) -> tuple[int, int, int, int]:
-        """Returns its rank among steps that wait for a resource, lowest first: frame, then plan order, then stream."""
-        return (*self.run.order, self.step.id, self.run.number)
+    def priority(self) -> tuple[int, int, int, int, int]:
+        """Returns its rank among steps that wait for a resource, lowest first: whole steps, frame, plan order, stream."""
+        return (int(self.step.num_parts > 1), *self.run.order, self.step.id, self.run.number)
 
     def perform(self) -> float:
-        """Performs the step and returns when it ends."""
-        return self.run.stream.runner.perform(self.run.frame, self.step, self.ready_s)
+        """Performs the step, or its next part, and returns when that ends."""
+        return self.run.stream.runner.perform(self.run.frame, self.step, self.ready_s, self.part)
+
+    def rest(self, end_s: float) -> ReadyStep | None:
+        """Returns what is left of the step once its next part has ended."""
+        if self.part + 1 == self.step.num_parts:
+            return None
+        return ReadyStep(self.run, self.step, end_s, self.part + 1)
 
     def error(self, cause: BaseException) -> SessionError:
         """Returns what to raise when the step has failed."""

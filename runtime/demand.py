@@ -2,31 +2,22 @@
 
 Emulated processors are throttled by this count. It is deliberately its own: prediction and emulation share the
 hardware's parameters, never code, so that holding one against the other means something. The mechanism is that of a
-processor that runs one matrix product after the other, each as fast as its arithmetic and its memory allow, with
-everything element-wise done on the way; rows that are looked up or written in place move on their own.
+processor that runs one matrix product after the other, each as fast as its arithmetic and its memory allow, together with the
+element-wise work that makes its operands (:mod:`runtime.element_wise`); rows that are looked up or written in place move on
+their own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cost_models.components import ComputeSpec
 from partitioner.jaxpr import Eqn, Var, num_bytes, shape_of, variables
+from runtime.element_wise import stages, stored_as
 
-_PASS_THROUGH = frozenset(
-    {
-        "broadcast_in_dim",
-        "convert_element_type",
-        "copy",
-        "expand_dims",
-        "reshape",
-        "squeeze",
-        "transpose",
-    }
-)
 _UPDATED_OPERAND = {
     "dynamic_update_slice": 1,
     "scatter": 2,
@@ -42,7 +33,7 @@ class Contraction:
 
     Attributes:
         flops: Two per multiply and add.
-        num_bytes: Operands as they are stored, and the result.
+        num_bytes: Operands as they are stored, the result, and what is read and written to make the operands.
         dtype: Name of the dtype of its operands, which chooses the peak.
     """
 
@@ -57,7 +48,7 @@ class Demand:
 
     Attributes:
         contractions: Its matrix products, in order.
-        moved_bytes: Bytes of the rows it looks up and of those it writes in place.
+        moved_bytes: Bytes of the rows it looks up, of those it writes in place, and of element-wise work for no product.
     """
 
     contractions: tuple[Contraction, ...]
@@ -83,34 +74,59 @@ class Demand:
         return spec.launch_s + products + self.moved_bytes / memory
 
 
-def count_demand(equations: Sequence[Eqn]) -> Demand:
-    """Returns the demand of equations that run together."""
+def count_demand(equations: Sequence[Eqn], outputs: Iterable[Var] = ()) -> Demand:
+    """Returns the demand of equations that run together.
+
+    Args:
+        equations: In order.
+        outputs: What is read when they are done.
+    """
     contractions: list[Contraction] = []
     moved = 0.0
-    for eqn, times, maker in _walk(equations, 1.0):
-        name = eqn.primitive.name
-        if name == "dot_general":
-            contractions += [_product(eqn, maker)] * round(times)
-        elif name == "conv_general_dilated":
-            contractions += [_convolution(eqn, maker)] * round(times)
-        elif name in _LOOK_UPS:
-            moved += times * num_bytes(eqn.outvars[0])
-        elif name in _UPDATED_OPERAND:
-            moved += times * num_bytes(eqn.invars[_UPDATED_OPERAND[name]])
+    for block, results, times in _blocks(equations, tuple(outputs), 1.0):
+        made, other = _count(block, results)
+        contractions += made * round(times)
+        moved += times * other
     return Demand(tuple(contractions), moved)
 
 
-def _walk(equations: Sequence[Eqn], times: float) -> Iterator[tuple[Eqn, float, Mapping[Var, Eqn]]]:
-    """Yields every equation with how often it runs, loops of known length included."""
+def _count(equations: Sequence[Eqn], outputs: Iterable[Var]) -> tuple[list[Contraction], float]:
+    """Returns the matrix products of equations and the bytes moved besides, bodies of loops left aside."""
     maker = {v: e for e in equations for v in e.outvars}
+    products: dict[int, Contraction] = {}
+    moved: dict[int, float] = {}
+    for position, eqn in enumerate(equations):
+        name = eqn.primitive.name
+        if name == "dot_general":
+            products[position] = _product(eqn, maker)
+        elif name == "conv_general_dilated":
+            products[position] = _convolution(eqn, maker)
+        elif name in _LOOK_UPS:
+            moved[position] = num_bytes(eqn.outvars[0])
+        elif name in _UPDATED_OPERAND:
+            moved[position] = num_bytes(eqn.invars[_UPDATED_OPERAND[name]])
+        elif any(_bodies(eqn.params.values())):
+            moved[position] = 0.0
+    found = stages(equations, products.keys() | moved.keys(), outputs)
+    passes = dict(found.num_bytes)
+    for position, product in products.items():
+        extra = passes.pop(found.of[position], 0.0)
+        products[position] = replace(product, num_bytes=product.num_bytes + extra)
+    return list(products.values()), sum(moved.values()) + sum(passes.values())
+
+
+def _blocks(
+    equations: Sequence[Eqn], outputs: tuple[Var, ...], times: float
+) -> Iterator[tuple[Sequence[Eqn], tuple[Var, ...], float]]:
+    """Yields equations and the bodies of loops among them, with what they make and how often they run."""
+    yield equations, outputs, times
     for eqn in equations:
-        yield eqn, times, maker
         repeats = float(eqn.params.get("length", 1)) if eqn.primitive.name == "scan" else 1.0
-        for body in _bodies(eqn.params.values()):
-            yield from _walk(body, times * repeats)
+        for body, results in _bodies(eqn.params.values()):
+            yield from _blocks(body, results, times * repeats)
 
 
-def _bodies(params: Iterable[Any]) -> Iterator[Sequence[Eqn]]:
+def _bodies(params: Iterable[Any]) -> Iterator[tuple[Sequence[Eqn], tuple[Var, ...]]]:
     for param in params:
         if isinstance(param, tuple | list):
             yield from _bodies(param)
@@ -118,7 +134,7 @@ def _bodies(params: Iterable[Any]) -> Iterator[Sequence[Eqn]]:
         inner = getattr(param, "jaxpr", param)
         equations = getattr(inner, "eqns", None)
         if equations is not None:
-            yield equations
+            yield equations, tuple(variables(inner.outvars))
 
 
 def _product(eqn: Eqn, maker: Mapping[Var, Eqn]) -> Contraction:
@@ -137,18 +153,6 @@ def _convolution(eqn: Eqn, maker: Mapping[Var, Eqn]) -> Contraction:
 
 def _contraction(eqn: Eqn, flops: float, maker: Mapping[Var, Eqn]) -> Contraction:
     operands = variables(eqn.invars[:2])
-    size = sum(_stored_bytes(v, maker) for v in operands) + num_bytes(eqn.outvars[0])
+    size = sum(stored_as(v, maker)[1] for v in operands) + num_bytes(eqn.outvars[0])
     aval: Any = eqn.invars[0].aval
     return Contraction(flops, float(size), aval.dtype.name)
-
-
-def _stored_bytes(var: Var, maker: Mapping[Var, Eqn]) -> int:
-    """Returns the bytes of what is in memory: views and conversions are done while an operand streams in."""
-    size = num_bytes(var)
-    while (eqn := maker.get(var)) is not None and eqn.primitive.name in _PASS_THROUGH:
-        read = variables(eqn.invars)
-        if len(read) != 1:
-            break
-        var = read[0]
-        size = min(size, num_bytes(var))
-    return size

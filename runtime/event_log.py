@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from partitioner.plan.timeline import Event, Timeline
+from partitioner.plan.timeline import Event, Timeline, joined
 
 
 class EventLog:
@@ -23,11 +23,11 @@ class EventLog:
             self._events.append(event)
 
     def take(self, origin_s: float) -> Timeline:
-        """Returns the events so far, counted from ``origin_s`` and in order of their start, and forgets them."""
+        """Returns the events so far, counted from ``origin_s`` in order of their start and without the seams between parts; forgets them."""
         with self._lock:
             events, self._events = self._events, []
         moved = [
             Event(e.resource, e.name, e.phase, e.start_s - origin_s, e.end_s - origin_s, e.num_bytes)
             for e in events
         ]
-        return Timeline(tuple(sorted(moved, key=lambda e: (e.start_s, e.end_s, e.resource))))
+        return Timeline(joined(sorted(moved, key=lambda e: (e.start_s, e.end_s, e.resource))))

@@ -18,11 +18,13 @@ class Transfer:
         begin_s: When its first link takes the first byte.
         arrival_s: When the first byte has arrived.
         end_s: When the last byte has arrived.
+        free_s: When the last link is free again.
     """
 
     begin_s: float
     arrival_s: float
     end_s: float
+    free_s: float
 
 
 class Links:
@@ -54,7 +56,7 @@ class Links:
             phase: ``prefill`` or ``decode``.
         """
         if not hops or not num_bytes:
-            return Transfer(start_s, start_s, start_s)
+            return Transfer(start_s, start_s, start_s, start_s)
         begins: list[float] = []
         ends: list[float] = []
         for hop in hops:
@@ -64,4 +66,4 @@ class Links:
             begins.append(begin_s)
             ends.append(end_s)
         latency_s = sum(self._specs[link].latency_s for link, _ in hops)
-        return Transfer(begins[0], max(begins) + latency_s, max(ends) + latency_s)
+        return Transfer(begins[0], max(begins) + latency_s, max(ends) + latency_s, max(ends))

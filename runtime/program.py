@@ -138,7 +138,9 @@ class Program:
         """Holds what each segment demands, by index; segments of one class share the count."""
         by_class: dict[int, Demand] = {}
         return tuple(
-            by_class.setdefault(s.executable, by_class.get(s.executable) or count_demand(s.equations))
+            by_class.setdefault(
+                s.executable, by_class.get(s.executable) or count_demand(s.equations, s.outputs)
+            )
             for s in self.phase.segments
         )
 

@@ -15,6 +15,7 @@ from partitioner.plan.plan import Plan
 from runtime.cache_homes import is_in_parts
 from runtime.cache_updates import append_function, rows_axis_of, store
 from runtime.devices.processor import Processor
+from runtime.kept_inputs import append_input
 from runtime.micro_batches import MicroBatches
 from runtime.program import describe_aval
 
@@ -49,7 +50,7 @@ class States:
             for name in (op.attention.key_cache, op.attention.value_cache):
                 self._rows_axis[name] = op.attention.cache_layout.index(("batch",))
                 if is_in_parts(plan, op.name):
-                    del self.home[name]
+                    self.home.pop(name, None)
                 else:
                     self.home[name] = plan.caches[op.name][0].device
 
@@ -78,6 +79,12 @@ class States:
         for key, new in zip(keys, pair, strict=True):
             self._arrays[key] = append(self._arrays[key], new, lengths)
         return [self._arrays[key] for key in keys]
+
+    def append_input(self, micro_batch: int, name: str, rows: jax.Array, lengths: np.ndarray) -> jax.Array:
+        """Puts one token's input ``[rows, 1, width]`` behind the first ``lengths``; returns the cache."""
+        key = micro_batch, name
+        self._arrays[key] = append_input(self._arrays[key], rows, lengths)
+        return self._arrays[key]
 
     def store(
         self, micro_batch: int, name: str, var: Var, fresh: jax.Array, rows: tuple[int, int]

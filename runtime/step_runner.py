@@ -107,8 +107,8 @@ class StepRunner:
         at = self.system.processors[device].place(frame.after - frame.before - 1)
         return self._greedy(frame.read(device, self.program.logits), at)
 
-    def perform(self, frame: Frame, step: Step, ready_s: float) -> float:
-        """Performs a step whose predecessors have ended by ``ready_s``, and returns when it ends."""
+    def perform(self, frame: Frame, step: Step, ready_s: float, part: int = 0) -> float:
+        """Performs a part of a step whose predecessors have ended by ``ready_s``, and returns when that ends."""
         match step:
             case Run(share=None):
                 return self._run(frame, step, ready_s)
@@ -124,7 +124,7 @@ class StepRunner:
             case Move(kind="hand_over"):
                 return self._hand_over(frame, step, ready_s)
             case Move(kind="stream_weights"):
-                return self._stream_weights(frame, step, ready_s)
+                return self._stream_weights(frame, step, ready_s, part)
             case Move(kind="stream_cache"):
                 return self._caches.stream(frame, step, ready_s)
             case Move(kind="append_cache"):
@@ -236,10 +236,13 @@ class StepRunner:
         arrived = self._shares.arrive(frame, step.dst, step.attention or "", share, np.asarray(part))
         return self._crossings.end(transfer, arrived)
 
-    def _stream_weights(self, frame: Frame, step: Move, ready_s: float) -> float:
+    def _stream_weights(self, frame: Frame, step: Move, ready_s: float, part: int) -> float:
+        """Copies the weights with the first part, and lets the time of all parts pass."""
         transfer = self._crossings.begin(frame, step, ready_s)
-        home = self.system.processors[step.src]
-        arrived = self.system.processors[step.dst].place({n: home.weights[n] for n in step.names})
-        for name, value in arrived.items():
-            frame.put(step.dst, name, value)
-        return self._crossings.end(transfer, arrived)
+        if part == 0:
+            home = self.system.processors[step.src]
+            arrived = self.system.processors[step.dst].place({n: home.weights[n] for n in step.names})
+            for name, value in arrived.items():
+                frame.put(step.dst, name, value)
+            self.system.pace.settle(arrived)
+        return transfer.free_s if part + 1 < step.num_parts else self._crossings.end(transfer, ())

@@ -42,6 +42,10 @@ class VirtualExecutor:
                 end_s = ready.perform()
             except Exception as error:
                 raise ready.error(error) from error
+            rest = ready.rest(end_s)
+            if rest is not None:
+                add(number, [rest])
+                continue
             add(number, flow.end(ready, end_s))
             if flow.has_ended:
                 count += 1

@@ -112,6 +112,10 @@ class _Job:
         except BaseException as error:  # the caller must hear of it, whatever it is
             self._news.put(ready.error(error))
             return
+        rest = ready.rest(end_s)
+        if rest is not None:
+            self._submit(number, [rest])
+            return
         flow = self._flows[number]
         with self._lock:
             found = flow.end(ready, end_s)

@@ -71,6 +71,12 @@ class OpGraph:
         return found
 
     @cached_property
+    def kept_inputs(self) -> frozenset[Var]:
+        """Holds the inputs of layers that caches keep in place of K and V."""
+        sources = (op.attention.source for op in self.ops if op.attention)
+        return frozenset(source.value for source in sources if source)
+
+    @cached_property
     def index_inputs(self) -> frozenset[Var]:
         """Holds the inputs that are tokens, positions, masks or cursors."""
         return frozenset(i.var for i in self.phase.inputs if i.role in INDEX_ROLES)

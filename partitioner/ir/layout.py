@@ -42,6 +42,20 @@ def from_layout(array: Any, layout: Layout, roles: Sequence[AxisRole], sizes: Ma
     return moved.reshape([sizes[r] if r in flat else 1 for r in roles])
 
 
+def as_rows(array: Any, batch_axis: int, token_axis: int | None) -> Any:
+    """Returns the input of a layer as ``[batch, tokens, width]``.
+
+    Args:
+        array: Any array with ``transpose`` and ``reshape``.
+        batch_axis: Axis of the rows.
+        token_axis: Axis of the tokens; None where there is one per row.
+    """
+    leading = [batch_axis] if token_axis is None else [batch_axis, token_axis]
+    order = [*leading, *(a for a in range(array.ndim) if a not in leading)]
+    tokens = 1 if token_axis is None else array.shape[token_axis]
+    return array.transpose(order).reshape(array.shape[batch_axis], tokens, -1)
+
+
 def product(numbers: Any) -> int:
     """Returns the product of whole numbers; 1 for none."""
     result = 1

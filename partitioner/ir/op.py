@@ -14,6 +14,23 @@ Layout = tuple[tuple[AxisRole, ...], ...]
 
 
 @dataclass(frozen=True)
+class StoredInput:
+    """Tells of an attention that its cache keeps the input of its layer, from which K and V are made again for every use.
+
+    Attributes:
+        attention: The attention as its equations have it.
+        value: The input in this phase: what is kept of the tokens of a step.
+        batch_axis: Axis of ``value`` that holds the rows.
+        token_axis: Axis of ``value`` that holds tokens; None where there is one token per row.
+    """
+
+    attention: Attention
+    value: Var
+    batch_axis: int
+    token_axis: int | None
+
+
+@dataclass(frozen=True)
 class Attention:
     """Describes a raised attention: append k and v to the cache, then softmax(scale * q.K^T) . V over the valid tokens.
 
@@ -36,6 +53,8 @@ class Attention:
         new_layout: Axes of ``new_key`` and ``new_value``.
         cache_layout: Axes of the caches.
         output_layout: Axes of ``output``.
+        source: Set where the cache keeps the layer's input. ``key_cache`` and ``value_cache`` then are one state, whose rows
+            count as K and V of ``num_kv_heads`` heads: one half of a row is the K of all heads, the other one their V.
     """
 
     layer: int
@@ -54,6 +73,7 @@ class Attention:
     new_layout: Layout
     cache_layout: Layout
     output_layout: Layout
+    source: StoredInput | None = None
 
     @property
     def group_size(self) -> int:

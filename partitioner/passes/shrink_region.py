@@ -54,7 +54,7 @@ def shrink_region(
         return None
     sizes = {old[0]: batch, old[1]: length}
     needed = needed_for(index, borders(region.equations))
-    rewrite = _Rewrite(sizes)
+    rewrite = SizeRewrite(sizes)
     small_index = [rewrite.equation(e) for e in needed]
     small_equations = {id(e): rewrite.equation(e) for e in region.equations}
     read = set(borders([*small_index, *small_equations.values()]))
@@ -86,7 +86,7 @@ def as_small_region(region: AttentionRegion, phase: TracedPhase, index: Sequence
     return SmallRegion(region, phase, tuple(needed_for(index, borders(region.equations))))
 
 
-def _use(use: CacheUse, rewrite: _Rewrite, equations: dict[int, Eqn]) -> CacheUse:
+def _use(use: CacheUse, rewrite: SizeRewrite, equations: dict[int, Eqn]) -> CacheUse:
     return CacheUse(
         name=use.name,
         before=rewrite.var(use.before),
@@ -99,7 +99,7 @@ def _use(use: CacheUse, rewrite: _Rewrite, equations: dict[int, Eqn]) -> CacheUs
     )
 
 
-class _Rewrite:
+class SizeRewrite:
     """Replaces sizes in variables, literals and parameters."""
 
     def __init__(self, sizes: dict[int, int]) -> None:

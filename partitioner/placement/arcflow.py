@@ -151,7 +151,7 @@ def kept_arcs(
 
 
 def thinned(layer: Layer, picks: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Returns a few of many variants: for each way, component and number there the nearest to the bound, first and last of these.
+    """Returns a few of many variants: for each way, component and number there the nearest to the bound, first and last.
 
     Where an attention is split, hundreds of splits are equally good to a mixture. Those kept make every amount of any tier's
     memory possible, beside every extreme of the others.
@@ -162,7 +162,9 @@ def thinned(layer: Layer, picks: NDArray[np.int64], extra: NDArray[np.float64]) 
         if len(own) <= FEW_VARIANTS:
             kept.update(own.tolist())
             continue
-        order = own[np.argsort(np.round(extra[own] / max(1e-300, -float(extra[own].min())), 6), kind="stable")]
+        order = own[
+            np.argsort(np.round(extra[own] / max(1e-300, -float(extra[own].min())), 6), kind="stable")
+        ]
         for column in layer.variant.T:
             for turn in (order, _last_first(order, extra)):
                 _, first = np.unique(column[turn], return_index=True)
@@ -173,7 +175,9 @@ def thinned(layer: Layer, picks: NDArray[np.int64], extra: NDArray[np.float64]) 
 def _last_first(order: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray[np.int64]:
     """Returns variants by their distance from the bound, the last of equally distant ones first."""
     backwards = order[::-1]
-    return backwards[np.argsort(np.round(extra[backwards] / max(1e-300, -float(extra[order].min())), 6), kind="stable")]
+    return backwards[
+        np.argsort(np.round(extra[backwards] / max(1e-300, -float(extra[order].min())), 6), kind="stable")
+    ]
 
 
 def _within(
@@ -211,6 +215,8 @@ def solve_flow(
     cuts: list[NDArray[np.float64]],
     exact: NDArray[np.int64],
     gap: float = MAX_GAP,
+    *,
+    doubt: bool = True,
 ) -> Flow:
     """Solves the integer program.
 
@@ -223,6 +229,7 @@ def solve_flow(
         cuts: Rows [arcs + boundary variables] whose product with the solution must not be negative.
         exact: Hard components whose limits must hold to the last byte, beyond the solver's tolerance.
         gap: Relative gap at which the search may end.
+        doubt: Whether to make sure where there seems to be no solution.
     """
     meeting = boundaries(folded)
     kinds, counts = folded.kinds, np.array([float(stage.count) for stage in folded.stages])
@@ -274,7 +281,7 @@ def solve_flow(
         np.full(rest, np.inf),
     ]
     bounds = (np.concatenate(lower), np.concatenate(upper))
-    result = integer_program(is_time, 1.0 - is_time, bounds, rows, gap)
+    result = integer_program(is_time, 1.0 - is_time, bounds, rows, gap, doubt=doubt)
     if result.status == INFEASIBLE:
         return Flow(None, np.inf, True)
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step

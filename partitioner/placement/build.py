@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.working_set import working_set_bytes
-from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import PairedOp, ValueFlow, cut_points, fold, pair_ops, value_flows
+from partitioner.placement.blocks import BlockMaker
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage
+from partitioner.placement.problem import Choice, Problem, Stage
+from partitioner.placement.recompute import KeptInput
 from partitioner.placement.variants import VariantBuilder
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
@@ -24,14 +26,16 @@ class Mode:
     """Fixes what couples ops across the whole model, so that the rest folds.
 
     Attributes:
-        shared_home: Tier of weights that several ops use (a tied embedding).
+        shared_home: Tier of weights that several ops use (a tied embedding), or "any".
         streaming: Whether caches and weights may be used away from home; buffers are then reserved.
         micro_batches: Parts of the batch that decode side by side.
+        recompute: Whether caches may keep the inputs of layers; the weights of their K and V projections then stay on the GPU.
     """
 
     shared_home: str
     streaming: bool
     micro_batches: int = 1
+    recompute: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,30 @@ class PairedGraphs:
         return max((float(working_set_bytes(g, op)) for g in self.graphs for op in g.ops), default=0.0)
 
     @cached_property
-    def shared_params(self) -> frozenset[str]:
-        """Names the parameters that more than one op uses."""
-        seen: set[str] = set()
-        shared: set[str] = set()
-        for pair in self.pairs:
-            names = {n for op in pair.ops if op for n in op.params}
-            shared |= seen & names
-            seen |= names
-        return frozenset(shared)
+    def users(self) -> dict[str, tuple[int, ...]]:
+        """Returns for each parameter that more than one op uses the pairs of these ops, its owner first.
+
+        The owner is charged with the memory: the last op that reads all of the parameter, or the first where none does.
+        """
+        using: dict[str, list[int]] = {}
+        for number, pair in enumerate(self.pairs):
+            for name in {n for op in pair.ops if op for n in op.params}:
+                using.setdefault(name, []).append(number)
+        return {name: self._owner_first(name, found) for name, found in using.items() if len(found) > 1}
+
+    def _owner_first(self, name: str, found: Sequence[int]) -> tuple[int, ...]:
+        whole = [n for n in found if not any(op and name in op.gathered for op in self.pairs[n].ops)]
+        owner = whole[-1] if whole else found[0]
+        return (owner, *(n for n in found if n != owner))
 
 
 def build_problem(
-    paired: PairedGraphs, costing: Costing, policy: Policy, mode: Mode, steps: Sequence[float]
+    paired: PairedGraphs,
+    costing: Costing,
+    policy: Policy,
+    mode: Mode,
+    steps: Sequence[float],
+    kept: Mapping[str, KeptInput] = MappingProxyType({}),
 ) -> BuiltProblem:
     """Returns the placement problem of one mode.
 
@@ -97,20 +112,24 @@ def build_problem(
         policy: Which choices there are.
         mode: See :class:`Mode`.
         steps: Executions of each phase over the whole generation.
+        kept: Caches of inputs that are offered where the mode allows them.
     """
+    kept = kept if mode.recompute else {}
     costing = replace(costing, micro_batches=mode.micro_batches)
+    owners = {name: paired.pairs[users[0]].name for name, users in paired.users.items()}
     variants = VariantBuilder(
-        paired.graphs, costing, policy, mode.shared_home, mode.streaming, paired.shared_params
+        paired.graphs, costing, policy, mode.shared_home, mode.streaming, owners, kept
     )
     choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
     choices[0] = _launched(choices[0], costing, steps)
     buffers = variants.stream_buffer_bytes if mode.streaming else 0.0
-    reserved = (paired.peak_activation_bytes + buffers, 0.0, 0.0)
-    maker = _BlockMaker(paired, choices, costing, steps)
+    peak = max([paired.peak_activation_bytes, *(k.working_bytes for k in kept.values())])
+    reserved = (peak + buffers, 0.0, 0.0)
+    maker = BlockMaker(paired.flows, paired.cuts, choices, costing, steps)
     spans = list(zip(paired.cuts[:-1], paired.cuts[1:], strict=True))
     stages: list[Stage] = []
     ranges: list[tuple[int, int, int]] = []
-    for start, period, count in fold([maker.block(a, b) for a, b in spans]):
+    for start, period, count in fold([maker.form(a, b) for a, b in spans]):
         first, end = spans[start][0], spans[start + period - 1][1]
         stages.append(Stage(maker.block(first, end), count))
         ranges.append((first, end - first, count))
@@ -150,75 +169,3 @@ def _launched(first: Choice, costing: Costing, steps: Sequence[float]) -> Choice
 
 def _folded_name(name: str) -> str:
     return _NUMBER.sub("*", name)
-
-
-class _BlockMaker:
-    """Makes blocks out of ranges of paired ops."""
-
-    def __init__(
-        self, paired: PairedGraphs, choices: Sequence[Choice], costing: Costing, steps: Sequence[float]
-    ) -> None:
-        self._paired, self._choices, self._costing, self._steps = paired, choices, costing, steps
-        self._carriers = self._designate()
-        self._memo: dict[tuple[int, int, bool], tuple[tuple[float, ...], ...]] = {}
-
-    def block(self, start: int, end: int) -> Block:
-        """Returns the block of ops ``start`` to ``end``."""
-        entering = [f for f in self._paired.flows if f.producer < start <= f.last]
-        leaving = [f for f in self._paired.flows if f.producer < end <= f.last]
-        flows = [
-            Flow(
-                phase=f.phase,
-                producer=f.producer - start if f.producer >= start else None,
-                source=None if f.producer >= start else entering.index(f),
-                consumers=tuple(c - start for c in f.consumers if start <= c < end),
-                leaves=leaving.index(f) if f in leaving else None,
-                move_s=self._move_s(f),
-                working=self._launch_s(f),
-            )
-            for f in self._paired.flows
-            if f.producer < end and f.last >= start
-        ]
-        return Block(
-            name=self._choices[start].name,
-            choices=tuple(self._choices[start:end]),
-            flows=tuple(flows),
-            entries=tuple(f.phase for f in entering),
-            exits=tuple(f.phase for f in leaving),
-        )
-
-    def _designate(self) -> frozenset[int]:
-        """Returns the flows that carry latency and launch: the one into each op that is made last.
-
-        What an op waits for is the value made last, so a change of device shows there; others came before or travel with it.
-        """
-        last: dict[tuple[int, int], int] = {}
-        for n, flow in enumerate(self._paired.flows):
-            for consumer in flow.consumers:
-                known = last.get((flow.phase, consumer))
-                if known is None or self._paired.flows[known].producer <= flow.producer:
-                    last[flow.phase, consumer] = n
-        return frozenset(id(self._paired.flows[n]) for n in last.values())
-
-    def _launch_s(self, flow: ValueFlow) -> tuple[float, ...]:
-        """Returns for each tier what launching it costs where a value is what it waits for."""
-        if id(flow) not in self._carriers:
-            return ()
-        return tuple(self._steps[flow.phase] * self._costing.launch_s(tier) for tier in TIERS)
-
-    def _move_s(self, flow: ValueFlow) -> tuple[tuple[float, ...], ...]:
-        carries = id(flow) in self._carriers
-        key = (num_bytes(flow.var), flow.phase, carries)
-        if key not in self._memo:
-            costing, steps = self._costing, self._steps[flow.phase]
-            has = [bool(costing.hw.gpus), True, bool(costing.drives)]
-
-            def seconds(src: int, dst: int) -> float:
-                if src == dst or not (has[src] and has[dst]):
-                    return 0.0
-                a, b = TIERS[src], TIERS[dst]
-                fixed = costing.latency_s(a, b) + costing.launch_s(b) if carries else 0.0
-                return steps * (costing.transfer_s(key[0], a, b) + fixed)
-
-            self._memo[key] = tuple(tuple(seconds(s, d) for d in range(3)) for s in range(3))
-        return self._memo[key]

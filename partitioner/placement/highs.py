@@ -1,7 +1,8 @@
 """HiGHS, the solver of linear and integer programs: kept off the standard output, and asked again where it may err.
 
 HiGHS writes some messages whatever its options say. Where sums come close to each other its presolve may refuse a result of
-its own ("solve error") or rule out programs that have a solution; so either answer counts only if it comes without presolve.
+its own ("solve error") or rule out programs that have a solution; so either answer counts only if it comes without presolve,
+or where a small part of the objective does not matter.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def integer_program(
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
     rows: Sequence[Rows],
     gap: float = MAX_GAP,
+    *,
+    doubt: bool = True,
 ) -> OptimizeResult:
     """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap or ``MAX_NODES``.
 
@@ -65,6 +68,7 @@ def integer_program(
         bounds: The least and the largest value of each variable.
         rows: Each with a part for each group of variables, and the least and the most it may add up to.
         gap: The relative gap.
+        doubt: Whether to ask once more, without presolve, where presolve finds that there is no solution.
     """
     parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
     matrix = csr_array(block_array(parts))
@@ -82,15 +86,18 @@ def integer_program(
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
             constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
             options={"mip_rel_gap": gap, "node_limit": MAX_NODES, "presolve": presolve},
-        )
+        ),
+        (OPTIMAL, LIMIT) if doubt else (OPTIMAL, LIMIT, INFEASIBLE),
     )
 
 
-def _ask(solve: Callable[[bool], OptimizeResult]) -> OptimizeResult:
-    """Returns a result with presolve, or the one without where that is no solution."""
+def _ask(
+    solve: Callable[[bool], OptimizeResult], believed: Sequence[int] = (OPTIMAL, LIMIT)
+) -> OptimizeResult:
+    """Returns a result with presolve, or the one without where that has a status that is not believed."""
     with silenced():
         result = solve(True)
-        return result if result.status in (OPTIMAL, LIMIT) else solve(False)
+        return result if result.status in believed else solve(False)
 
 
 @contextmanager

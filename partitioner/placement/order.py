@@ -124,9 +124,7 @@ def in_order(
     return ordered
 
 
-def _trail(
-    stage: FoldedStage, uses: list[tuple[Column, int]], start: int, *, spread: bool
-) -> list[Column]:
+def _trail(stage: FoldedStage, uses: list[tuple[Column, int]], start: int, *, spread: bool) -> list[Column]:
     """Returns an Euler trail over the nodes, with the columns that stay at a node all at its first visit."""
     loops: dict[int, list[Column]] = {}
     leaving: dict[int, list[Column]] = {}
@@ -160,7 +158,7 @@ def _spread(columns: list[Column]) -> list[Column]:
     seen: Counter[Column] = Counter()
     total = Counter(columns)
     places: list[tuple[float, int]] = []
-    for position, column in enumerate(columns):
-        places.append(((seen[column] + 0.5) / total[column], position))
-        seen[column] += 1
+    for position, used in enumerate(columns):
+        places.append(((seen[used] + 0.5) / total[used], position))
+        seen[used] += 1
     return [columns[position] for _, position in sorted(places)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cost_models import HardwareSpec
 from partitioner.errors import PlacementError
+from partitioner.plan.decisions import CacheForm
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Policy:
         weight_homes: Tiers where weights may live.
         via_host: Whether transfers go through host memory even where peer to peer is possible.
         split: Whether one attention of a decode may be shared by several tiers.
+        cache_forms: What caches may keep: ``kv``, or ``input``, the input of the layer, of which K and V are made again.
         micro_batches: Parts of the batch that may decode side by side, one tier working for one part and others for another.
     """
 
@@ -34,6 +36,7 @@ class Policy:
     weight_homes: tuple[str, ...] = ("gpu", "host")
     via_host: bool = False
     split: bool = False
+    cache_forms: tuple[CacheForm, ...] = ("kv",)
     micro_batches: int = 1
 
 
@@ -48,6 +51,7 @@ POLICIES: dict[str, Policy] = {
             decode_attention=("gpu", "host", "csd"),
             cache_homes=("gpu", "host", "csd"),
             split=True,
+            cache_forms=("kv", "input"),
             micro_batches=2,
         ),
         Policy("gpu-only", "everything on the GPU", weight_homes=("gpu",)),
@@ -62,6 +66,12 @@ POLICIES: dict[str, Policy] = {
             "KV cache on the drive, shipped to the GPU through host memory each step",
             cache_homes=("csd",),
             via_host=True,
+        ),
+        Policy(
+            "recompute",
+            "inputs of layers in host memory or on the drive, K and V made again of them on the GPU each step",
+            cache_homes=("host", "csd"),
+            cache_forms=("input",),
         ),
         Policy(
             "instinfer",

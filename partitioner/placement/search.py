@@ -25,12 +25,16 @@ from partitioner.placement.tally import Box
 
 FEW_ARCS = 300
 """Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
-FIRST_DISTANCES = (1e-4, 1e-3, 1e-2, 1e-1, 0.2, 0.4, 1.0)
+FIRST_DISTANCES = (2e-4, 1e-3, 2e-3, 4e-3, 1e-2, 3e-2, 0.1, 0.2, 0.4, 1.0)
 """Relative distances from the bound within which placements are looked for among few of many variants."""
+FEW_VARIANTS = 150
+"""So few variants need no choice among them."""
 COARSE = 0.02
 """Part of that distance to which it is enough to know the best of them."""
 FIRST_DISTANCE = 1e-3
 """Relative distance from the bound within which placements are looked for first."""
+SHORT = 1e-2
+"""A relative distance from the bound within which the best placement known, or a limit, is looked up to at once."""
 MOST_ARCS = 0.9
 """With more than this share of the arcs there is nothing to gain from a distance, so all of them are tried."""
 CLOSE = 1e-10
@@ -114,9 +118,7 @@ class Search:
         nicer = self.place(polish(self.folded, self.goal, len(self.problem.tiers), stages))
         return nicer if nicer.value <= placed.value and self.goal.holds(nicer.total) else placed
 
-    def run(
-        self, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float = np.inf
-    ) -> Found:
+    def run(self, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float = np.inf) -> Found:
         """Returns the best placement, or none where all are above a limit.
 
         Args:
@@ -128,16 +130,20 @@ class Search:
         few = self.folded.num_arcs <= FEW_ARCS
         least = 1e-3 * self.unit
         many = self.folded.num_arcs > MANY_ARCS
-        if many:
+        if many and min(limit, np.inf if known is None else known.value) > root.bound * (1 + SHORT / 5):
             first = self._first(root, known, limit)
             if first.placed is not None and first.bound >= first.placed.value * (1 - self.gap):
                 return first
             known = first.placed
-        boxes = [root] if few or many else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
+        boxes = (
+            [root] if few or many else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
+        )
         lower = max(0.0, root.bound, boxes[0].bound)
         distance = max(lower, least) * (1.0 if few else FIRST_DISTANCE)
         worst = min(limit, self.goal.value(self.folded.most))
         best, num_arcs = known, 0
+        if many and min(worst, np.inf if best is None else best.value) <= lower * (1 + SHORT):
+            distance = SHORT * lower
         while True:
             widest = worst if best is None else min(worst, best.value)
             value = min(widest, lower + distance)
@@ -157,16 +163,21 @@ class Search:
 
     def _first(self, root: Relaxation, known: Placed | None, limit: float) -> Found:
         """Returns a placement among few of many variants near the bound and not above a limit, about the best of these."""
-        best, num_arcs = known, 0
+        best, num_arcs, lower = known, 0, root.bound
         for distance in FIRST_DISTANCES:
             value = min(root.bound * (1 + distance), limit if best is None else best.value)
-            arcs = kept_arcs(self.folded, self.goal, [root], value, thin=True)
-            gap = max(0.2 * self.gap, COARSE * distance)
+            arcs = kept_arcs(self.folded, self.goal, [root], value)
+            whole = len(arcs.variants.slot) <= FEW_VARIANTS
+            if not whole:
+                arcs = kept_arcs(self.folded, self.goal, [root], value, thin=True)
+            gap = 0.2 * self.gap if whole else max(0.2 * self.gap, COARSE * distance)
             found = self._along(arcs, root.box, value, best, gap)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
+            if whole:
+                lower = max(lower, min(value, found.bound))
             if value >= limit or (best is not None and best.value <= root.bound * (1 + distance)):
                 break
-        return Found(best, root.bound, num_arcs, True)
+        return Found(best, lower, num_arcs, True)
 
     def _near(self, boxes: list[Relaxation], value: float) -> tuple[list[Relaxation], Arcs]:
         """Returns the boxes that may hold placements up to a value, and the arcs of these placements."""
@@ -189,8 +200,11 @@ class Search:
         exact = np.zeros(0, np.int64)
         cuts: list[NDArray[np.float64]] = []
         num_arcs, bound = arcs.size, 0.0
+        many = self.folded.num_arcs > MANY_ARCS
         for _ in range(MAX_REPAIRS):
-            flow = solve_flow(self.folded, goal, value, arcs, box, cuts, exact, gap or 0.2 * self.gap)
+            flow = solve_flow(
+                self.folded, goal, value, arcs, box, cuts, exact, gap or 0.2 * self.gap, doubt=not many
+            )
             bound = flow.bound
             if flow.solution is None:
                 return Found(known, bound, num_arcs, flow.finished)

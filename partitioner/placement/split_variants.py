@@ -20,19 +20,21 @@ from partitioner.split_grid import Split
 
 @dataclass(frozen=True)
 class SplitCost:
-    """Holds what one split costs in all decode steps of one micro-batch.
+    """Holds what one split costs in all decode steps of one micro-batch, the steps at about one context length together.
+
+    Which share is the slowest depends on the context: drives and host read what there is, the GPU's kernel all there may be.
 
     Attributes:
         split: The split.
-        gpu_s: Seconds of the GPU's share.
-        others_s: Seconds until the slowest of the other shares is done, from the operands to the output.
-        resume_s: Seconds to launch what follows.
+        gpu_s: For each context length the seconds of the GPU's share.
+        others_s: Likewise the seconds until the slowest of the other shares is done, from the operands to the output.
+        resume_s: Seconds to launch what follows, over all contexts.
         working_s: For each tier the seconds in which its devices work, added up over drives.
     """
 
     split: Split
-    gpu_s: float
-    others_s: float
+    gpu_s: tuple[float, ...]
+    others_s: tuple[float, ...]
     resume_s: float
     working_s: tuple[float, ...]
 
@@ -66,13 +68,15 @@ def split_costs(
     parts = {tier: _parts(costing, op, attention, tier, contexts, num_rows) for tier in tiers}
     resume_s = costing.launch_s("gpu")
     steps = sum(weight for _, weight in contexts)
+    nothing = (0.0,) * len(contexts)
     for split in _splits(grid.num_units, tiers):
-        gpu_s = sum(sum(parts[tier][units].seconds) for tier, units in split if tier == "gpu")
+        gpu_s = next((parts[tier][units].seconds for tier, units in split if tier == "gpu"), nothing)
         others = [parts[tier][units].seconds for tier, units in split if tier != "gpu"]
+        others_s = tuple(map(max, *others)) if len(others) > 1 else (*others, nothing)[0]
         own = {tier: parts[tier][units].working_s for tier, units in split}
         own["gpu"] = own.get("gpu", 0.0) + steps * resume_s
         working = tuple(own.get(tier, 0.0) for tier in TIERS)
-        yield SplitCost(split, gpu_s, sum(map(max, zip(*others, strict=True))), steps * resume_s, working)
+        yield SplitCost(split, gpu_s, others_s, steps * resume_s, working)
 
 
 def _splits(num_units: int, tiers: Sequence[Tier]) -> Iterator[Split]:

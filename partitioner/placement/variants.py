@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
@@ -14,14 +14,19 @@ from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.drive_seconds import drives_attend_s, drives_read_s
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
+from partitioner.placement.recompute import KeptInput, stream_cost
 from partitioner.placement.split_variants import split_costs
 from partitioner.plan.decisions import SPLIT
 from partitioner.plan.names import folded
+from partitioner.plan.stream_buffers import cache_buffer_bytes, weight_buffer_bytes
 
 SMALL_WEIGHT_BYTES = 1 << 20
 """Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
 
 FLASH = "csd.flash"
+
+ANY = "any"
+"""Instead of a tier: each op that uses shared weights has a home of its own choice for them (see ``shared_homes``)."""
 
 
 class VariantBuilder:
@@ -44,7 +49,8 @@ class VariantBuilder:
         policy: Policy,
         shared_home: str,
         streaming: bool,
-        shared_params: frozenset[str],
+        owners: Mapping[str, str],
+        kept: Mapping[str, KeptInput],
     ) -> None:
         self._graphs, self._costing, self._policy = graphs, costing, policy
         self._shared_home, self._streaming = shared_home, streaming
@@ -61,17 +67,31 @@ class VariantBuilder:
             i.name: num_bytes(i.var) for g in graphs for i in g.phase.inputs if i.role == "param"
         }
         self._state_bytes = {i.name: num_bytes(i.var) for i in graphs[-1].phase.inputs if i.role == "cache"}
-        self._shared = shared_params
-        self._counted: set[str] = set()
+        self._owners = owners
         self._memo: dict[Hashable, tuple[Variant, ...]] = {}
         self._resource: dict[tuple[str, int], int] = {}
-        self.stream_buffer_bytes = 0.0
+        self._largest_weights = self._largest_cache = 0.0
+        self._kept = kept
+        self._num_attentions = sum(op.attention is not None for op in graphs[-1].ops)
+        self._held = frozenset(n for k in kept.values() for n in k.op.params)
         self._layer_gpu_s = self._gpu_seconds_of_a_layer() if self._overlap else 0.0
 
     @property
     def resources(self) -> tuple[tuple[str, int], ...]:
         """Returns (name, phase) of each overlappable resource used so far."""
         return tuple(self._resource)
+
+    @property
+    def stream_buffer_bytes(self) -> float:
+        """Returns the room for streams: of caches and of weights together only where caches have to be streamed anyway."""
+        policy = self._policy
+        caches = cache_buffer_bytes(self._largest_cache)
+        weights = 0.0
+        if self._largest_weights:
+            memory = self._costing.capacity_bytes("gpu")
+            weights = weight_buffer_bytes(self._largest_weights, self._weights_of_a_layer(), memory)
+        apart = set(policy.cache_homes).isdisjoint(policy.decode_attention)
+        return caches + weights if apart else max(caches, weights)
 
     def index_of(self, resource: str, phase: int) -> int:
         """Returns the index of an overlappable resource."""
@@ -93,12 +113,14 @@ class VariantBuilder:
                 rows.append(None)
                 continue
             params = tuple((self._param_bytes.get(n), n in op.gathered) for n in op.params)
-            shared = tuple((n, n in self._counted) for n in op.params if n in self._shared)
+            shared = tuple((n, self._owners[n] == pair.name) for n in op.params if n in self._owners)
             states = () if op.attention else op.states
             a = op.attention
             heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype)
-            rows.append((op.work, op.dtype, params, shared, states, heads))
-        return tuple(rows)
+            held = bool(self._held) and not a and not self._held.isdisjoint(op.params)
+            rows.append((op.work, op.dtype, params, shared, states, heads, held))
+        kept = self._kept.get(pair.name)
+        return (*rows, kept and (kept.form, kept.homes))
 
     def _executions(self, graph: OpGraph) -> float:
         if graph.phase.name == "prefill":
@@ -111,24 +133,26 @@ class VariantBuilder:
         gathered = {n for op in ops for n in op.gathered}
         states = {s for op in ops for s in op.states if s in self._state_bytes}
         fixed = bool(states) or any(n in gathered for n in names)
-        owned = [n for n in names if n not in self._shared or n not in self._counted]
-        self._counted.update(n for n in names if n in self._shared)
+        owned = [n for n in names if self._owners.get(n, pair.name) == pair.name]
         large = sum(self._param_bytes[n] for n in names) >= SMALL_WEIGHT_BYTES
-        shared = any(n in self._shared for n in names)
+        shared = any(n in self._owners for n in names)
         tiers = self._policy.compute if not states and not self._overlap else self._policy.compute[:1]
         variants: list[Variant] = []
         for placed in itertools.product(*[tiers if op else (None,) for op in pair.ops]):
             used = {t for t in placed if t}
-            for home in self._weight_homes(large, shared, used):
+            for home in self._weight_homes(large, shared, not self._held.isdisjoint(names), used):
                 if fixed and large and used != {home}:
                     continue
                 variants.append(self._compute_variant(pair, placed, home, large, names, owned, states))
         return tuple(variants)
 
-    def _weight_homes(self, large: bool, shared: bool, used: set[str]) -> tuple[str, ...]:
+    def _weight_homes(self, large: bool, shared: bool, held: bool, used: set[str]) -> tuple[str, ...]:
         if not large:
             return ("-",)
-        homes = (self._shared_home,) if shared else self._policy.weight_homes
+        fixed = shared and self._shared_home != ANY
+        homes = (self._shared_home,) if fixed else self._policy.weight_homes
+        if held:
+            homes = tuple(h for h in homes if h == "gpu")
         if not self._streaming:
             homes = tuple(h for h in homes if used == {h})
         return tuple(h for h in homes if h in used or h == "host")
@@ -159,7 +183,7 @@ class VariantBuilder:
             working[tier] += seconds[phase]
             if large and home != tier:
                 moved = float(sum(self._param_bytes[n] for n in names if n in op.params))
-                self.stream_buffer_bytes = max(self.stream_buffer_bytes, 2 * moved)
+                self._largest_weights = max(self._largest_weights, moved)
                 self._stream(busy, phase, moved, home, tier)
         return self._variant(placed, seconds, memory, busy, home, working)
 
@@ -177,24 +201,41 @@ class VariantBuilder:
 
         Ops that come as often as attentions make up the layers; where none do, all ops are spread over the attentions.
         """
-        decode = len(self._graphs) - 1
-        ops = self._graphs[decode].ops
-        num_layers = sum(op.attention is not None for op in ops)
-        alike = Counter(folded(op.name) for op in ops)
-        others = [op for op in ops if op.attention is None]
-        repeated = [op for op in others if alike[folded(op.name)] == num_layers] or others
+        decode, num_layers = len(self._graphs) - 1, self._num_layers
+        others = [op for op in self._graphs[decode].ops if op.attention is None]
+        repeated = self._ops_of_layers() or others
         return sum(self._run_s(decode, op, "gpu") for op in repeated) / max(1, num_layers)
 
-    def _layer_s(self, gpu_s: float, others_s: float) -> float:
+    def _weights_of_a_layer(self) -> float:
+        """Returns the bytes of the large weights between one attention and the next."""
+        sizes = [sum(self._param_bytes.get(n, 0) for n in op.params) for op in self._ops_of_layers()]
+        return sum(size for size in sizes if size >= SMALL_WEIGHT_BYTES) / max(1, self._num_layers)
+
+    @property
+    def _num_layers(self) -> int:
+        return sum(op.attention is not None for op in self._graphs[-1].ops)
+
+    def _ops_of_layers(self) -> list[Op]:
+        """Returns the ops of a decode that come as often as attentions."""
+        ops, num_layers = self._graphs[-1].ops, self._num_layers
+        alike = Counter(folded(op.name) for op in ops)
+        return [op for op in ops if op.attention is None and alike[folded(op.name)] == num_layers]
+
+    def _layer_s(self, gpu_s: Sequence[float], others_s: Sequence[float], resume_s: float) -> float:
         """Returns the seconds an attention adds to its layer when micro-batches take turns, over the generation.
 
         Args:
-            gpu_s: What the GPU does for the attention of one micro-batch.
+            gpu_s: What the GPU does for the attention of one micro-batch, at each context length.
             others_s: What the slowest of the other tiers needs for it, from the operands to the output.
+            resume_s: What the GPU needs to go on, over all contexts.
         """
-        repeats, ops_s = self._costing.micro_batches, self._layer_gpu_s
-        busiest_s = repeats * max(ops_s + gpu_s, others_s)
-        return max(busiest_s, ops_s + max(gpu_s, others_s)) - repeats * ops_s
+        repeats, total_s = self._costing.micro_batches, 0.0
+        steps = sum(weight for _, weight in self._contexts)
+        for (_, weight), attend_s, away_s in zip(self._contexts, gpu_s, others_s, strict=True):
+            ops_s = self._layer_gpu_s * weight / steps
+            own_s = attend_s + resume_s * weight / steps
+            total_s += max(repeats * max(ops_s + own_s, away_s), ops_s + max(own_s, away_s))
+        return total_s - repeats * self._layer_gpu_s
 
     def _stream(self, busy: dict[int, float], phase: int, moved: float, src: str, dst: str) -> None:
         """Adds a stream for each execution to the load of links."""
@@ -216,6 +257,10 @@ class VariantBuilder:
         }
         homes = tuple(h for h in policy.cache_homes if h != "csd" or costing.drives)
         options = [allowed[p] if op else (None,) for p, op in zip(self._phases, pair.ops, strict=True)]
+        if pair.name in self._kept:
+            variants += self._kept_variants(pair, self._kept[pair.name], options)
+        if "kv" not in policy.cache_forms:
+            return tuple(variants)
         if self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]:
             variants += self._split_variants(pair, attention, allowed["decode"])
         for placed in itertools.product(*options):
@@ -262,7 +307,47 @@ class VariantBuilder:
                     working[home] += self._repeats(phase) * read_s
                 if home != tier:
                     seconds[phase] += self._repeats(phase) * self._stream_cache_s(attention, home, tier)
+                    if self._kept:
+                        self._fetch(busy, phase, attention, home)
         return self._variant(placed, seconds, memory, busy, home, working)
+
+    def _kept_variants(
+        self, pair: PairedOp, kept: KeptInput, options: Sequence[Sequence[str | None]]
+    ) -> Iterator[Variant]:
+        """Yields the ways to attend on the GPU to K and V made again of stored inputs."""
+        decode = len(pair.ops) - 1
+        streamed = self._costing.kv_bytes(kept.attention, self._costing.workload.max_len)
+        self._largest_cache = max(self._largest_cache, streamed)
+        for placed, home in itertools.product(itertools.product(*options), kept.homes):
+            if placed[decode] != "gpu":
+                continue
+            memory = dict.fromkeys(TIERS, 0.0)
+            memory[home] = self._costing.cache_bytes(kept.attention, home)
+            busy: dict[int, float] = {}
+            seconds = [0.0] * len(placed)
+            working = dict.fromkeys(TIERS, 0.0)
+            if decode and pair.ops[0] and placed[0]:
+                seconds[0] = self._run_s(0, pair.ops[0], placed[0])
+                working[placed[0]] += seconds[0]
+                if home != "gpu":
+                    working["csd"] += self._store(busy, 0, kept.attention, "gpu", home, 1.0)
+            seconds[decode] = self._run_s(decode, kept.op, "gpu") * self._repeats(decode)
+            working["gpu"] += seconds[decode]
+            if home == "csd":
+                read_s = drives_read_s(self._costing, kept.attention, self._contexts)
+                working[home] += self._repeats(decode) * read_s
+            seconds[decode] += self._fetch(busy, decode, kept.attention, home)
+            yield self._variant(placed, seconds, memory, busy, home, working, "input")
+
+    def _fetch(self, busy: dict[int, float], phase: int, attention: Attention, home: str) -> float:
+        """Loads links and drives with the streams of a cache to the GPU; returns its part of what a first layer waits."""
+        cost = stream_cost(self._costing, attention, home, self._contexts)
+        times = self._repeats(phase)
+        for resource, seconds in cost.loads.items():
+            self._add(busy, phase, resource, times * seconds)
+        if cost.flash_s:
+            self._add(busy, phase, FLASH, times * cost.flash_s)
+        return times * cost.first_s / max(1, self._num_attentions)
 
     def _split_variants(
         self, pair: PairedOp, attention: Attention, tiers: Sequence[str]
@@ -277,9 +362,9 @@ class VariantBuilder:
         prefill_s = self._run_s(0, prefill, "gpu") if prefill else 0.0
         stores: dict[tuple[str, int], tuple[dict[int, float], float]] = {}
         for cost in split_costs(costing, op, attention, tiers, self._contexts, num_rows):
-            if len(cost.split) == 1 and (cost.split[0][0] == "gpu" or not self._overlap):
-                if cost.split[0][0] != "host":
-                    continue
+            alone = cost.split[0][0] if len(cost.split) == 1 else ""
+            if alone == "gpu" or (alone == "csd" and not self._overlap):
+                continue
             busy: dict[int, float] = {}
             memory = dict.fromkeys(TIERS, 0.0)
             written_s = 0.0
@@ -292,9 +377,10 @@ class VariantBuilder:
                     written_s += stores[tier, part][1]
                     for index, seconds in stores[tier, part][0].items():
                         busy[index] = busy.get(index, 0.0) + seconds
-            together_s = max(cost.gpu_s, cost.others_s) + cost.resume_s
             if self._overlap:
-                together_s = self._layer_s(cost.gpu_s + cost.resume_s, cost.others_s)
+                together_s = self._layer_s(cost.gpu_s, cost.others_s, cost.resume_s)
+            else:
+                together_s = sum(map(max, cost.gpu_s, cost.others_s)) + cost.resume_s
             seconds = [prefill_s, together_s] if decode else [together_s]
             yield Variant(
                 tiers=((0 if prefill else None), 0) if decode else (0,),
@@ -334,9 +420,7 @@ class VariantBuilder:
         It is on the critical path: what reads the cache at home is needed there for other shares and layers.
         """
         costing = self._costing
-        self.stream_buffer_bytes = max(
-            self.stream_buffer_bytes, 2 * costing.kv_bytes(attention, costing.workload.max_len)
-        )
+        self._largest_cache = max(self._largest_cache, costing.kv_bytes(attention, costing.workload.max_len))
         back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
         total = 0.0
         for context, weight in self._contexts:
@@ -359,12 +443,13 @@ class VariantBuilder:
         busy: dict[int, float],
         home: str,
         working: dict[str, float],
+        *more: str,
     ) -> Variant:
         return Variant(
             tiers=tuple(None if t is None else TIERS.index(t) for t in placed),
             seconds=tuple(seconds),
             memory=tuple(memory[t] for t in TIERS),
             busy=tuple(sorted(busy.items())),
-            key=(*(t or "-" for t in placed), home),
+            key=(*(t or "-" for t in placed), home, *more),
             working=tuple(working[t] for t in TIERS),
         )

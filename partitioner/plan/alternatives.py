@@ -12,7 +12,8 @@ from cost_models import Cost
 from partitioner.costing import TIERS
 from partitioner.ir.op import Op
 from partitioner.placement.policies import POLICIES
-from partitioner.plan.names import tier_span
+from partitioner.plan.decisions import SPLIT
+from partitioner.plan.names import tier_of, tier_span
 from partitioner.plan.op_costs import OpCosts
 from partitioner.plan.spare_room import free_bytes, stream_room
 
@@ -50,6 +51,8 @@ class Alternative(NamedTuple):
 def alternatives(plan: Plan, phase: str, op: str, alike: int = 1) -> tuple[Alternative, ...]:
     """Returns what an op would cost on the tiers it does not run on: what fits first, the cheapest of that first.
 
+    For an attention that several tiers share, these are all tiers, each taking the whole of it.
+
     Args:
         plan: The plan.
         phase: ``prefill`` or ``decode``; a decode step is the one in the middle of the generation.
@@ -76,13 +79,14 @@ class Alternatives:
 
     def of(self, op: Op, alike: int = 1) -> tuple[Alternative, ...]:
         """Returns the costs on the other tiers in order of rank; see :func:`alternatives`."""
-        found = [self.ways(op, tier, alike) for tier in TIERS if tier != self.costs.tier(op)]
+        found = [self.ways(op, tier, alike) for tier in TIERS if not self.costs.runs_wholly_on(op, tier)]
         return tuple(sorted((min(ways, key=lambda a: a.rank) for ways in found), key=lambda a: a.rank))
 
     def ways(self, op: Op, tier: str, alike: int = 1) -> tuple[Alternative, ...]:
         """Returns all ways to run an op on a tier, or the one reason why there is none.
 
-        Its weights or cache can stay where they are and be streamed, or be moved to the tier for good.
+        Its weights or cache can stay where they are and be streamed, or be moved to the tier for good. A cache that lives in
+        shares is not streamed.
         """
         obstacle = self._obstacle(op, tier)
         if obstacle:
@@ -101,7 +105,7 @@ class Alternatives:
             return [self._option(op, tier, home, reason, short)]
         data = "KV cache" if op.attention else "weights"
         options: list[Alternative] = []
-        if tier != "csd" and not self._is_looked_up(op):
+        if tier != "csd" and home != SPLIT and not self._is_looked_up(op):
             short = max(0.0, self._stream_bytes(op) - self._stream_room[tier])
             room = "; no room for buffers" if short else ""
             options.append(
@@ -163,10 +167,11 @@ class Alternatives:
         return 2 * plan.costing.kv_bytes(op.attention, plan.workload.max_len)
 
     def _kept_bytes(self, op: Op, tier: str) -> float:
-        """Returns the bytes that an op's large weights or cache take on a tier."""
+        """Returns the bytes that an op's large weights or cache would take on a tier beside what it keeps of them already."""
         if op.attention is None:
             return self.costs.weight_bytes(op)
-        return self.costs.plan.costing.cache_bytes(op.attention, tier)
+        kept = sum(s.fraction for s in self.costs.plan.caches[op.name] if tier_of(s.device) == tier)
+        return self.costs.plan.costing.cache_bytes(op.attention, tier) * (1 - kept)
 
     def _lacking_bytes(self, op: Op, tier: str) -> float:
         """Returns the bytes of an op's weights that a tier does not keep."""

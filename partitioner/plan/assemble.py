@@ -10,25 +10,33 @@ from partitioner.front import Traced
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
 from partitioner.placement.policies import POLICIES
+from partitioner.plan.cache_forms import with_kept_inputs
 from partitioner.plan.decisions import Decision, Decisions
 from partitioner.plan.emit_steps import emit_steps
 from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.segment_ops import segment_ops
 from partitioner.plan.steps import Share
+from partitioner.plan.stream_buffers import reserved_room
 from partitioner.workload import Workload
 
 
 def assemble_plan(
     traced: Traced, hw: HardwareSpec, workload: Workload, policy: str, decisions: Decisions
 ) -> Plan:
-    """Returns the plan that decisions describe."""
+    """Returns the plan that decisions describe.
+
+    Raises:
+        PlanError: If they have a cache keep what K and V cannot be made of again.
+    """
+    traced = with_kept_inputs(traced, decisions.ops)
     costing = Costing(hw, workload, POLICIES[policy].via_host, decisions.micro_batches)
     kept_on = _kept_on(traced.graphs, decisions, costing)
     caches = _cache_shares(traced.graphs[-1], decisions, costing)
+    room = reserved_room(traced.graphs, decisions.reserved_bytes["gpu"])
     phases: dict[str, PhasePlan] = {}
     for graph in traced.graphs:
         segments = segment_ops(graph, decisions.ops)
-        steps = emit_steps(graph, segments, decisions.ops, caches, kept_on, costing)
+        steps = emit_steps(graph, segments, decisions.ops, caches, kept_on, costing, room)
         phases[graph.phase.name] = PhasePlan(graph, segments, steps, graph.phase.batch_size)
     ordered = {name: sorted(devices) for name, devices in kept_on.items()}
     return Plan(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from partitioner.objective import TOKENS_PER_SECOND
 from partitioner.split_grid import Split
 
 SPLIT = "split"
 """The tier and the home of an attention that several tiers share."""
+
+
+CacheForm = Literal["kv", "input"]
+"""What a cache keeps of a token: its K and V, or the input of the layer, from which they are made again."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,13 @@ class Decision:
         home: Tier of its large weights, or of its KV cache for an attention; "-" if it has neither, ``split`` if its cache
             lives in shares where they are used.
         split: For a shared attention (tier, units) of those that share it, in units of its grid.
+        form: What its cache keeps.
     """
 
     tiers: tuple[tuple[str, str], ...]
     home: str
     split: Split = ()
+    form: CacheForm = "kv"
 
     def tier(self, phase: str) -> str:
         """Returns the tier in a phase."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from partitioner.costing import Costing, itemsize
+from partitioner.frontend.trace import TracedInput
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import Var, num_bytes
 from partitioner.plan.decisions import Decision
 from partitioner.plan.segment_ops import streams_cache
 from partitioner.plan.steps import Move, MoveKind, PathKind, Run, Segment, Share, Step
-
-_BUFFERS = 2
-"""Streams in flight per kind: one in use and one on its way."""
+from partitioner.plan.stream_buffers import StreamWindow
 
 
 def emit_steps(
@@ -23,6 +23,7 @@ def emit_steps(
     caches: Mapping[str, tuple[Share, ...]],
     kept_on: Mapping[str, frozenset[str]],
     costing: Costing,
+    room_bytes: float,
 ) -> tuple[Step, ...]:
     """Returns the steps in an order in which every step follows those it waits for.
 
@@ -33,11 +34,23 @@ def emit_steps(
         caches: Shares of each attention's cache.
         kept_on: For each parameter the devices that keep it.
         costing: Knows paths and shares.
+        room_bytes: Room on the GPU for what is streamed.
     """
-    emitter = _Emitter(graph, decisions, caches, kept_on, costing)
+    emitter = _Emitter(graph, decisions, caches, kept_on, costing, room_bytes)
     for segment in segments:
         emitter.emit(segment)
     return tuple(emitter.steps)
+
+
+class _Stream(NamedTuple):
+    """Says what is copied from where for one use."""
+
+    kind: MoveKind
+    names: tuple[str, ...]
+    src: str
+    num_bytes: int
+    attention: str | None = None
+    share: Share | None = None
 
 
 class _Emitter:
@@ -50,6 +63,7 @@ class _Emitter:
         caches: Mapping[str, tuple[Share, ...]],
         kept_on: Mapping[str, frozenset[str]],
         costing: Costing,
+        room_bytes: float,
     ) -> None:
         self.steps: list[Step] = []
         self._graph, self._decisions, self._caches = graph, decisions, caches
@@ -58,7 +72,12 @@ class _Emitter:
         self._ops = {op.name: op for op in graph.ops}
         self._made: dict[Var, tuple[str, tuple[int, ...]]] = {}
         self._at: dict[tuple[Var, str], tuple[int, ...]] = {}
-        self._stream_users: dict[str, list[int]] = {"stream_weights": [], "stream_cache": []}
+        self._last_stream: dict[tuple[MoveKind, str, str], set[int]] = {}
+        sliced = graph.phase.name == "prefill" and graph.phase.batch_size < costing.workload.batch_size
+        self._windows = {
+            device: StreamWindow(room_bytes if device == "gpu0" else 0.0, sliced=sliced)
+            for device in ("gpu0", "host")
+        }
 
     def emit(self, segment: Segment) -> None:
         """Adds the steps of one segment."""
@@ -69,12 +88,12 @@ class _Emitter:
 
     def _emit_run(self, segment: Segment) -> None:
         device = segment.device
-        streams = self._stream_in(segment)
+        streams, moved = self._stream_in(segment)
         after = {step for steps in streams.values() for step in steps}
         after.update(self._bring(segment.inputs, device))
         run = self._run(segment, device, None, after)
-        for kind in streams:
-            self._stream_users[kind].append(run)
+        if streams:
+            self._windows[device].used_by(run, moved)
         for v in segment.outputs:
             self._made[v] = (device, (run,))
             self._at[v, device] = (run,)
@@ -83,36 +102,47 @@ class _Emitter:
             if op.attention is not None:
                 self._emit_cache_moves(op, op.attention, device, run, streams.get("stream_cache", []))
 
-    def _stream_in(self, segment: Segment) -> dict[str, list[int]]:
-        device = segment.device
+    def _stream_in(self, segment: Segment) -> tuple[dict[str, list[int]], int]:
+        """Adds the streams that a segment needs; returns them by kind, and their bytes.
+
+        Streams of weights follow each other, so that what else has to cross does not queue behind all that have room.
+        """
+        found = [*self._weight_streams(segment), *self._cache_streams(segment)]
+        moved = sum(stream.num_bytes for stream in found)
+        free = self._windows[segment.device].wait_for(moved)
         streams: dict[str, list[int]] = {}
+        for kind, names, src, size, attention, share in found:
+            last = self._last_stream.get((kind, src, segment.device), set())
+            step = self._move(kind, (), names, src, segment.device, size, attention, share, free | last)
+            if kind == "stream_weights":
+                self._last_stream[kind, src, segment.device] = {step}
+            streams.setdefault(kind, []).append(step)
+        return streams, moved
+
+    def _weight_streams(self, segment: Segment) -> list[_Stream]:
         described = [self._graph.input_of[v] for v in segment.inputs if v in self._graph.input_of]
-        remote = [i for i in described if i.role == "param" and device not in self._kept_on[i.name]]
-        by_home: dict[str, list[str]] = {}
-        for i in remote:
-            by_home.setdefault(sorted(self._kept_on[i.name])[0], []).append(i.name)
-        for home, names in by_home.items():
-            size = sum(num_bytes(i.var) for i in remote if i.name in names)
-            free = self._free_buffer("stream_weights")
-            step = self._move("stream_weights", (), tuple(names), home, device, size, None, None, free)
-            streams.setdefault("stream_weights", []).append(step)
+        by_home: dict[str, list[TracedInput]] = {}
+        for i in described:
+            if i.role == "param" and segment.device not in self._kept_on[i.name]:
+                by_home.setdefault(sorted(self._kept_on[i.name])[0], []).append(i)
+        return [
+            _Stream(
+                "stream_weights", tuple(i.name for i in found), home, sum(num_bytes(i.var) for i in found)
+            )
+            for home, found in by_home.items()
+        ]
+
+    def _cache_streams(self, segment: Segment) -> list[_Stream]:
+        found: list[_Stream] = []
         for name in segment.ops:
             op = self._ops[name]
             if op.attention and streams_cache(op, self._decisions[name], self._phase):
-                names = (op.attention.key_cache, op.attention.value_cache)
+                names = cache_names(op.attention)
                 tokens = self._costing.workload.max_len - 1
-                free = self._free_buffer("stream_cache")
                 for share in self._caches[name]:
                     size = round(self._costing.kv_bytes(op.attention, tokens, share.fraction))
-                    step = self._move(
-                        "stream_cache", (), names, share.device, device, size, name, share, free
-                    )
-                    streams.setdefault("stream_cache", []).append(step)
-        return streams
-
-    def _free_buffer(self, kind: str) -> set[int]:
-        users = self._stream_users[kind]
-        return {users[-_BUFFERS]} if len(users) >= _BUFFERS else set()
+                    found.append(_Stream("stream_cache", names, share.device, size, name, share))
+        return found
 
     def _bring(self, values: Sequence[Var], device: str) -> set[int]:
         """Adds hand-overs for values that are not on a device yet; returns the steps to wait for."""
@@ -173,8 +203,10 @@ class _Emitter:
         self, op: Op, attention: Attention, device: str, run: int, streamed: Sequence[int]
     ) -> None:
         shares = self._caches[op.name]
-        names = (attention.key_cache, attention.value_cache)
-        if self._phase == "prefill":
+        names = cache_names(attention)
+        if attention.source is not None:
+            self._emit_input_moves(op, attention, attention.source.value, {run, *streamed})
+        elif self._phase == "prefill":
             updated = tuple(
                 v
                 for n in names
@@ -194,6 +226,23 @@ class _Emitter:
             for share in shares:
                 size = sum(_part(num_bytes(v), share) for v in operands)
                 self._move("append_cache", operands, names, device, share.device, size, op.name, share, waits)
+
+    def _emit_input_moves(self, op: Op, attention: Attention, value: Var, used: set[int]) -> None:
+        """Adds what takes the input of a layer from where it was made to a cache that keeps it.
+
+        Args:
+            op: The attention op.
+            attention: Its description.
+            value: The input.
+            used: What reads the cache as it was before.
+        """
+        src, made = self._made[value]
+        kind: MoveKind = "store_cache" if self._phase == "prefill" else "append_cache"
+        waits = set(made) if self._phase == "prefill" else {*made, *used}
+        for share in self._caches[op.name]:
+            size = _part(num_bytes(value), share)
+            names = cache_names(attention)
+            self._move(kind, (value,), names, src, share.device, size, op.name, share, waits)
 
     def _run(self, segment: Segment, device: str, share: Share | None, after: set[int]) -> int:
         step = Run(len(self.steps), segment.index, device, share, tuple(sorted(after)))
@@ -223,6 +272,11 @@ class _Emitter:
 def _farthest_first(shares: Sequence[Share], consumer: str) -> list[Share]:
     """Returns shares with those first whose operands have a way to go, so that no device waits for another's share."""
     return sorted(shares, key=lambda share: share.device == consumer)
+
+
+def cache_names(attention: Attention) -> tuple[str, ...]:
+    """Returns the states that an attention's cache consists of: K and V, or the input of its layer."""
+    return tuple(dict.fromkeys((attention.key_cache, attention.value_cache)))
 
 
 def _part(size: int, share: Share) -> int:

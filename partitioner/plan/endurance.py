@@ -116,6 +116,7 @@ class Endurance:
 def endurance(plan: Plan) -> Endurance | None:
     """Returns what a plan writes to flash, or None where no KV cache lives on a drive."""
     prompt = plan.workload.prompt_len if plan.prefill is not None else 0
+    repeats = plan.micro_batches
     # the last new token is not fed back, so its K and V are never made
     last = plan.workload.max_len - 1
     tokens: dict[str, float] = {}
@@ -130,7 +131,7 @@ def endurance(plan: Plan) -> Endurance | None:
                 continue
             flash = plan.hw.drive(share.device).flash
             group = tokens_per_page(flash, op.attention.head_size, itemsize(op.attention.cache_dtype))
-            lanes = 2 * share.num_rows * share.num_kv_heads
+            lanes = 2 * share.num_rows * share.num_kv_heads * repeats
             _add(tokens, share.device, lanes * head_bytes)
             _add(prefills, share.device, lanes * (prompt // group) * flash.page_bytes)
             _add(wholes, share.device, lanes * (last // group) * flash.page_bytes)

@@ -14,6 +14,7 @@ from partitioner.plan.explanation import Choice, ExplainedClass, Explanation
 from partitioner.plan.names import folded, tier_of, tier_span
 from partitioner.plan.report.figures import Figures, OpClass
 from partitioner.plan.report.numerals import size
+from partitioner.plan.report.shared import group_span, shared_parts
 
 if TYPE_CHECKING:
     from partitioner.ir.op import Op
@@ -48,7 +49,7 @@ def _named(figures: Figures, name: str, phase: str) -> list[OpClass]:
     if alike:
         return alike
     single = [(c, op) for c in classes for op in c.ops if op.name == name]
-    return [OpClass(name, (op,), c.tier, c.home) for c, op in single]
+    return [OpClass(name, (op,), c.tier, c.home, c.split) for c, op in single]
 
 
 def _unknown(plan: Plan, name: str, phase: str) -> str:
@@ -68,11 +69,18 @@ def _explained(figures: Figures, group: OpClass, phase: str) -> ExplainedClass:
     held = _held(plan, costs, group.ops)
     runs_on = _shares(plan, phase, group.ops)
     chosen = Choice(
-        tier_span(plan.hw, group.tier), _data(group, phase, group.tier, group.home), True, alone, in_all, 0.0
+        group_span(plan.hw, group),
+        _data(group, phase, group.tier, group.home),
+        True,
+        alone,
+        in_all,
+        0.0,
+        parts=shared_parts(costs.costs, group, times),
     )
     others = [
         _choice(figures, costs, group, alternatives, in_all, times)
         for tier in TIERS
+        if len(group.split) != 1 or tier != group.split[0][0]
         for alternatives in _by_home(costs, group, tier)
         if (tier, alternatives[0].home) != (group.tier, group.home)
     ]

@@ -10,11 +10,38 @@ from cost_models import Cost
 
 
 @dataclass(frozen=True)
+class SharedPart:
+    """Says what the devices of one tier do of attentions that several tiers share, and how long that takes.
+
+    Attributes:
+        devices: Span of the tier's devices.
+        share: Of batch rows x KV heads.
+        alone: Their time to attend.
+        in_all: The same with their operands and output on the way.
+    """
+
+    devices: str
+    share: float
+    alone: Cost
+    in_all: Cost
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data."""
+        return {
+            "devices": self.devices,
+            "share": self.share,
+            "alone_s": self.alone.seconds,
+            "bound": self.alone.bound,
+            "in_all_s": self.in_all.seconds,
+        }
+
+
+@dataclass(frozen=True)
 class Choice:
     """Says what ops of a class would cost on a tier, everything else staying where it is.
 
     Attributes:
-        devices: Span of the tier's devices, such as ``csd0-3``.
+        devices: Span of the tier's devices, such as ``csd0-3``; ``split`` where several tiers share an attention.
         data: How their weights or cache would come to them: they live ``here`` already, are ``moved`` here for good, are
             ``streamed`` for each use, or (what a prefill caches) ``sent`` to where they live; ``-`` if there are none, or the
             ops cannot run there.
@@ -24,6 +51,7 @@ class Choice:
         change_s: Change of the seconds of one step (or prefill) against the plan, along the critical path; None likewise.
         obstacles: What forbids it: the kind of op, the policy, missing memory.
         short_bytes: Memory missing for it.
+        parts: What each tier does, where several share an attention; it takes as long as the slowest.
     """
 
     devices: str
@@ -34,6 +62,7 @@ class Choice:
     change_s: float | None
     obstacles: tuple[str, ...] = ()
     short_bytes: float = 0.0
+    parts: tuple[SharedPart, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data."""
@@ -47,6 +76,7 @@ class Choice:
             "change_s": self.change_s,
             "obstacles": list(self.obstacles),
             "short_bytes": self.short_bytes,
+            "parts": [part.to_dict() for part in self.parts],
         }
 
 

@@ -2,7 +2,8 @@
 
 Costs follow the solver's account: the op's own time, the weights or the cache it has to stream, and the values that cross to
 it and from it, one after the other, with the launches that a change of device brings. A value that crosses anyway for another
-reader is counted for each.
+reader is counted for each. An attention that several tiers share takes as long as the slowest of them, operands and output on
+their way included.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 from cost_models import Cost, sequential
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import Var, num_bytes
+from partitioner.plan.decisions import SPLIT
+from partitioner.plan.parts import Part, parts_of, slowest
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
@@ -43,7 +46,14 @@ class OpCosts:
         return self.at(op, self.tier(op), self.home(op))
 
     def at(self, op: Op, tier: str, home: str) -> Cost:
-        """Returns the time of an op on a tier, its weights or cache living on another or the same."""
+        """Returns the time of an op on a tier, its weights or cache living on another or the same.
+
+        On ``split``, an attention is shared as the plan has it.
+        """
+        if tier == SPLIT:
+            together = slowest([part.in_all for part in self.parts(op)])
+            resumes = Cost(self.plan.costing.launch_s("gpu"), "overhead")
+            return sequential([together, resumes, *self._value_moves(op, "gpu")])
         costs = [self.run(op, tier), *self._value_moves(op, tier)]
         if op.attention is None:
             if home not in ("-", tier):
@@ -53,8 +63,18 @@ class OpCosts:
         return sequential(costs)
 
     def tier(self, op: Op) -> str:
-        """Returns where an op runs."""
+        """Returns where an op runs; ``split`` for an attention that runs in shares."""
         return self.plan.decisions.ops[op.name].tier(self.phase)
+
+    def parts(self, op: Op) -> tuple[Part, ...]:
+        """Returns the parts of an attention that runs in shares, by tier; of any other op none."""
+        if op.attention is None or self.tier(op) != SPLIT:
+            return ()
+        return parts_of(self.plan.costing, op.attention, self.plan.caches[op.name], self.context_len)
+
+    def runs_wholly_on(self, op: Op, tier: str) -> bool:
+        """Tells whether a tier does all of an op."""
+        return {part.tier for part in self.parts(op)} == {tier} or self.tier(op) == tier
 
     def home(self, op: Op) -> str:
         """Returns where an op's large weights or cache live; "-" if it has neither."""
@@ -72,6 +92,8 @@ class OpCosts:
 
     def run(self, op: Op, tier: str) -> Cost:
         """Returns the time of an op on a tier, moves left aside."""
+        if tier == SPLIT:
+            return slowest([part.alone for part in self.parts(op)])
         if tier == "csd" and op.attention is not None:
             return self.plan.costing.attend_cost(op.attention, self.context_len)
         return self.plan.costing.run_cost(op, tier)
@@ -91,15 +113,19 @@ class OpCosts:
         arriving: dict[str, float] = {}
         for v in op.inputs:
             if v in graph.producer:
-                self._add(arriving, self.tier(graph.ops[graph.producer[v]]), tier, v)
+                self._add(arriving, self._anchor(graph.ops[graph.producer[v]]), tier, v)
         leaving: dict[str, float] = {}
         for v in op.outputs:
-            for reader in {self.tier(graph.ops[c]) for c in graph.consumers.get(v, ())}:
+            for reader in {self._anchor(graph.ops[c]) for c in graph.consumers.get(v, ())}:
                 self._add(leaving, reader, tier, v)
         costs = [self._transfer(amount, src, tier) for src, amount in arriving.items()]
         costs += [self._transfer(amount, tier, dst) for dst, amount in leaving.items()]
         launched = [tier] * bool(arriving) + list(leaving)
         return costs + [Cost(costing.launch_s(t), "overhead") for t in launched]
+
+    def _anchor(self, op: Op) -> str:
+        """Returns the tier that values come to for an op, and come from."""
+        return self.plan.decisions.ops[op.name].anchor(self.phase)
 
     def _add(self, amounts: dict[str, float], other: str, tier: str, var: Var) -> None:
         if other != tier:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from cost_models import CostModelError, HardwareSpec
 from partitioner.costing import TIERS
 from partitioner.errors import PlanError, WorkloadError
 from partitioner.objective import OBJECTIVES
-from partitioner.plan.decisions import SPLIT, Certificate, Decision, Decisions
+from partitioner.plan.decisions import SPLIT, CacheForm, Certificate, Decision, Decisions
 from partitioner.split_grid import Split
 from partitioner.workload import Workload
 
@@ -131,7 +131,8 @@ def _decision(name: str, data: Any) -> Decision:
     if not phases:
         raise PlanError(f"{where} must name a tier for prefill, decode or both, got {data!r}")
     shared = SPLIT in (data.get("decode"), data.get("home"))
-    fields = table(data, where, (*phases, "home", *(("split",) if shared else ())))
+    given = [name for name, there in (("split", shared), ("form", "form" in data)) if there]
+    fields = table(data, where, (*phases, "home", *given))
     tiers = {"prefill": TIERS, "decode": (*TIERS, SPLIT), "home": (*TIERS, "-", SPLIT)}
     for field in (*phases, "home"):
         if fields[field] not in tiers[field]:
@@ -141,7 +142,13 @@ def _decision(name: str, data: Any) -> Decision:
     split = _split(fields["split"], where) if shared else ()
     if shared and fields.get("decode") != fields["home"]:
         raise PlanError(f"{where} is split in decode or at home and not in both; a share attends where it lives")
-    return Decision(tuple((p, fields[p]) for p in phases), fields["home"], split)
+    form = fields.get("form", "kv")
+    if form not in get_args(CacheForm) or (form == "input" and (shared or fields["home"] == "-")):
+        raise PlanError(
+            f"{where}.form must be one of {', '.join(get_args(CacheForm))}, and input only for a cache in one place, "
+            f"got {form!r}"
+        )
+    return Decision(tuple((p, fields[p]) for p in phases), fields["home"], split, form)
 
 
 def _split(data: Any, where: str) -> Split:
@@ -152,7 +159,11 @@ def _split(data: Any, where: str) -> Split:
 
 def _decision_to_dict(decision: Decision) -> dict[str, Any]:
     data: dict[str, Any] = {**dict(decision.tiers), "home": decision.home}
-    return data | {"split": dict(decision.split)} if decision.split else data
+    if decision.split:
+        data["split"] = dict(decision.split)
+    if decision.form != "kv":
+        data["form"] = decision.form
+    return data
 
 
 def _whole(value: Any, where: str) -> int:

@@ -167,6 +167,11 @@ def _check_policy(name: str, attention: bool, decision: Decision, policy: Policy
         forbidden = [t for t, _ in decision.split if not policy.split or t not in policy.decode_attention]
         if forbidden or not attention:
             raise PlanError(f"splits {name!r}, which policy {policy.name!r} does not allow")
+    elif attention and decision.form not in policy.cache_forms:
+        raise PlanError(
+            f"keeps the cache of {name!r} in the form {decision.form!r}; policy {policy.name!r} allows "
+            f"{', '.join(policy.cache_forms)}"
+        )
     elif decision.home not in homes:
         what = "cache" if attention else "weights"
         raise PlanError(
@@ -180,6 +185,8 @@ def _check_policy(name: str, attention: bool, decision: Decision, policy: Policy
             raise PlanError(
                 f"runs {name!r} on {tier!r} in {phase}; policy {policy.name!r} allows {', '.join(allowed)} there"
             )
+        if phase == "decode" and decision.form == "input" and tier != "gpu":
+            raise PlanError(f"makes K and V of {name!r} again on {tier!r}; that is done on the GPU alone")
         if tier == "csd" and decision.home != "csd":
             raise PlanError(
                 f"runs {name!r} on a drive and keeps its cache on {decision.home!r}; drives attend over their own"

@@ -9,18 +9,20 @@ from cost_models import Cost, flash_read_cost, flash_write_cost, route, sequenti
 from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
+from partitioner.plan.ready_steps import ReadySteps
 from partitioner.plan.steps import Move, Run, Segment, Step
-from partitioner.plan.timeline import Event, Timeline
+from partitioner.plan.timeline import Event, Timeline, joined
 
 
 @dataclass
 class ResourceClock:
-    """Keeps when each resource is free; steps on one resource run in plan order."""
+    """Keeps when each resource is free; it serves uses in the order in which they are asked for."""
 
     free: dict[str, float]
     events: list[Event]
 
     def use(self, resource: str, start: float, seconds: float, name: str, phase: str, size: float) -> float:
+        """Takes a resource for some seconds, from ``start`` on or once it is free, and returns when that ends."""
         begin = max(start, self.free.get(resource, 0.0))
         end = begin + seconds
         self.free[resource] = end
@@ -47,9 +49,7 @@ class StepCosts:
         segment = self.segments[step.segment]
         tier = step.device.rstrip("0123456789")
         if step.share is not None and segment.attention is not None:
-            cost = self.costing.share_attend_cost(
-                self.attention(segment.attention), step.share, context_len
-            )
+            cost = self.costing.share_attend_cost(self.attention(segment.attention), step.share, context_len)
             return sequential([cost, Cost(self.costing.launch_s(tier), "overhead")])
         costs = [self.costing.run_cost(op, tier) for op in self.graph.ops if op.name in set(segment.ops)]
         return sequential([*costs, Cost(self.costing.launch_s(tier), "overhead")])
@@ -79,34 +79,49 @@ class StepCosts:
 def schedule(costs: StepCosts, steps: Sequence[Step], context_len: int, repeat: int = 1) -> Timeline:
     """Returns the timeline of a phase's steps.
 
-    Every step starts when those it waits for have ended and its resource is free. A transfer uses every link of its route for
-    bytes / rate and ends with the slowest, plus the latencies; what is read from or written to flash for it uses the drive at
-    the same time.
+    A step is ready when those it waits for have ended, and a resource serves steps in the order in which they are ready; of
+    those ready at the same time the first in plan order. A transfer uses every link of its route for bytes / rate and ends with
+    the slowest, plus the latencies; what is read from or written to flash for it uses the drive at the same time. Weights are
+    streamed in parts, so that other transfers wait for one part at most.
 
     Args:
         costs: Costs of the phase's steps.
         steps: In plan order.
         context_len: Tokens attended over; in a prefill the tokens of a prompt, padding left aside.
-        repeat: Times the steps are run, one behind the other (slices of a prefill).
+        repeat: Times the steps are run, one behind the other (slices of a prefill): each passes every resource after the last.
     """
     clock = ResourceClock({}, [])
-    for _ in range(repeat):
-        ends: list[float] = []
-        for step in steps:
-            start = max((ends[i] for i in step.after), default=0.0)
-            ends.append(perform(clock, costs, step, start, context_len))
-    return Timeline(tuple(clock.events))
+    queue = ReadySteps(steps, [_lane(costs, step) for step in steps], repeat)
+    while (ready := queue.take()) is not None:
+        start, turn, step, part = ready
+        queue.end(turn, step, part, perform(clock, costs, step, start, context_len, part))
+    return Timeline(joined(clock.events))
 
 
-def perform(clock: ResourceClock, costs: StepCosts, step: Step, start: float, context_len: int) -> float:
-    """Puts one step on its resources, from ``start`` on, and returns when it ends."""
+def _lane(costs: StepCosts, step: Step) -> str:
+    """Returns the resource on which a step waits for its turn: its device, or the link direction next to its drive."""
+    if isinstance(step, Run):
+        return step.device
+    if step.path == "local":
+        return step.src
+    hops = route(costs.costing.hw, step.src, step.dst, step.path)
+    link, direction = hops[-1] if step.dst.startswith("csd") else hops[0]
+    return f"{link}.{direction}"
+
+
+def perform(
+    clock: ResourceClock, costs: StepCosts, step: Step, start: float, context_len: int, part: int = 0
+) -> float:
+    """Puts one part of a step on its resources, from ``start`` on, and returns when it ends."""
     phase = costs.graph.phase.name
     if isinstance(step, Run):
         return _run(clock, costs, step, start, context_len, phase)
-    return _move(clock, costs, step, start, context_len, phase)
+    return _move(clock, costs, step, start, context_len, phase, part)
 
 
-def _run(clock: ResourceClock, costs: StepCosts, step: Run, start: float, context_len: int, phase: str) -> float:
+def _run(
+    clock: ResourceClock, costs: StepCosts, step: Run, start: float, context_len: int, phase: str
+) -> float:
     cost = costs.run_cost(step, context_len)
     segment = costs.segments[step.segment]
     size = 0.0
@@ -115,11 +130,19 @@ def _run(clock: ResourceClock, costs: StepCosts, step: Run, start: float, contex
     return clock.use(step.device, start, cost.seconds, segment.name, phase, size)
 
 
-def _move(clock: ResourceClock, costs: StepCosts, step: Move, start: float, context_len: int, phase: str) -> float:
+def _move(
+    clock: ResourceClock,
+    costs: StepCosts,
+    step: Move,
+    start: float,
+    context_len: int,
+    phase: str,
+    part: int,
+) -> float:
     if step.path == "local":
         return start
     hw = costs.costing.hw
-    size = costs.move_bytes(step, context_len)
+    size = costs.move_bytes(step, context_len) / step.num_parts
     name = f"{step.kind} {step.attention or ', '.join(step.names) or ''}".strip()
     end = start
     latency = 0.0
@@ -135,4 +158,4 @@ def _move(clock: ResourceClock, costs: StepCosts, step: Move, start: float, cont
     elif step.kind == "store_cache" and step.dst.startswith("csd"):
         written = flash_write_cost(hw.drive(step.dst), size).seconds
         end = max(end, clock.use(step.dst, start, written, name, phase, size))
-    return end + latency
+    return end + latency if part + 1 == step.num_parts else end

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from partitioner.plan.predict import ResourceClock, StepCosts, perform
 from partitioner.plan.steps import Step
-from partitioner.plan.timeline import Event, Timeline
+from partitioner.plan.timeline import Event, Timeline, joined
 
 _WARM_UP = 2
 """Tokens after which the micro-batches have found their rhythm."""
@@ -16,9 +16,7 @@ _COUNTED = 3
 """Tokens over which the period is taken."""
 
 
-def schedule_streams(
-    costs: StepCosts, steps: Sequence[Step], context_len: int, num_streams: int
-) -> Timeline:
+def schedule_streams(costs: StepCosts, steps: Sequence[Step], context_len: int, num_streams: int) -> Timeline:
     """Returns the timeline of one token of every micro-batch, in the middle of many.
 
     A micro-batch begins its next token when it has ended the last; different ones share resources alone, each of which takes
@@ -38,7 +36,7 @@ def schedule_streams(
     clock = ResourceClock({}, [])
     counted: list[Event] = []
     token_ends: list[list[float]] = [[] for _ in range(num_streams)]
-    ready: list[tuple[float, int, int]] = []
+    ready: list[tuple[float, int, int, int]] = []
     left = [list(waiting) for _ in range(num_streams)]
     since = [[0.0] * len(steps) for _ in range(num_streams)]
     open_steps = [len(steps)] * num_streams
@@ -49,21 +47,24 @@ def schedule_streams(
         open_steps[stream] = len(steps)
         for number, count in enumerate(waiting):
             if not count:
-                heapq.heappush(ready, (now, number, stream))
+                heapq.heappush(ready, (now, number, stream, 0))
 
     for stream in range(num_streams):
         begin(stream, 0.0)
     while ready:
-        start, number, stream = heapq.heappop(ready)
+        start, number, stream, part = heapq.heappop(ready)
         first_event = len(clock.events)
-        end = perform(clock, costs, steps[number], start, context_len)
+        end = perform(clock, costs, steps[number], start, context_len, part)
         if len(token_ends[stream]) == _WARM_UP:
             counted += clock.events[first_event:]
+        if part + 1 < steps[number].num_parts:
+            heapq.heappush(ready, (end, number, stream, part + 1))
+            continue
         for following in followers[number]:
             since[stream][following] = max(since[stream][following], end)
             left[stream][following] -= 1
             if not left[stream][following]:
-                heapq.heappush(ready, (since[stream][following], following, stream))
+                heapq.heappush(ready, (since[stream][following], following, stream, 0))
         open_steps[stream] -= 1
         since[stream][number] = end
         if not open_steps[stream]:
@@ -73,4 +74,4 @@ def schedule_streams(
     first, last = (max(ends[n] for ends in token_ends) for n in (_WARM_UP - 1, _WARM_UP + _COUNTED - 1))
     origin = min((e.start_s for e in counted), default=0.0)
     events = [replace(e, start_s=e.start_s - origin, end_s=e.end_s - origin) for e in counted]
-    return Timeline(tuple(events), (last - first) / _COUNTED)
+    return Timeline(joined(events), (last - first) / _COUNTED)

@@ -33,7 +33,9 @@ def segment_ops(graph: OpGraph, decisions: Mapping[str, Decision]) -> tuple[Segm
 
 def streams_cache(op: Op, decision: Decision, phase: str) -> bool:
     """Tells whether an attention of a decode runs on a processor away from its cache."""
-    return bool(op.attention) and phase == "decode" and decision.tier(phase) not in (decision.home, "csd", SPLIT)
+    return (
+        bool(op.attention) and phase == "decode" and decision.tier(phase) not in (decision.home, "csd", SPLIT)
+    )
 
 
 def streams_weights(op: Op, decision: Decision, phase: str) -> bool:
@@ -98,6 +100,8 @@ def _leaves(graph: OpGraph, op: Op, var: Var, names: set[str], decisions: Mappin
     phase = graph.phase.name
     decision = decisions[op.name]
     described = graph.output_of.get(var)
+    if var in graph.kept_inputs:
+        return True
     if described is not None:
         if described.role != "cache":
             return True

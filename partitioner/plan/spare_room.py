@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from partitioner.costing import TIERS
-from partitioner.ir.working_set import peak_working_set_bytes
 from partitioner.plan.names import tier_of
+from partitioner.plan.stream_buffers import reserved_room
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
@@ -28,6 +28,5 @@ def stream_room(plan: Plan) -> Mapping[str, float]:
     There they can have what is free, and what is reserved beyond activations.
     """
     graphs = [p.graph for p in (plan.prefill, plan.decode) if p is not None]
-    activations = max(map(peak_working_set_bytes, graphs))
-    buffers = max(0.0, plan.decisions.reserved_bytes["gpu"] - activations)
+    buffers = reserved_room(graphs, plan.decisions.reserved_bytes["gpu"])
     return {"gpu": free_bytes(plan)["gpu"] + buffers, "host": math.inf, "csd": 0.0}

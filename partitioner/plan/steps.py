@@ -8,10 +8,13 @@ from typing import Literal
 from partitioner.jaxpr import Eqn, Var
 from partitioner.shares import Share
 
-__all__ = ["Move", "MoveKind", "PathKind", "Run", "Segment", "Share", "Step"]
+__all__ = ["STREAM_PARTS", "Move", "MoveKind", "PathKind", "Run", "Segment", "Share", "Step"]
 
 PathKind = Literal["p2p", "via_host", "local"]
 MoveKind = Literal["hand_over", "stream_weights", "stream_cache", "append_cache", "store_cache"]
+
+STREAM_PARTS = 32
+"""Parts in which weights are streamed: what has to cross in the meantime goes between two of them and not behind them all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,11 @@ class Run:
     share: Share | None
     after: tuple[int, ...]
 
+    @property
+    def num_parts(self) -> int:
+        """Returns 1: a run is not interrupted."""
+        return 1
+
 
 @dataclass(frozen=True, eq=False)
 class Move:
@@ -102,6 +110,11 @@ class Move:
     attention: str | None
     share: Share | None
     after: tuple[int, ...]
+
+    @property
+    def num_parts(self) -> int:
+        """Returns in how many equal parts, one after the other, it crosses."""
+        return STREAM_PARTS if self.kind == "stream_weights" else 1
 
 
 Step = Run | Move

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,19 @@ class Timeline:
     def overlap_s(self, first: str, second: str, phase: str | None = None) -> float:
         """Returns the seconds in which resources of two kinds are in use at the same time.
 
+        Where this is one of many steps that overlap each other, uses are folded into one period: the end of one step is at
+        work beside the beginning of the next.
+
         Args:
             first: Kind of a device, such as ``gpu``: all of ``gpu0``, ``gpu1`` ... count.
             second: Another kind.
             phase: Of which phase; all by default.
         """
         spans = [
-            [(e.start_s, e.end_s) for e in self._of(phase) if e.resource.rstrip("0123456789") == kind]
+            _folded(
+                [(e.start_s, e.end_s) for e in self._of(phase) if e.resource.rstrip("0123456789") == kind],
+                self.period_s,
+            )
             for kind in (first, second)
         ]
         return _covered(spans[0]) + _covered(spans[1]) - _covered(spans[0] + spans[1])
@@ -78,6 +84,26 @@ class Timeline:
         return (e for e in self.events if phase is None or e.phase == phase)
 
 
+def joined(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Returns events in which uses of a resource that follow each other without a gap, for the same thing, are one."""
+    found: list[Event] = []
+    last: dict[str, int] = {}
+    for e in events:
+        place = last.get(e.resource)
+        before = found[place] if place is not None else None
+        if place is not None and before is not None and _goes_on(before, e):
+            found[place] = replace(before, end_s=e.end_s, num_bytes=before.num_bytes + e.num_bytes)
+        else:
+            last[e.resource] = len(found)
+            found.append(e)
+    return tuple(found)
+
+
+def _goes_on(first: Event, second: Event) -> bool:
+    same = (first.name, first.phase) == (second.name, second.phase)
+    return same and first.num_bytes > 0 and first.end_s == second.start_s
+
+
 def _covered(spans: list[tuple[float, float]]) -> float:
     """Returns the length of the union of intervals."""
     total, reached = 0.0, float("-inf")
@@ -85,3 +111,15 @@ def _covered(spans: list[tuple[float, float]]) -> float:
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
+
+
+def _folded(spans: list[tuple[float, float]], period_s: float | None) -> list[tuple[float, float]]:
+    """Returns intervals modulo a period, those that pass its end cut in two."""
+    if not period_s:
+        return spans
+    found: list[tuple[float, float]] = []
+    for start, end in spans:
+        left, at = min(end - start, period_s), start % period_s
+        found.append((at, min(at + left, period_s)))
+        found.append((0.0, max(0.0, at + left - period_s)))
+    return found

@@ -156,7 +156,9 @@ class _Walk:
             decision = self._plan.decisions.ops[op.name]
             if self._name == "prefill" and not self._all_parts("store_cache", op.name):
                 raise self._error(f"not all of the K and V of {op.name!r} are stored where its cache lives")
-            if streams_cache(op, decision, self._name) and not self._all_parts("append_cache", op.name):
+            appends = streams_cache(op, decision, self._name)
+            appends |= self._name == "decode" and op.attention.source is not None
+            if appends and not self._all_parts("append_cache", op.name):
                 raise self._error(f"the new k and v of {op.name!r} do not reach all of its cache")
             if decision.tier(self._name) in ("csd", SPLIT) and not self._all_parts("run", op.name):
                 raise self._error(f"not every device that holds a share of {op.name!r} attends")

@@ -11,8 +11,8 @@ Everything follows from the geometry and the data sheet's times.
   accepted at that rate: the drive's memory is protected against power loss, and the last pages may still be
   on their way into the cells.
 - Reads suspend programs and erases, as flash allows, so the two meet on the channel only.
-- The engine starts with the first page, works while pages stream in, and is done no earlier than the last
-  page arrives.
+- The engine starts with the first page and works while pages stream in. Every page passes its whole pipeline, so it
+  is done no earlier than the time to fill that (``setup_s``) after the last page arrives.
 """
 
 from dataclasses import dataclass
@@ -123,7 +123,8 @@ class Throttle:
         ingest_bytes = int(pages.sum()) * self._spec.flash.page_bytes + buffered_bytes
         seconds = engine.setup_s + max(flops / engine.flops, ingest_bytes / engine.bytes_per_s)
         _, engine_end_s = self.engine.reserve(flash.begin_s, seconds)
-        return Occupied(start_s, max(flash.end_s, engine_end_s, buffered_s), flash.busy_s), seconds
+        end_s = max(max(flash.end_s, buffered_s) + engine.setup_s, engine_end_s)
+        return Occupied(start_s, end_s, flash.busy_s), seconds
 
 
 def _together(start_s: float, spans: list[Occupied]) -> Occupied:

@@ -34,6 +34,9 @@ HOLDS_NOT = {
     ("tiny, more than the GPU holds", "deepspeed-host"),
     ("tiny, more than the GPU holds", "flexgen-ssd"),  # the buffers of streamed caches
     ("opt-1.3b, more than the GPU holds", "gpu-only"),
+    ("tiny, one row", "recompute"),  # few KV heads: an input takes as much as K and V
+    ("tiny, eight rows", "recompute"),
+    ("tiny, more than the GPU holds", "recompute"),
 }
 """What does not fit; everything else has to."""
 

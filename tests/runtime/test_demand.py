@@ -8,14 +8,15 @@ import pytest
 from jax import numpy as jnp
 
 from cost_models import ComputeSpec
-from partitioner.jaxpr import make_flat
+from partitioner.jaxpr import make_flat, variables
 from runtime.demand import Demand, count_demand
 
 F32 = jax.ShapeDtypeStruct
 
 
 def demand(function: Callable[..., Any], *shapes: tuple[int, ...]) -> Demand:
-    return count_demand(make_flat(function, *(F32(s, jnp.float32) for s in shapes))[1])
+    made = make_flat(function, *(F32(s, jnp.float32) for s in shapes))
+    return count_demand(made[1], variables(made[2]))
 
 
 def test_matrix_product() -> None:
@@ -39,13 +40,54 @@ def test_operands_count_as_they_are_stored() -> None:
     assert repeated.num_bytes == 4 * (4 * 8 + 8 + 4)
 
 
-def test_element_wise_work_is_done_on_the_way() -> None:
-    assert demand(lambda x: jax.nn.softmax(jnp.tanh(x) * 2), (64, 64)) == Demand((), 0.0)
+def test_element_wise_work_reads_and_writes_once() -> None:
+    """A softmax is one pass; between two products it reads scores and writes weights."""
+    assert demand(lambda x: jax.nn.softmax(jnp.tanh(x) * 2), (64, 64)) == Demand((), 2.0 * 4 * 64 * 64)
+    counted = demand(lambda q, k, v: jax.nn.softmax(q @ k * 0.5) @ v, (8, 16), (16, 32), (32, 16))
+    first, second = counted.contractions
+    assert first.num_bytes == 4 * (8 * 16 + 16 * 32 + 8 * 32)
+    assert second.num_bytes == 4 * (8 * 32 + 32 * 16 + 8 * 16) + 4 * (2 * 8 * 32)
+    assert counted.moved_bytes == 0
+
+
+def test_what_several_read_in_one_pass_is_read_once() -> None:
+    """The product is read once for its sum with x, and the sum and its square are written."""
+    counted = demand(lambda x, w: ((y := x @ w + x) @ w, (y * y) @ w), (8, 16), (16, 16))
+    products = 4 * 3 * (2 * 8 * 16 + 16 * 16)
+    assert counted.num_bytes == products + 4 * (8 * 16) * 4
+
+
+def test_a_value_for_a_later_pass_is_made_again_where_that_reads_less() -> None:
+    """A mask made from lengths is; the residual of a block, which reads x and a product, is written and read."""
+    masked = demand(
+        lambda x, w, n: jnp.where(jnp.arange(16)[None] < n[:, None], x @ w, 0.0), (8, 16), (16, 16), (8,)
+    )
+    assert masked.moved_bytes == 4 * (2 * 8 * 16 + 8)
+    residual = demand(lambda x, w: (x := x @ w + x) + jnp.tanh(x) @ w, (8, 16), (16, 16))
+    products = 4 * 2 * (2 * 8 * 16 + 16 * 16)
+    assert residual.num_bytes == products + 4 * (8 * 16) * (2 + 2 + 2 + 1)
+
+
+def test_a_pass_counts_in_every_turn_of_a_loop() -> None:
+    def loop(x: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda c, _: (jnp.tanh(c), None), x, None, length=5)[0]
+
+    assert demand(loop, (4, 16)).moved_bytes == 5 * 2 * 4 * 4 * 16
+
+
+def test_a_deep_chain_of_residuals_is_counted_within_the_stack() -> None:
+    def deep(x: jax.Array, w: jax.Array) -> jax.Array:
+        for _ in range(400):
+            x = x + jnp.tanh(x @ w)
+        return x
+
+    assert demand(deep, (8, 16), (16, 16)).num_bytes == 4 * 400 * (2 * 8 * 16 + 16 * 16 + 3 * 8 * 16)
 
 
 def test_rows_looked_up_and_written() -> None:
+    """The two indices are read and, made positive, written."""
     table = demand(lambda t: t[jnp.array([3, 1])], (1000, 16))
-    assert table.num_bytes == 4 * 2 * 16
+    assert table.num_bytes == 4 * 2 * 16 + 4 * (2 + 2)
     written = demand(lambda c, n: jax.lax.dynamic_update_slice(c, n, (5, 0)), (1000, 16), (1, 16))
     assert written.num_bytes == 4 * 16
 

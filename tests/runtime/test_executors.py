@@ -27,6 +27,7 @@ class FakeStep:
     lane: str
     seconds: float
     after: tuple[int, ...]
+    num_parts: int = 1
 
 
 class FakeRunner:

@@ -79,13 +79,12 @@ def test_every_resource_is_as_busy_as_predicted(policy: str) -> None:
 
 
 class TestThreeTiers:
-    """With the demo's memory, ``auto`` keeps some caches on each of GPU, host and drive."""
+    """With the demo's memory, ``auto`` keeps some of the caches on each of GPU, host and drive."""
 
-    def test_every_tier_holds_a_cache_and_small_weights_are_kept_twice(self) -> None:
+    def test_every_tier_holds_a_share_and_some_layers_are_split(self) -> None:
         plan = held("auto", 8).plan
         assert {s.device for shares in plan.caches.values() for s in shares} == {"gpu0", "host", "csd0"}
-        assert {plan.homes[name] for name in plan.copies} == {"gpu0"}
-        assert set(plan.copies.values()) == {("host",)}
+        assert any(len({s.device for s in shares}) > 1 for shares in plan.caches.values())
 
     def test_tokens_equal_plain_jit(self) -> None:
         plan, prompts, result = held("auto", 8)

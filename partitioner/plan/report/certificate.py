@@ -14,9 +14,13 @@ from partitioner.plan.report.table import pairs, paragraph, title
 _NO_GAP = 1e-6
 """Relative gaps below this come from rounding."""
 
-_TIME = (
+_PATH = (
     "Time is that of the whole generation along its critical path: ops, launches, streams and moves one after the other, "
     "except that the prefill's cache stores run under its compute."
+)
+_TURNS = (
+    "Time is that of the whole generation. As micro-batches take turns, a layer of a decode step lasts as long as what is "
+    "busiest in it: the GPU with the ops and its share of the attention for all of them, or the slowest of the others."
 )
 _SUMMED: Mapping[str, str] = MappingProxyType(
     {
@@ -53,7 +57,8 @@ def certificate(figures: Figures) -> list[str]:
         ("solver", found.solver),
         ("predicted", _predicted(plan)),
     ]
-    text = f"{_TIME} {_SUMMED[objective.name]} {_PREDICTED}"
+    time = _TURNS if plan.micro_batches > 1 else _PATH
+    text = f"{time} {_SUMMED[objective.name]} {_PREDICTED}"
     return [*title("Certificate"), *pairs(rows), *paragraph(text)]
 
 

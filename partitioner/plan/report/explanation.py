@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from partitioner.plan.explanation import Choice, ExplainedClass, Explanation
 from partitioner.plan.report.numerals import Unit, counted, size, time_unit
+from partitioner.plan.report.shared import SPLIT_NOTE, part_label
 from partitioner.plan.report.shares import shares_text
 from partitioner.plan.report.table import Column, pairs, paragraph, table, title
 
@@ -20,7 +21,10 @@ def explanation(explained: Explanation) -> list[str]:
     for found in explained.classes:
         lines += [*_class(explained, found), ""]
     span = "a decode step" if explained.phase == "decode" else "the prefill"
-    return [*lines, *paragraph(_NOTE.format(span=span))]
+    note = _NOTE.format(span=span)
+    if any(choice.parts for found in explained.classes for choice in found.choices):
+        note += f" {SPLIT_NOTE}"
+    return [*lines, *paragraph(note)]
 
 
 def _class(explained: Explanation, found: ExplainedClass) -> list[str]:
@@ -36,10 +40,11 @@ def _class(explained: Explanation, found: ExplainedClass) -> list[str]:
 
 
 def _choices(explained: Explanation, found: ExplainedClass) -> list[str]:
-    costs = [c for choice in found.choices for c in (choice.alone, choice.in_all) if c]
+    shown = [*found.choices, *(part for choice in found.choices for part in choice.parts)]
+    costs = [c for row in shown for c in (row.alone, row.in_all) if c]
     unit = time_unit(cost.seconds for cost in costs)
     notes: dict[str, str] = {}
-    rows = [_cells(choice, unit, notes) for choice in found.choices]
+    rows = [row for choice in found.choices for row in (_cells(choice, unit, notes), *_parts(choice, unit))]
     per = f"{unit.name}/{'step' if explained.phase == 'decode' else 'prefill'}"
     columns = (
         Column("device", "left"),
@@ -71,6 +76,22 @@ def _cells(choice: Choice, unit: Unit, notes: dict[str, str]) -> list[str]:
         unit.of(choice.in_all.seconds),
         "" if choice.chosen else _signed(choice.change_s, unit),
         remark,
+    ]
+
+
+def _parts(choice: Choice, unit: Unit) -> list[list[str]]:
+    """Returns a row for what each tier does of attentions that several share."""
+    return [
+        [
+            f"  {part_label(part)}",
+            "",
+            unit.of(part.alone.seconds),
+            part.alone.bound,
+            unit.of(part.in_all.seconds),
+            "",
+            "",
+        ]
+        for part in choice.parts
     ]
 
 

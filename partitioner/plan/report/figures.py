@@ -9,11 +9,13 @@ from functools import cached_property
 from cost_models import Cost, sequential
 from partitioner.ir.op import Op
 from partitioner.plan.alternatives import Alternatives
+from partitioner.plan.decisions import SPLIT
 from partitioner.plan.names import class_name, folded
 from partitioner.plan.plan import Plan
 from partitioner.plan.report.predicted_use import weighted_timelines
 from partitioner.plan.steps import Run
 from partitioner.plan.timeline import Timeline
+from partitioner.split_grid import Split
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,16 @@ class OpClass:
     Attributes:
         name: For people.
         ops: In execution order.
-        tier: Where they run.
+        tier: Where they run; ``split`` for attentions that several tiers share.
         home: Where their large weights or caches live; "-" for none.
+        split: How they are shared, if they are.
     """
 
     name: str
     ops: tuple[Op, ...]
     tier: str
     home: str
+    split: Split = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +88,8 @@ class Figures:
         return self.plan.workload.batch_size // self.plan.prefill.rows if self.plan.prefill else 0
 
     def times(self, phase: str) -> int:
-        """Counts the runs of a phase's graph in what :meth:`timeline` covers."""
-        return self.slices if phase == "prefill" else 1
+        """Counts the runs of a phase's graph in what :meth:`timeline` covers: slices of a prefill, or micro-batches."""
+        return self.slices if phase == "prefill" else self.plan.micro_batches
 
     @cached_property
     def alternatives(self) -> Mapping[str, Alternatives]:
@@ -94,15 +98,17 @@ class Figures:
 
     def classes(self, phase: str) -> tuple[OpClass, ...]:
         """Returns the classes of a phase's ops, in order of their first op; those of the same name follow each other."""
-        groups: dict[str, dict[tuple[str, str], list[Op]]] = {}
+        groups: dict[str, dict[tuple[str, str, Split], list[Op]]] = {}
         for op in self.plan.ops(phase):
             decision = self.plan.decisions.ops[op.name]
             ways = groups.setdefault(folded(op.name), {})
-            ways.setdefault((decision.tier(phase), decision.home), []).append(op)
+            tier = decision.tier(phase)
+            split = decision.split if tier == SPLIT else ()
+            ways.setdefault((tier, decision.home, split), []).append(op)
         return tuple(
-            OpClass(class_name([op.name for op in ops], sum(map(len, ways.values()))), tuple(ops), tier, home)
+            OpClass(class_name([op.name for op in ops], sum(map(len, ways.values()))), tuple(ops), *way)
             for ways in groups.values()
-            for (tier, home), ops in ways.items()
+            for way, ops in ways.items()
         )
 
     def context(self, phase: str) -> int:

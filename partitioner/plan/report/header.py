@@ -30,6 +30,7 @@ def header(figures: Figures) -> list[str]:
         ("policy", f"{plan.policy}: {POLICIES[plan.policy].summary}"),
         ("prefill", _prefill(figures)),
         ("decode step", _decode(figures)),
+        *([("micro-batches", _micro_batches(figures))] if plan.micro_batches > 1 else []),
         ("generation", _generation(figures)),
     ]
     return [*title("Plan"), *pairs(rows)]
@@ -57,6 +58,12 @@ def _decode(figures: Figures) -> str:
         f"{seconds[first]} over {counted(first, 'token')} (the first), {seconds[middle]} over {middle} (the middle one), "
         f"{seconds[last]} over {last} (the last)"
     )
+
+
+def _micro_batches(figures: Figures) -> str:
+    number, rows = figures.plan.micro_batches, counted(figures.plan.decode.rows, "row")
+    others = "the other" if number == 2 else "others"
+    return f"{number} of {rows} decode side by side: host and drives attend for one while the GPU works for {others}"
 
 
 def _generation(figures: Figures) -> str:

@@ -64,15 +64,27 @@ def _phase(figures: Figures, phase: str) -> list[str]:
     if phase == "decode":
         heading = f"Moves of a decode step over {counted(figures.contexts[1], 'token')}"
     steps = [s for s in figures.plan.phase(phase).steps if isinstance(s, Move)]
-    local = sum(s.path == "local" for s in steps)
+    local = [s for s in steps if s.path == "local"]
     moving = [s for s in steps if s.path != "local"]
     lines = [*title(heading), *_table(figures, phase, moving)]
     if local:
-        made = "is made where it lives" if local == 1 else "are made where they live"
-        lines += paragraph(f"{counted(local, 'KV cache')} {made}; nothing moves for that.")
+        lines += paragraph(f"{_made_at_home(local)}; nothing moves for that.")
     elif not moving:
         lines += ["  None: everything is where it is used."]
     return lines
+
+
+def _made_at_home(local: Sequence[Move]) -> str:
+    """Returns which caches are made where they live, whole ones and parts of others."""
+    whole = sum(s.share is None or s.share.fraction == 1.0 for s in local)
+    parts = len(local) - whole
+    made = "is made where it lives" if len(local) == 1 else "are made where they live"
+    if not parts:
+        return f"{counted(whole, 'KV cache')} {made}"
+    if not whole:
+        return f"{'A part of 1 KV cache' if parts == 1 else f'Parts of {parts} KV caches'} {made}"
+    more = f"a part of {parts} more" if parts == 1 else f"parts of {parts} more"
+    return f"{counted(whole, 'KV cache')} and {more} are made where they live"
 
 
 def _table(figures: Figures, phase: str, steps: Sequence[Move]) -> list[str]:

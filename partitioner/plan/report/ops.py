@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from cost_models import Cost, sequential
 from partitioner.plan.alternatives import Alternative, Alternatives
+from partitioner.plan.explanation import SharedPart
 from partitioner.plan.names import tier_span
 from partitioner.plan.report.figures import Figures, OpClass
 from partitioner.plan.report.numerals import Unit, counted, time_unit
+from partitioner.plan.report.shared import SPLIT_NOTE, group_span, part_label, shared_parts
 from partitioner.plan.report.table import Column, paragraph, table, title
 from partitioner.plan.steps import Run
 
@@ -24,6 +26,7 @@ class _Row:
         in_all: Time of its ops with what moves for them.
         elsewhere: The same on the next best tier; None where there is none.
         note: What comes with that, or why there is none.
+        parts: What each tier does, where several share the ops.
     """
 
     ops: OpClass
@@ -31,12 +34,14 @@ class _Row:
     in_all: Cost
     elsewhere: Alternative | None
     note: str
+    parts: tuple[SharedPart, ...]
 
     @property
     def costs(self) -> tuple[Cost, ...]:
         """Returns the costs shown."""
         other = self.elsewhere.cost if self.elsewhere else None
-        return (self.alone, self.in_all, other) if other else (self.alone, self.in_all)
+        own = (self.alone, self.in_all, *(c for part in self.parts for c in (part.alone, part.in_all)))
+        return (*own, other) if other else own
 
 
 def ops(figures: Figures) -> list[str]:
@@ -47,6 +52,8 @@ def ops(figures: Figures) -> list[str]:
         "the values that cross to them and from them, as if nothing overlapped; a value that crosses between two ops is "
         'counted for both. "elsewhere" is the same on the next best device, everything else staying where it is.'
     )
+    if any(len(group.split) > 1 for phase in figures.phases for group in figures.classes(phase)):
+        note += f" {SPLIT_NOTE}"
     return [*lines, *paragraph(note)]
 
 
@@ -55,7 +62,7 @@ def _phase(figures: Figures, phase: str) -> list[str]:
     launches, launches_s = _launches(figures, phase)
     unit = time_unit([*(cost.seconds for row in rows for cost in row.costs), launches_s])
     notes: dict[str, str] = {}
-    cells = [_cells(figures, row, unit, notes) for row in rows]
+    cells = [line for row in rows for line in (_cells(figures, row, unit, notes), *_parts(row, unit))]
     if launches:
         cells.append(["(launches)", str(launches), "", unit.of(launches_s), "overhead", *["", "", "", ""]])
     per = "prefill" if phase == "prefill" else "step"
@@ -88,13 +95,29 @@ def _cells(figures: Figures, row: _Row, unit: Unit, notes: dict[str, str]) -> li
     return [
         row.ops.name,
         str(len(row.ops.ops)),
-        tier_span(hw, row.ops.tier),
+        group_span(hw, row.ops),
         unit.of(row.alone.seconds),
         row.alone.bound,
         unit.of(row.in_all.seconds),
         tier_span(hw, other.tier) if other else "-",
         unit.of(other.cost.seconds) if other and other.cost else "-",
         letter,
+    ]
+
+
+def _parts(row: _Row, unit: Unit) -> list[list[str]]:
+    """Returns the cells of a row for each part of what several tiers share."""
+    return [
+        [
+            "",
+            "",
+            f"  {part_label(part)}",
+            unit.of(part.alone.seconds),
+            part.alone.bound,
+            unit.of(part.in_all.seconds),
+            *[""] * 3,
+        ]
+        for part in row.parts
     ]
 
 
@@ -106,10 +129,11 @@ def _row(group: OpClass, elsewhere: Alternatives, times: int) -> _Row:
     options = [elsewhere.of(op, len(group.ops)) for op in group.ops]
     by_tier = [[a for found in options for a in found if a.tier == tier.tier] for tier in options[0]]
     sums = sorted((_summed(alike, times) for alike in by_tier), key=lambda a: a.rank)
+    parts = shared_parts(costs, group, times)
     if sums[0].cost:
-        return _Row(group, alone, in_all, sums[0], sums[0].reason)
+        return _Row(group, alone, in_all, sums[0], sums[0].reason, parts)
     reasons = "; ".join(f"{tier_span(costs.plan.hw, a.tier)}: {a.reason}" for a in sums)
-    return _Row(group, alone, in_all, None, reasons)
+    return _Row(group, alone, in_all, None, reasons, parts)
 
 
 def _summed(alike: Sequence[Alternative], times: int) -> Alternative:

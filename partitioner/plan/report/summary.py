@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from partitioner.plan.decisions import SPLIT
 from partitioner.plan.names import device_span, tier_of, tier_span
 from partitioner.plan.plan import Plan
 from partitioner.plan.report.busiest import busiest
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import percent, significant, size
+from partitioner.plan.report.shares import shares_text
 from partitioner.plan.report.table import paragraph
 
 _WORK = {
@@ -45,7 +47,8 @@ def _placement(plan: Plan) -> str:
     others = [op.name for op in plan.ops("decode") if not op.attention]
     ways = Counter((plan.decisions.ops[n].tier("decode"), plan.decisions.ops[n].home) for n in attention)
     tiers = Counter(plan.decisions.ops[n].tier("decode") for n in others)
-    used = {tier for way in ways for tier in way} | set(tiers)
+    splits = [plan.decisions.ops[n].split for n in attention]
+    used = {tier for way in ways for tier in way} - {SPLIT} | {t for s in splits for t, _ in s} | set(tiers)
     if len(used) == 1 and {tier_of(d) for d in plan.homes.values()} <= used:
         return f"everything on {tier_span(plan.hw, *used)}"
     parts = [_attention(plan, ways)] if ways else []
@@ -56,6 +59,8 @@ def _placement(plan: Plan) -> str:
 
 
 def _attention(plan: Plan, ways: Counter[tuple[str, str]]) -> str:
+    if (SPLIT, SPLIT) in ways:
+        return _shared_attention(plan, sum(ways.values()))
     spread: list[tuple[int, str]] = []
     together = all(tier == home for tier, home in ways)
     for (tier, home), count in ways.most_common():
@@ -63,6 +68,20 @@ def _attention(plan: Plan, ways: Counter[tuple[str, str]]) -> str:
         spread.append((count, where if together else f"{where} with KV cache on {tier_span(plan.hw, home)}"))
     what = "decode attention and its KV cache" if together else "decode attention"
     return _counted(what, what, spread)
+
+
+def _shared_attention(plan: Plan, num_layers: int) -> str:
+    """Returns the shares of devices in all layers together, and in how many of these they share an attention."""
+    total: dict[str, float] = {}
+    for shares in plan.caches.values():
+        for s in shares:
+            total[s.device] = total.get(s.device, 0.0) + s.fraction
+    ordered = {device: total[device] for device in plan.hw.device_names if device in total}
+    several = sum(len({tier_of(s.device) for s in shares}) > 1 for shares in plan.caches.values())
+    spread = f"decode attention and its KV cache on {shares_text(ordered)}"
+    return (
+        f"{spread} ({several} of {num_layers} layers split)" if len(set(map(tier_of, total))) > 1 else spread
+    )
 
 
 def _counted(whole: str, part: str, spread: Sequence[tuple[int, str]]) -> str:

@@ -154,3 +154,45 @@ def _moves(rng: np.random.Generator, num_tiers: int) -> tuple[tuple[float, ...],
     seconds = rng.uniform(0, 4, (num_tiers, num_tiers)) * (rng.random((num_tiers, num_tiers)) < 0.8)
     np.fill_diagonal(seconds, 0.0)
     return tuple(tuple(float(s) for s in row) for row in seconds)
+
+
+def split_problem(seed: int) -> Problem:
+    """Returns two layers whose attention three tiers share in every possible way, with weights that may be streamed."""
+    rng = np.random.default_rng(seed)
+    num_units, unit = 12, float(rng.integers(1, 10**6))
+    rates = rng.uniform(0.1, 8.0, 3)
+    fixed = rng.uniform(0.0, 3.0, 3)
+    splits = [
+        (gpu, host, num_units - gpu - host)
+        for gpu in range(num_units + 1)
+        for host in range(num_units - gpu + 1)
+    ]
+    attention = Choice(
+        "attention",
+        tuple(
+            Variant(
+                tiers=(0,),
+                seconds=(max(n * r + f for n, r, f in zip(split, rates, fixed, strict=True) if n),),
+                memory=tuple(n * unit for n in split),
+            )
+            for split in splits
+        ),
+    )
+    weights, stream_s = float(rng.integers(1, 8) * unit + rng.integers(0, 9)), float(rng.uniform(0.5, 30.0))
+    linear = Choice(
+        "linear",
+        (
+            Variant((0,), (1.0,), (weights, 0.0, 0.0)),
+            Variant((0,), (1.0,), (0.0, weights, 0.0), ((0, stream_s),)),
+        ),
+    )
+    flow = Flow(0, 0, None, (1,), None, ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 0.0)))
+    wanted = 2 * (num_units * unit + weights)
+    capacities = tuple(float(math.floor(wanted * share)) for share in rng.uniform(0.0, 1.0, 3))
+    return Problem(
+        tiers=("gpu", "host", "csd"),
+        capacities=capacities,
+        phases=("decode",),
+        resources=(("link", 0),),
+        stages=(Stage(Block("layer", (attention, linear), (flow,), (), ()), 2),),
+    )

@@ -16,7 +16,7 @@ from partitioner.frontend import adapt, from_step
 from partitioner.jaxpr import num_bytes
 from partitioner.placement.variants import SMALL_WEIGHT_BYTES
 from partitioner.plan.assemble import assemble_plan
-from partitioner.plan.decisions import Certificate, Decision, Decisions
+from partitioner.plan.decisions import SPLIT, Certificate, Decision, Decisions
 from partitioner.plan.timeline import Event, Timeline
 from tests.partitioner.small_models import HEAD_SIZE, HEADS, HIDDEN, VOCAB
 
@@ -124,6 +124,11 @@ def priced(plan: Plan) -> Plan:
 def ways(prefill: str, decode: str, home: str) -> Decision:
     """Returns the decision to run on two tiers with data living on a third."""
     return Decision((("prefill", prefill), ("decode", decode)), home)
+
+
+def shared(**units: int) -> Decision:
+    """Returns the decision to share attentions of the decode among tiers, in units: of the wide model's 8 KV heads."""
+    return Decision((("prefill", "gpu"), ("decode", SPLIT)), SPLIT, tuple(units.items()))
 
 
 @cache

@@ -1,14 +1,25 @@
 """Steps: their order, the moves between them, and what waits for what."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from cost_models import HardwareSpec
 from models import abstract
 from partitioner import Plan, Workload, partition
+from partitioner.ir.working_set import peak_working_set_bytes
+from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.steps import Move, Run, Step
-from tests.partitioner.plan.plans import WIDE, WIDE_LOAD, forced_plan, mixed_plan, ways
+from tests.partitioner.plan.plans import (
+    WIDE,
+    WIDE_LOAD,
+    forced_plan,
+    mixed_plan,
+    shared,
+    traced_wide,
+    ways,
+)
 
 GPU = ways("gpu", "gpu", "gpu")
 HOST = ways("host", "host", "host")
@@ -77,7 +88,7 @@ def test_a_streamed_cache_arrives_before_its_use_and_what_is_new_goes_back() -> 
     ]
 
 
-def test_streamed_weights_wait_for_one_of_two_buffers() -> None:
+def test_streamed_weights_follow_each_other_and_wait_for_one_of_two_buffers() -> None:
     plan = forced_plan(GPU, GPU, up=ways("gpu", "gpu", "host"), down=ways("gpu", "gpu", "host"))
     streams = moves(plan, "decode", "stream_weights")
     runs = [s for s in plan.decode.steps if isinstance(s, Run)]
@@ -88,7 +99,26 @@ def test_streamed_weights_wait_for_one_of_two_buffers() -> None:
     assert [plan.decode.segments[r.segment].ops[0] for r in using] == [
         f"blocks.{n}.mlp.{op}" for n in (0, 1) for op in ("up", "down")
     ]
-    assert [s.after for s in streams] == [(), (), (using[0].id,), (using[1].id,)]
+    first, second, third, _ = (s.id for s in streams)
+    assert [s.after for s in streams] == [(), (first,), (using[0].id, second), (using[1].id, third)]
+
+
+def test_streamed_weights_run_as_far_ahead_as_the_reserve_allows() -> None:
+    plan = forced_plan(GPU, GPU, up=ways("gpu", "gpu", "host"), down=ways("gpu", "gpu", "host"))
+    sizes = [s.num_bytes for s in moves(plan, "decode", "stream_weights")]
+    activations = max(peak_working_set_bytes(p.graph) for p in (plan.phase("prefill"), plan.decode))
+    for room, waiting in ((sum(sizes), 0), (sum(sizes) - 1, 1), (sum(sizes[:2]), 2)):
+        reserved = {"gpu": activations + room, "host": 0.0, "csd": 0.0}
+        made = assemble_plan(
+            traced_wide(), plan.hw, WIDE_LOAD, "auto", replace(plan.decisions, reserved_bytes=reserved)
+        )
+        steps = made.decode.steps
+        held_up = [
+            s
+            for s in moves(made, "decode", "stream_weights")
+            if any(isinstance(steps[i], Run) for i in s.after)
+        ]
+        assert len(held_up) == waiting
 
 
 def test_attention_on_the_host_gets_its_operands_in_one_transfer() -> None:
@@ -99,6 +129,24 @@ def test_attention_on_the_host_gets_its_operands_in_one_transfer() -> None:
     assert set(down.values) == {attention.query, attention.new_key, attention.new_value}
     assert (down.src, down.dst, down.num_bytes) == ("gpu0", "host", 2 * ROW)
     assert (up.src, up.dst, up.num_bytes, up.values) == ("host", "gpu0", ROW, (attention.output,))
+
+
+def test_a_shared_attention_hands_each_tier_its_part_and_the_gpu_keeps_its_own() -> None:
+    plan = forced_plan(shared(gpu=2, host=2, csd=4), GPU, num_drives=2)
+    assert described(plan, "decode", plan.decode.steps[:12]) == [
+        "0 embed.token .. blocks.0.attention.value on gpu0 after nothing",
+        f"1 hand_over gpu0 > host {ROW // 2} after 0",
+        "2 blocks.0.attention on host after 1",
+        f"3 hand_over host > gpu0 {ROW // 4} after 2",
+        f"4 hand_over gpu0 > csd0 {ROW // 2} after 0",
+        "5 blocks.0.attention on csd0 after 4",
+        f"6 hand_over csd0 > gpu0 {ROW // 4} after 5",
+        f"7 hand_over gpu0 > csd1 {ROW // 2} after 0",
+        "8 blocks.0.attention on csd1 after 7",
+        f"9 hand_over csd1 > gpu0 {ROW // 4} after 8",
+        "10 blocks.0.attention on gpu0 after 0",
+        "11 blocks.0.attention.out .. blocks.1.attention.value on gpu0 after 0,3,6,9,10",
+    ]
 
 
 def test_a_value_is_moved_to_a_device_once() -> None:

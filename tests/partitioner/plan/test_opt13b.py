@@ -151,7 +151,7 @@ def test_a_large_batch_uses_the_memory_there_is(instinfer: Plan) -> None:
     table = plan.resident_bytes()
     used = {d: row["kv_cache"] for d, row in table.items()}
     assert used["gpu0"] > 20e9
-    assert used["host"] > 80e9
+    assert used["host"] > 70e9
     assert sum(used.values()) == 2 * LAYERS * BATCH * 2048 * HIDDEN * FLOAT16
     assert plan.total_seconds < instinfer.total_seconds
 

@@ -55,10 +55,11 @@ def test_every_weight_is_counted_once_where_it_lives() -> None:
 
 
 def test_small_weights_are_counted_wherever_they_are_kept() -> None:
-    plan = mixed_plan()
+    gpu = ways("gpu", "gpu", "gpu")
+    plan = forced_plan(gpu, gpu, norm2=ways("gpu", "host", "-"))
     sizes = param_bytes(plan)
     copies = sum(sizes[name] * len(devices) for name, devices in plan.copies.items())
-    assert copies > 0
+    assert copies == 2 * 2 * 512 * 4  # scale and bias of two layers, 512 float32
     assert total(resident_bytes(plan), "weights") == sum(sizes.values()) + copies
 
 

@@ -45,3 +45,28 @@ def test_busy_time_is_the_time_in_which_something_runs(spans: list[tuple[int, in
     events = tuple(Event("gpu0", "op", "decode", a, a + length) for a, length in spans)
     moments = {t for a, length in spans for t in range(a, a + length)}
     assert Timeline(events).busy_s()["gpu0"] == pytest.approx(len(moments))
+
+
+class TestOverlap:
+    """Seconds in which two kinds of devices are in use at once."""
+
+    GPU, DRIVE = Event("gpu0", "a", "decode", 0.0, 2.0), Event("csd0", "b", "decode", 1.0, 4.0)
+
+    def test_of_a_single_step(self) -> None:
+        assert Timeline((self.GPU, self.DRIVE)).overlap_s("gpu", "csd") == 1.0
+        assert Timeline((self.GPU, self.DRIVE)).overlap_s("gpu", "csd", "prefill") == 0.0
+
+    def test_devices_of_a_kind_count_together(self) -> None:
+        second = Event("csd1", "b", "decode", 0.0, 1.5)
+        assert Timeline((self.GPU, self.DRIVE, second)).overlap_s("gpu", "csd") == 2.0
+
+    def test_the_end_of_one_step_is_beside_the_beginning_of_the_next(self) -> None:
+        """The drive is busy from 1 s to 3 s and, with the step before, from 0 s to 1 s."""
+        assert Timeline((self.GPU, self.DRIVE), period_s=3.0).overlap_s("gpu", "csd") == 2.0
+
+    def test_a_step_later_is_the_same_step(self) -> None:
+        later = Event("csd0", "b", "decode", 7.0, 10.0)
+        assert Timeline((self.GPU, later), period_s=3.0).overlap_s("gpu", "csd") == 2.0
+
+    def test_more_than_a_period_is_all_of_it(self) -> None:
+        assert Timeline((self.GPU, self.DRIVE), period_s=2.5).overlap_s("gpu", "csd") == 2.0

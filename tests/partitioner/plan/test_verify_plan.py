@@ -21,6 +21,7 @@ from tests.partitioner.plan.plans import (
     forced_plan,
     mixed_plan,
     roomy,
+    shared,
     tiny_plan,
     unraised_plan,
     ways,
@@ -34,6 +35,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "two drives": lambda: roomy(forced_plan(CSD, GPU, num_drives=2)),
     "more drives than heads": lambda: roomy(forced_plan(CSD, GPU, num_drives=11)),
     "attention on the host": lambda: roomy(forced_plan(ways("gpu", "host", "host"), GPU)),
+    "three tiers": lambda: roomy(forced_plan(shared(gpu=2, host=2, csd=4), GPU, num_drives=2)),
     "streamed cache": lambda: roomy(forced_plan(ways("gpu", "gpu", "csd"), GPU, num_drives=2)),
     "streamed weights": lambda: roomy(forced_plan(GPU, GPU, up=ways("gpu", "gpu", "host"))),
 }
@@ -252,7 +254,7 @@ class TestCaches:
         idle = [s.id for s in plan.decode.steps if isinstance(s, Run) and s.device == "csd1"][-1]
         output = next(s.id for s in plan.decode.steps if idle in s.after)
         broken = without(plan, "decode", lambda s: s.id in (idle, output))
-        with refused("not every drive that holds a share of 'blocks.1.attention' attends"):
+        with refused("not every device that holds a share of 'blocks.1.attention' attends"):
             verify_plan(broken)
 
     @pytest.mark.parametrize("device", ["csd1", "host"])
@@ -271,7 +273,7 @@ class TestCaches:
     def test_only_an_attention_is_a_command(self) -> None:
         plan = PLANS["one device"]()
         broken = with_segment(plan, "decode", 0, attention="embed.token")
-        with refused("'embed.token' is a command for a drive and no attention"):
+        with refused("'embed.token' is a command and no attention"):
             verify_plan(broken)
 
 

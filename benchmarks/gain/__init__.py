@@ -1,0 +1,1 @@
+"""What the best plan gains over published policies: predicted beside measured."""

@@ -1,0 +1,322 @@
+"""Finds for each raised attention the input of its layer that a cache may keep in place of K and V, and proves it.
+
+What is found is told from what is proved: the search looks at equations alone, the proof runs them. Layers of one form are
+proved once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from partitioner.errors import ModelError
+from partitioner.frontend.trace import TracedPhase
+from partitioner.ir.graph import OpGraph, Unraised
+from partitioner.ir.op import Attention
+from partitioner.jaxpr import Var, dtype_of, num_bytes, shape_of
+from partitioner.passes.dataflow import Dataflow
+from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
+from partitioner.passes.find_kv_source import KvPath, find_kv_sources, foreign_input, kv_path
+from partitioner.passes.recompute_kv import Recompute, recompute_kv
+from partitioner.passes.shrink_path import narrow_path, shrink_path
+from partitioner.passes.split_equations import SplitEquations, split_equations
+from partitioner.passes.validate_attention import ValidationError
+from partitioner.passes.validate_kv_source import InputAxes, SmallPath, validate_kv_source
+
+_PROBE_ROWS = (3, 5, 7, 11)
+_PROBE_TOKENS = (6, 9, 13, 17)
+_DECODE_ROLES = ("param", "const", "position", "cursor")
+_PREFILL_ROLES = (*_DECODE_ROLES, "mask", "cache")
+
+
+@dataclass(frozen=True)
+class KvCandidate:
+    """Names what a cache might keep in place of the K and V of one attention; not proved yet.
+
+    Attributes:
+        op: The attention op.
+        attention: The decode's.
+        decode: From the layer's input to the new K and V of a decode step.
+        prefill: From the layer's input to the caches of a prefill, None for a model without.
+        order: Which of the values found it is, in decode and prefill, the nearest being 0.
+        token_bytes: Of the input of one token of one row.
+        form: What layers share if they make K and V alike.
+    """
+
+    op: str
+    attention: Attention
+    decode: KvPath
+    prefill: KvPath | None
+    order: tuple[int, int]
+    token_bytes: float
+    form: Any
+
+
+@dataclass(frozen=True)
+class KvSource:
+    """Tells how K and V of one attention are made again of the input of its layer; proved.
+
+    Attributes:
+        op: The attention op.
+        value: The input in a decode step.
+        prefill_value: The input in a prefill, None for a model without.
+        axes: Its axes.
+        given: Parameters and constants that are needed.
+        recompute: The equations, those of another layer of the same form perhaps.
+        form: What layers share whose equations are alike.
+    """
+
+    op: str
+    value: Var
+    prefill_value: Var | None
+    axes: InputAxes
+    given: tuple[Var, ...]
+    recompute: Recompute
+    form: Any
+
+
+class KvSources:
+    """Finds and proves, each when asked.
+
+    Args:
+        graphs: Prefill, unless there is none, and decode.
+        trace_probe: Traces a phase by name with few rows and tokens; called only where sizes cannot be told apart.
+    """
+
+    def __init__(
+        self, graphs: Sequence[OpGraph], trace_probe: Callable[[str, int, int], TracedPhase]
+    ) -> None:
+        self._graphs = tuple(graphs)
+        self._probe = trace_probe
+        self._proved: dict[Any, tuple[InputAxes, Recompute] | str] = {}
+        self._traced: dict[tuple[str, int, int], tuple[TracedPhase, SplitEquations]] = {}
+
+    @cached_property
+    def candidates(self) -> Mapping[str, KvCandidate]:
+        """Returns what might be kept, by attention op."""
+        return {name: found for name, found in self._found.items() if not isinstance(found, str)}
+
+    @cached_property
+    def missing(self) -> Mapping[str, str]:
+        """Returns why nothing can be kept in place of K and V, by attention op."""
+        return {name: found for name, found in self._found.items() if isinstance(found, str)}
+
+    def proved(self, op: str) -> KvSource | str:
+        """Returns what can be kept in place of the K and V of an attention, or why nothing can."""
+        found = self._found[op]
+        if isinstance(found, str):
+            return found
+        if found.form not in self._proved:
+            self._proved[found.form] = self._prove(found)
+        result = self._proved[found.form]
+        if isinstance(result, str):
+            return result
+        phase = self._graphs[-1].phase
+        given = tuple(v for v in found.decode.inputs if phase.input_of[v].role in ("param", "const"))
+        prefill = found.prefill.source if found.prefill else None
+        return KvSource(op, found.decode.source, prefill, result[0], given, result[1], found.form)
+
+    @cached_property
+    def _found(self) -> Mapping[str, KvCandidate | str]:
+        finders = [_Finder(graph) for graph in self._graphs]
+        attentions = {op.name: op.attention for op in self._graphs[-1].ops if op.attention}
+        return {name: _candidate(name, attention, finders) for name, attention in attentions.items()}
+
+    def _prove(self, found: KvCandidate) -> tuple[InputAxes, Recompute] | str:
+        phase = self._graphs[-1].phase
+        narrow = self._narrow(found)
+        try:
+            axes = self._validated(narrow) if narrow else None
+            if axes is None:
+                axes = validate_kv_source(*self._small(found), found.attention)
+            batch = axes.batch[0]
+            return axes, recompute_kv(phase, found.decode, found.attention, batch, phase.max_len)
+        except ValidationError as error:
+            return str(error)
+
+    def _validated(self, small: tuple[SmallPath, SmallPath | None, Attention]) -> InputAxes | None:
+        """Returns the axes if rewritten paths confirm it; if not, they may have been rewritten wrongly."""
+        with contextlib.suppress(ValidationError, TypeError, ValueError):
+            return validate_kv_source(*small)
+        return None
+
+    def _narrow(self, found: KvCandidate) -> tuple[SmallPath, SmallPath | None, Attention] | None:
+        """Returns the paths with two KV heads and few tokens, all rows among them, where sizes can be told apart."""
+        phases = [graph.phase for graph in self._graphs]
+        decode = narrow_path(found.decode, phases[-1], found.attention)
+        if decode is None or found.prefill is None:
+            return (SmallPath(*decode[:2]), None, decode[2]) if decode else None
+        prefill = narrow_path(found.prefill, phases[0], found.attention)
+        tokens = next(n for n in _PROBE_TOKENS if n not in _dims(found.prefill))
+        if prefill is None or phases[0].chunk in (1, phases[0].batch_size):
+            return None
+        few = shrink_path(*prefill[:2], {phases[0].chunk: tokens})
+        return (SmallPath(*decode[:2]), SmallPath(*few), decode[2]) if few else None
+
+    def _small(self, found: KvCandidate) -> tuple[SmallPath, SmallPath | None]:
+        """Returns the paths with few rows and tokens: rewritten, or found again in small traces."""
+        phases = [graph.phase for graph in self._graphs]
+        dims = {n for path in (found.decode, found.prefill) if path for n in _dims(path)}
+        tokens = next(n for n in _PROBE_TOKENS if n not in dims)
+        # axes of single rows are left out of the layouts of attentions, so that one row has to stay one
+        rows = 1 if phases[-1].batch_size == 1 else next(n for n in _PROBE_ROWS if n not in dims)
+        decode = shrink_path(found.decode, phases[-1], _small_sizes({phases[-1].batch_size: rows}))
+        if found.prefill is None:
+            return (SmallPath(*decode) if decode else self._probed("decode", found, rows, tokens)), None
+        sizes = {phases[0].batch_size: rows, phases[0].chunk: tokens}
+        told = len(sizes) == 2 and phases[0].chunk > 1
+        prefill = shrink_path(found.prefill, phases[0], _small_sizes(sizes)) if told else None
+        if decode is None or prefill is None:
+            return (
+                self._probed("decode", found, rows, tokens),
+                self._probed("prefill", found, rows, tokens),
+            )
+        return SmallPath(*decode), SmallPath(*prefill)
+
+    def _probed(self, name: str, found: KvCandidate, rows: int, tokens: int) -> SmallPath:
+        key = name, rows, tokens
+        if key not in self._traced:
+            try:
+                phase = self._probe(*key)
+            except ModelError as error:
+                raise ValidationError(f"the step cannot be run on few rows and tokens: {error}") from error
+            self._traced[key] = phase, split_equations(phase)
+        phase, split = self._traced[key]
+        writes = _writes(phase, split, found.attention)
+        number = found.order[name == "prefill"]
+        if isinstance(writes, str):
+            raise ValidationError(writes)
+        sources = find_kv_sources(split, (writes[0].new, writes[1].new))
+        if number >= len(sources):
+            raise ValidationError("the step traces differently on few rows and tokens")
+        targets = _targets(name, writes)
+        return SmallPath(kv_path(Dataflow(phase.equations), sources[number], targets), phase)
+
+
+class _Finder:
+    """Looks for the inputs of layers in one phase."""
+
+    def __init__(self, graph: OpGraph) -> None:
+        self.graph, self.phase = graph, graph.phase
+        self._split = split_equations(self.phase)
+        self._flow = Dataflow(self.phase.equations)
+        self._writes = {
+            w.name: w for w in find_cache_writes(self.phase, self._split) if isinstance(w, CacheWrite)
+        }
+
+    def sources(self, attention: Attention) -> tuple[Var, ...]:
+        """Returns the values that all of K and V goes through, the nearest first."""
+        writes = self._pair(attention)
+        return find_kv_sources(self._split, (writes[0].new, writes[1].new)) if writes else ()
+
+    def path(self, attention: Attention, source: Var) -> KvPath:
+        """Returns the way from a source to the new K and V, in a prefill to the caches."""
+        writes = self._pair(attention)
+        assert writes is not None, "sources were found for it"
+        return kv_path(self._flow, source, _targets(self.phase.name, writes))
+
+    def maker(self, source: Var) -> str | None:
+        """Returns the op that hands a value to others."""
+        number = self.graph.producer.get(source)
+        return None if number is None else self.graph.ops[number].name
+
+    def token_bytes(self, source: Var) -> float:
+        """Returns the bytes of a value per token and row."""
+        return num_bytes(source) / (self.phase.batch_size * self.phase.chunk)
+
+    def _pair(self, attention: Attention) -> tuple[CacheWrite, CacheWrite] | None:
+        first, second = (self._writes.get(n) for n in (attention.key_cache, attention.value_cache))
+        return (first, second) if first and second else None
+
+
+def _candidate(name: str, attention: Attention, finders: Sequence[_Finder]) -> KvCandidate | str:
+    decode, prefill = finders[-1], finders[0] if len(finders) > 1 else None
+    found = decode.sources(attention)
+    if not found:
+        return "K and V are not made of one value alone"
+    handed = [(n, v) for n, v in enumerate(found) if decode.maker(v)]
+    if not handed:
+        return "the value that K and V are made of stays within one op"
+    order, source = min(handed, key=lambda pair: decode.token_bytes(pair[1]))
+    size, whole = decode.token_bytes(source), kv_token_bytes(attention)
+    if size >= whole:
+        return f"it takes {size:.0f} bytes a token, and K and V take {whole:.0f}"
+    path = decode.path(attention, source)
+    foreign = foreign_input(decode.phase, path, _DECODE_ROLES)
+    if foreign:
+        return f"K and V depend on {foreign} besides"
+    if (
+        dtype_of(source).name not in ("float64", "float32", "float16", "bfloat16")
+        or (size / _item(source)) % 2
+    ):
+        return f"it is {source.aval}, which a cache does not keep"
+    form = [decode.phase.forms.signature(path.equations, [source, *path.inputs], path.targets)]
+    form += [_roles(decode.phase, path)]
+    if prefill is None:
+        return KvCandidate(name, attention, path, None, (order, 0), size, tuple(form))
+    twins = [
+        (n, v)
+        for n, v in enumerate(prefill.sources(attention))
+        if prefill.maker(v) == decode.maker(source) and prefill.token_bytes(v) == size
+    ]
+    if not twins or dtype_of(twins[0][1]) != dtype_of(source):
+        return "the prefill hands on no such value"
+    second, twin = twins[0]
+    path_before = prefill.path(attention, twin)
+    foreign = foreign_input(prefill.phase, path_before, _PREFILL_ROLES)
+    if foreign:
+        return f"in the prefill K and V depend on {foreign} besides"
+    form += [
+        prefill.phase.forms.signature(
+            path_before.equations, [twin, *path_before.inputs], path_before.targets
+        ),
+        _roles(prefill.phase, path_before),
+    ]
+    return KvCandidate(name, attention, path, path_before, (order, second), size, tuple(form))
+
+
+def kv_token_bytes(attention: Attention) -> float:
+    """Returns the bytes of K and V of one token of one row."""
+    return 2.0 * attention.num_kv_heads * attention.head_size * _itemsize(attention.cache_dtype)
+
+
+def _itemsize(dtype: str) -> int:
+    return {"float64": 8, "float32": 4}.get(dtype, 2)
+
+
+def _item(var: Var) -> int:
+    return dtype_of(var).itemsize
+
+
+def _small_sizes(sizes: Mapping[int, int]) -> dict[int, int]:
+    """Returns what is to be replaced: single rows stay as they are."""
+    return {old: new for old, new in sizes.items() if old != 1}
+
+
+def _roles(phase: TracedPhase, path: KvPath) -> tuple[str, ...]:
+    """Returns the roles of a path's inputs; a constant is told by its name."""
+    described = [phase.input_of[v] for v in path.inputs]
+    return tuple(i.name if i.role == "const" else i.role for i in described)
+
+
+def _dims(path: KvPath) -> set[int]:
+    made = (v for e in path.equations for v in e.outvars)
+    return {n for v in (path.source, *path.inputs, *made) for n in shape_of(v)}
+
+
+def _targets(phase: str, writes: tuple[CacheWrite, CacheWrite]) -> tuple[Var, Var]:
+    first, second = writes
+    return (first.new, second.new) if phase == "decode" else (first.after, second.after)
+
+
+def _writes(
+    phase: TracedPhase, split: SplitEquations, attention: Attention
+) -> tuple[CacheWrite, CacheWrite] | str:
+    found = {w.name: w for w in find_cache_writes(phase, split)}
+    first, second = found[attention.key_cache], found[attention.value_cache]
+    if isinstance(first, Unraised) or isinstance(second, Unraised):
+        return "the caches are written differently on few rows and tokens"
+    return first, second

@@ -1,0 +1,223 @@
+"""When a cache may keep the input of its layer instead of K and V, and what that costs.
+
+The input is smaller where K and V together are wider than it. It is brought to the GPU ahead of its use, as weights are. There
+K and V of all tokens are made again by one more matrix product each, and attention goes on as ever. What is fetched so loads
+links; what the first layer of a step waits for is spread over all layers. The weights of the K and V projections stay on the GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cost_models import Work, compute_cost, work_of
+from partitioner.costing import Costing
+from partitioner.errors import PlacementError
+from partitioner.front import Traced
+from partitioner.ir.op import Attention, Op
+from partitioner.ir.working_set import working_set_bytes
+from partitioner.jaxpr import num_bytes
+from partitioner.passes.keep_inputs import decode_op
+from partitioner.passes.kv_sources import KvCandidate
+from partitioner.placement.policies import Policy
+
+Contexts = Sequence[tuple[int, float]]
+"""(context length, decode steps at about that length)."""
+
+
+@dataclass(frozen=True)
+class KeptInput:
+    """Offers a cache of inputs for one attention.
+
+    Attributes:
+        op: The decode's op that makes K and V again and attends.
+        homes: Tiers where the cache may live.
+        working_bytes: Transient memory of ``op``.
+        form: Equal for attentions that cost the same.
+    """
+
+    op: Op
+    homes: tuple[str, ...]
+    working_bytes: float
+    form: object
+
+    @property
+    def attention(self) -> Attention:
+        """Returns the attention, whose cache is that of inputs."""
+        assert self.op.attention is not None
+        return self.op.attention
+
+
+@dataclass(frozen=True)
+class StreamCost:
+    """Holds what it takes to fetch the cache of inputs for all decode steps.
+
+    Attributes:
+        loads: Seconds by link direction.
+        flash_s: Seconds of the drives.
+        first_s: Seconds that a layer waits whose stream nothing runs ahead of.
+    """
+
+    loads: Mapping[str, float]
+    flash_s: float
+    first_s: float
+
+
+def kept_inputs(
+    traced: Traced, costing: Costing, policy: Policy, activation_bytes: float
+) -> dict[str, KeptInput]:
+    """Returns the caches of inputs that a policy allows and that can pay, by attention op.
+
+    Where K and V may be cached as well, one is offered only if some placement that certainly fits is not faster than the matrix
+    products alone. Nothing is proved of attentions that are not offered one.
+
+    Args:
+        traced: The model.
+        costing: Answers what things cost.
+        policy: Which homes and forms there are.
+        activation_bytes: What activations take of the GPU's memory.
+
+    Raises:
+        PlacementError: The policy allows nothing else, and it cannot be done.
+    """
+    if "input" not in policy.cache_forms:
+        return {}
+    decode = traced.graphs[-1]
+    contexts = costing.workload.decode_contexts(with_prefill=len(traced.graphs) > 1)
+    ops = {op.name: op for op in decode.ops if op.attention}
+    room = _Room(traced, costing, activation_bytes, [op.attention for op in ops.values() if op.attention])
+    pays: dict[object, bool] = {}
+    made: dict[object, Op] = {}
+    offered: dict[str, KeptInput] = {}
+    for name, candidate in traced.kv_sources.candidates.items():
+        if "kv" in policy.cache_forms:
+            if candidate.form not in pays:
+                pays[candidate.form] = _pays(candidate, ops[name], costing, policy, contexts, room)
+            if not pays[candidate.form]:
+                continue
+        source = traced.kv_sources.proved(name)
+        if isinstance(source, str):
+            continue
+        if source.form not in made:
+            made[source.form] = decode_op(decode, source)
+        op = made[source.form]
+        homes = _homes(policy, costing, candidate.attention, op, room)
+        rows = num_bytes(
+            next(v for v in op.inputs if v not in ops[candidate.op].inputs and v not in decode.input_of)
+        )
+        if homes:
+            bytes_needed = float(working_set_bytes(decode, op) - rows)
+            offered[name] = KeptInput(op, homes, bytes_needed, source.form)
+    if policy.cache_forms == ("input",):
+        _require_all(traced, policy, offered, list(ops))
+    return offered
+
+
+def stream_cost(costing: Costing, attention: Attention, home: str, contexts: Contexts) -> StreamCost:
+    """Returns what it takes to bring stored inputs to the GPU and new ones back, in all decode steps of one micro-batch."""
+    loads: dict[str, float] = {}
+    flash_s = first_s = 0.0
+    if home == "gpu":
+        return StreamCost(loads, flash_s, first_s)
+    for context, weight in contexts:
+        stored = costing.kv_bytes(attention, context - 1)
+        for amount, src, dst in ((stored, home, "gpu"), (costing.kv_bytes(attention, 1), "gpu", home)):
+            for resource, seconds in costing.link_load(amount, src, dst).items():
+                loads[resource] = loads.get(resource, 0.0) + weight * seconds
+        read_s = costing.flash_read_s(costing.flash_bytes(attention, context - 1)) if home == "csd" else 0.0
+        flash_s += weight * read_s
+        first_s += weight * (
+            max(read_s, costing.transfer_s(stored, home, "gpu")) + costing.latency_s(home, "gpu")
+        )
+    return StreamCost(loads, flash_s, first_s)
+
+
+class _Room:
+    """Tells which tiers certainly hold the K and V of all layers, whatever else lives there."""
+
+    def __init__(
+        self, traced: Traced, costing: Costing, activation_bytes: float, attentions: Sequence[Attention]
+    ) -> None:
+        inputs = traced.graphs[-1].phase.inputs
+        self._weights = float(sum(num_bytes(i.var) for i in inputs if i.role == "param"))
+        self._costing, self._activations, self._attentions = costing, activation_bytes, attentions
+
+    def has(self, tier: str) -> bool:
+        """Tells whether a tier has room for everything."""
+        if tier == "csd" and not self._costing.drives:
+            return False
+        needed = sum(self._costing.cache_bytes(a, tier) for a in self._attentions)
+        needed += 0.0 if tier == "csd" else self._weights
+        needed += self._activations if tier == "gpu" else 0.0
+        return needed <= self._costing.capacity_bytes(tier)
+
+
+def _homes(policy: Policy, costing: Costing, attention: Attention, op: Op, room: _Room) -> tuple[str, ...]:
+    kept = op.attention
+    assert kept is not None
+    alike = (kept.head_size, kept.cache_dtype) == (attention.head_size, attention.cache_dtype)
+    homes: list[str] = []
+    for home in policy.cache_homes:
+        if home == "csd" and not (alike and costing.drives):
+            continue
+        if home == "gpu" and room.has("gpu"):
+            continue
+        homes.append(home)
+    return tuple(homes)
+
+
+def _pays(
+    candidate: KvCandidate, op: Op, costing: Costing, policy: Policy, contexts: Contexts, room: _Room
+) -> bool:
+    """Tells whether no way to use K and V that certainly fits takes at most the time of making them again."""
+    path, attention = candidate.decode, candidate.attention
+    work = work_of(path.equations, [path.source, *path.inputs], path.targets)
+    steps = sum(weight for _, weight in contexts)
+    once = compute_cost(
+        Work(work.flops * costing.workload.max_len, 0.0, 0.0), costing.processors["gpu"], op.dtype
+    )
+    attend_s = steps * costing.run_cost(op, "gpu").seconds
+    again_s = steps * once.seconds + attend_s
+    for home in policy.cache_homes:
+        if not room.has(home):
+            continue
+        ways = [attend_s + _fetch_s(costing, attention, home, contexts) if home != "gpu" else attend_s]
+        if home in policy.decode_attention and home != "gpu" and (home == "host" or costing.can_attend()):
+            ways.append(_attend_there_s(costing, attention, home, contexts))
+        if min(ways) <= again_s:
+            return False
+    return True
+
+
+def _fetch_s(costing: Costing, attention: Attention, home: str, contexts: Contexts) -> float:
+    """Returns the seconds of all streams of K and V to the GPU."""
+    return stream_cost(costing, attention, home, contexts).first_s
+
+
+def _attend_there_s(costing: Costing, attention: Attention, tier: str, contexts: Contexts) -> float:
+    """Returns the seconds of all attentions on a tier that holds K and V, with the ways of their operands and results."""
+    members = costing.split_shares(attention, ((tier, costing.grid(attention).num_units),))
+    handed = sum(num_bytes(v) for v in (attention.query, attention.new_key, attention.new_value))
+    way_s = costing.transfer_s(handed, "gpu", tier) + costing.transfer_s(
+        num_bytes(attention.output), tier, "gpu"
+    )
+    way_s += costing.latency_s("gpu", tier) + costing.latency_s(tier, "gpu")
+    way_s += costing.launch_s(tier) + costing.launch_s("gpu")
+    return sum(
+        weight * (max(costing.share_attend_cost(attention, s, n).seconds for s in members) + way_s)
+        for n, weight in contexts
+    )
+
+
+def _require_all(
+    traced: Traced, policy: Policy, offered: Mapping[str, KeptInput], names: Sequence[str]
+) -> None:
+    lacking = [name for name in names if name not in offered]
+    if not lacking:
+        return
+    found = traced.kv_sources.proved(lacking[0])
+    reason = found if isinstance(found, str) else f"it cannot be kept on {', '.join(policy.cache_homes)}"
+    raise PlacementError(
+        f"policy {policy.name!r} keeps the inputs of layers in place of K and V, and {lacking[0]!r} does not allow it: "
+        f"{reason}. Choose policy 'auto', or 'flexgen-ssd' for K and V on the drive"
+    )
