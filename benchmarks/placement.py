@@ -166,7 +166,7 @@ def run(case: Case, policy: str, repeats: int, limit_s: float) -> None:
         f"  the rest      {whole_s - trace_s:8.2f} s, {(whole_s - trace_s) / trace_s:.2f}x tracing  "
         f"(both {min(whole):.2f} to {max(whole):.2f})"
     )
-    print(f"  objective     {plan.decisions.certificate.objective_s:8.2f} s, gap {plan.gap:.1e}")
+    print(f"  objective     {plan.decisions.certificate.objective:8.2f} s, gap {plan.gap:.1e}")
     given = problems(plan)
     best = placed(given, chosen_by_solver)
     rows_of = {

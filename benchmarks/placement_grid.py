@@ -154,7 +154,7 @@ def cell(
     return Cell(
         *place_at,
         label,
-        certificate.objective_s,
+        certificate.objective,
         plan.total_seconds,
         plan.gap,
         place_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from partitioner.costing import Costing
 from partitioner.errors import PlacementError
 from partitioner.front import Traced, trace_model
 from partitioner.frontend.adapt import adapt
+from partitioner.objective import OBJECTIVES, TOKENS_PER_SECOND, Objective, objective_named
 from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
 from partitioner.placement.lower_bound import lower_bound
+from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.placement.problem import Infeasible, Solution
 from partitioner.placement.recompute import Room, kept_inputs
@@ -29,6 +31,7 @@ from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.plan.plan import Plan
 from partitioner.plan.verify_plan import verify_plan
+from partitioner.rivals import best_on_schedule, rivals_of
 from partitioner.workload import Workload
 
 
@@ -38,6 +41,7 @@ def partition(
     workload: Workload | None = None,
     policy: str = "auto",
     *,
+    objective: str = TOKENS_PER_SECOND,
     verify: bool = True,
     print_after: str | None = None,
     printer: Callable[[str], None] = print,
@@ -50,6 +54,8 @@ def partition(
         hw_spec: Hardware, the name of a preset, or a path to a TOML file.
         workload: Batch, prompt and decode lengths; by default one prompt of 512 tokens and 128 new tokens.
         policy: ``auto`` or the name of a constraint set (see ``partitioner.placement.policies``).
+        objective: What the plan is to be the best at: ``tokens-per-second``, ``latency``, ``dollar`` or ``joule`` (see
+            ``partitioner.objective``).
         verify: Check the IR between passes and the finished plan.
         print_after: Name of a pass (``trace``, ``raise``, ``place``, ``plan``) whose result is printed.
         printer: What prints.
@@ -57,34 +63,48 @@ def partition(
     Raises:
         ModelError: If the model cannot be traced.
         HardwareError: If there is no such hardware.
-        PlacementError: If nothing fits; the message gives the shortfall per device in bytes.
+        PlacementError: If nothing fits; the message gives the shortfall per device in bytes. Or if the hardware lacks a price
+            or a power that the objective needs.
     """
     hw = hw_spec if isinstance(hw_spec, HardwareSpec) else HardwareSpec.load(hw_spec)
     workload = workload or Workload()
-    rules = policy_named(policy, hw)
+    rules, aim = policy_named(policy, hw), objective_named(objective, hw)
     show = _Printer(print_after, printer)
     with without_collection():
         function = adapt(model)
         traced = trace_model(function, hw, workload, verify=verify, show=show)
-        decisions = place(traced, hw, workload, rules)
-        if decisions.micro_batches > 1:
-            traced = trace_model(
-                function,
-                hw,
-                workload,
-                verify=verify,
-                micro_batches=decisions.micro_batches,
-                tracer=traced.tracer,
-            )
-        plan = assemble_plan(traced, hw, workload, policy, decisions)
+
+        def decide(rules: Policy) -> Decisions:
+            return place(traced, hw, workload, rules, aim)
+
+        def make(decisions: Decisions) -> Plan:
+            graphs = traced
+            if decisions.micro_batches > 1:
+                graphs = trace_model(
+                    function,
+                    hw,
+                    workload,
+                    verify=verify,
+                    micro_batches=decisions.micro_batches,
+                    tracer=traced.tracer,
+                )
+            return assemble_plan(graphs, hw, workload, policy, decisions)
+
+        plan = best_on_schedule(make(decide(rules)), rivals_of(rules, hw), decide, make)
         if verify:
             verify_plan(plan)
     show("plan", plan.report)
     return plan
 
 
-def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) -> Decisions:
-    """Returns the best decisions for traced graphs under a policy.
+def place(
+    traced: Traced,
+    hw: HardwareSpec,
+    workload: Workload,
+    policy: Policy,
+    objective: Objective = OBJECTIVES[TOKENS_PER_SECOND],
+) -> Decisions:
+    """Returns the best decisions for traced graphs under a policy and by an objective.
 
     Raises:
         PlacementError: If nothing fits.
@@ -97,9 +117,10 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     steps[-1] = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
     check_activations(costing, paired)
     kept = kept_inputs(traced, costing, policy, paired.peak_activation_bytes)
+    weights = weights_of(objective, hw, workload, steps[-1], _pace_s(costing, traced, steps))
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
-    modes = _modes(paired, policy, workload)
+    modes = _modes(paired, policy, workload, objective)
     if kept:
         modes = with_recompute(modes, policy, Room.of(traced, costing, 0.0))
     while modes:
@@ -109,11 +130,12 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
             continue
         if built.reserved[0] > costing.capacity_bytes("gpu"):
             continue
-        if found and min(s.objective for _, s in found) <= lower_bound(built.problem):
+        problem = weighed(built.problem, weights)
+        if found and min(s.objective for _, s in found) <= lower_bound(problem):
             continue
-        result = solve(built.problem, min((s.objective for _, s in found), default=math.inf))
+        result = solve(problem, min((s.objective for _, s in found), default=math.inf))
         if isinstance(result, Solution):
-            agreed = agree(built, result, paired.users)
+            agreed = agree(built, problem, result, paired.users)
             if agreed is None:
                 modes[:0] = [replace(mode, shared_home=home) for home in policy.weight_homes]
                 continue
@@ -123,16 +145,25 @@ def place(traced: Traced, hw: HardwareSpec, workload: Workload, policy: Policy) 
     if not found:
         raise PlacementError(shortfall_message(costing, policy, paired, short))
     best, solution = min(found, key=lambda pair: pair[1].objective)
-    bound = min(s.bound for _, s in found)
+    bound = min(solution.objective, *(s.bound for _, s in found))
+    worth = weights.per_second
     return Decisions(
         ops=_decisions(best, solution),
         reserved_bytes=dict(zip(best.problem.tiers, best.reserved, strict=True)),
-        certificate=Certificate(solution.objective, min(bound, solution.objective), solution.solver),
+        certificate=Certificate(worth * solution.objective, worth * bound, solution.solver, objective.name),
         micro_batches=best.mode.micro_batches,
     )
 
 
-def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mode]:
+def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[float]:
+    """Returns for each phase the seconds its ops take on the GPU."""
+    return [
+        n * sum(costing.run_cost(op, "gpu").seconds for op in graph.ops)
+        for n, graph in zip(steps, traced.graphs, strict=True)
+    ]
+
+
+def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, objective: Objective) -> list[Mode]:
     """Returns what couples the whole model in all ways, the likelier ones first."""
     homes = (ANY if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[0],)
     streaming = [False, True]
@@ -141,7 +172,7 @@ def _modes(paired: PairedGraphs, policy: Policy, workload: Workload) -> list[Mod
     elif policy.weight_homes == ("gpu",) and policy.cache_homes == ("gpu",):
         streaming = [False]
     modes = [Mode(h, s) for s, h in itertools.product(streaming, homes)]
-    if policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
+    if objective.overlaps and policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
         modes[:0] = [Mode(h, streaming=False, micro_batches=policy.micro_batches) for h in homes]
     return modes
 

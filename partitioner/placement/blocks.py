@@ -58,7 +58,9 @@ class BlockMaker:
         for n in self._within(start, end):
             producer, source, consumers, leaves = self._ends(n, start, end, entering, leaving)
             phase = self._flows[n].phase
-            flows.append(Flow(phase, producer, source, consumers, leaves, self._move_s(self._move_forms[n])))
+            form = self._move_forms[n]
+            ends = (producer, source, consumers, leaves)
+            flows.append(Flow(phase, *ends, self._move_s(form), self._launch_s(form)))
         return Block(
             name=self._choices[start].name,
             choices=tuple(self._choices[start:end]),
@@ -84,6 +86,11 @@ class BlockMaker:
             tuple(c - start for c in readers),
             leaving.index(number) if flow.last >= end else None,
         )
+
+    def _launch_s(self, form: MoveForm) -> tuple[float, ...]:
+        """Returns for each tier what launching it costs where a value is what it waits for."""
+        _, phase, carries = form
+        return tuple(self._steps[phase] * self._costing.launch_s(t) for t in TIERS) if carries else ()
 
     def _move_s(self, form: MoveForm) -> tuple[tuple[float, ...], ...]:
         if form not in self._moves:

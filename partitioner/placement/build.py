@@ -157,6 +157,10 @@ def _launched(first: Choice, costing: Costing, steps: Sequence[float]) -> Choice
                     s + (0.0 if t is None else n * costing.launch_s(TIERS[t]))
                     for s, t, n in zip(v.seconds, v.tiers, steps, strict=True)
                 ),
+                working=tuple(
+                    s + sum(n * costing.launch_s(name) for t, n in zip(v.tiers, steps, strict=True) if t == tier)
+                    for tier, (name, s) in enumerate(zip(TIERS, v.working, strict=True))
+                ),
             )
             for v in first.variants
         ),

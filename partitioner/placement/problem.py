@@ -29,6 +29,8 @@ class Variant:
         memory: For each tier the bytes that stay resident (weights and KV cache).
         busy: Load on overlappable resources as (resource index, seconds over the whole generation).
         key: What the caller needs to recognise the choice (for example ``("gpu", "csd", "csd")``).
+        working: For each tier the seconds in which its devices work, over the whole generation, added up over drives; nothing
+            where it is of no interest. No part of the objective above: see ``objective``.
     """
 
     tiers: tuple[int | None, ...]
@@ -36,9 +38,10 @@ class Variant:
     memory: tuple[float, ...]
     busy: tuple[tuple[int, float], ...] = ()
     key: tuple[str, ...] = ()
+    working: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        numbers = (*self.seconds, *self.memory, *(s for _, s in self.busy))
+        numbers = (*self.seconds, *self.memory, *(s for _, s in self.busy), *self.working)
         if any(math.isnan(x) or math.isinf(x) or x < 0 for x in numbers):
             raise ValueError(f"a variant's seconds and bytes must be finite and not negative, got {self}")
         if len(self.tiers) != len(self.seconds):
@@ -64,6 +67,7 @@ class Flow:
         consumers: Indices of the consuming choices of this block.
         leaves: Index in the block's ``exits`` when the value is live after the block, else None.
         move_s: ``move_s[src][dst]``: seconds on the critical path to move it, over the whole generation; 0 on the diagonal.
+        working: For each tier the part of these seconds in which it works when it takes the value in, as for a variant.
     """
 
     phase: int
@@ -72,6 +76,7 @@ class Flow:
     consumers: tuple[int, ...]
     leaves: int | None
     move_s: tuple[tuple[float, ...], ...]
+    working: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

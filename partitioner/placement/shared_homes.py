@@ -12,17 +12,20 @@ from dataclasses import replace
 
 from partitioner.placement.build import BuiltProblem
 from partitioner.placement.evaluate import Chosen, breakdown
-from partitioner.placement.problem import Solution, Variant
+from partitioner.placement.problem import Problem, Solution, Variant
 
 NEAR = 1e-5
 """Relative distance from the solution within which one that agrees is as good."""
 
 
-def agree(built: BuiltProblem, solution: Solution, users: Mapping[str, tuple[int, ...]]) -> Solution | None:
+def agree(
+    built: BuiltProblem, counted: Problem, solution: Solution, users: Mapping[str, tuple[int, ...]]
+) -> Solution | None:
     """Returns a solution in which shared weights have the home their owner gives them, or None where that is worse.
 
     Args:
         built: The problem.
+        counted: The same in what is minimised; ``solution`` is of it.
         solution: Its solution.
         users: For each shared parameter the pairs of the ops that use it, its owner first.
     """
@@ -43,7 +46,7 @@ def agree(built: BuiltProblem, solution: Solution, users: Mapping[str, tuple[int
             chosen = _replaced(chosen, (stage, instance, choice), nearest)
     if chosen == solution.chosen:
         return solution
-    parts = breakdown(built.problem, chosen)
+    parts = breakdown(counted, chosen)
     near = parts.objective_s <= solution.objective * (1 + NEAR)
     if not near or any(parts.shortfall(built.problem.capacities)):
         return None

@@ -6,12 +6,15 @@ waits for the slowest. Numbers per tier are worked out once for each number of u
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from partitioner.costing import TIERS, Costing, Tier
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import num_bytes
+from partitioner.shares import Share
 from partitioner.split_grid import Split
 
 
@@ -26,12 +29,21 @@ class SplitCost:
         gpu_s: For each context length the seconds of the GPU's share.
         others_s: Likewise the seconds until the slowest of the other shares is done, from the operands to the output.
         resume_s: Seconds to launch what follows, over all contexts.
+        working_s: For each tier the seconds in which its devices work, added up over drives.
     """
 
     split: Split
     gpu_s: tuple[float, ...]
     others_s: tuple[float, ...]
     resume_s: float
+    working_s: tuple[float, ...]
+
+
+class _Part(NamedTuple):
+    """Holds what some units of an attention cost on a tier: at each context, times the steps there, and for its devices."""
+
+    seconds: tuple[float, ...]
+    working_s: float
 
 
 def split_costs(
@@ -58,10 +70,13 @@ def split_costs(
     steps = sum(weight for _, weight in contexts)
     nothing = (0.0,) * len(contexts)
     for split in _splits(grid.num_units, tiers):
-        gpu_s = next((parts[tier][units] for tier, units in split if tier == "gpu"), nothing)
-        others = [parts[tier][units] for tier, units in split if tier != "gpu"]
+        gpu_s = next((parts[tier][units].seconds for tier, units in split if tier == "gpu"), nothing)
+        others = [parts[tier][units].seconds for tier, units in split if tier != "gpu"]
         others_s = tuple(map(max, *others)) if len(others) > 1 else (*others, nothing)[0]
-        yield SplitCost(split, gpu_s, others_s, steps * resume_s)
+        own = {tier: parts[tier][units].working_s for tier, units in split}
+        own["gpu"] = own.get("gpu", 0.0) + steps * resume_s
+        working = tuple(own.get(tier, 0.0) for tier in TIERS)
+        yield SplitCost(split, gpu_s, others_s, steps * resume_s, working)
 
 
 def _splits(num_units: int, tiers: Sequence[Tier]) -> Iterator[Split]:
@@ -87,26 +102,36 @@ def _parts(
     tier: Tier,
     contexts: Sequence[tuple[int, float]],
     num_rows: int,
-) -> list[tuple[float, ...]]:
-    """Returns a tier's seconds at each context, times the steps there, for every number of units, from none to all."""
+) -> list[_Part]:
+    """Returns what every number of units costs on a tier, from none to all."""
     grid = costing.grid(attention)
     handed = sum(num_bytes(v) for v in (attention.query, attention.new_key, attention.new_value))
     returned = num_bytes(attention.output)
     scale = costing.rows / num_rows
-    parts = [(0.0,) * len(contexts)]
+    parts = [_Part((0.0,) * len(contexts), 0.0)]
     for units in range(1, grid.num_units + 1):
         fraction = scale * units / grid.num_units
-        shares = {
-            (s.num_rows, s.num_kv_heads): s for s in costing.split_shares(attention, ((tier, units),))
-        }.values()
-        attend_s = [
-            max(costing.share_attend_cost(attention, s, context).seconds for s in shares)
-            + costing.launch_s(tier)
-            for context, _ in contexts
-        ]
+        counts: Counter[tuple[int, int]] = Counter()
+        shares: dict[tuple[int, int], Share] = {}
+        for share in costing.split_shares(attention, ((tier, units),)):
+            size = (share.num_rows, share.num_kv_heads)
+            counts[size] += 1
+            shares[size] = share
+        launch_s = costing.launch_s(tier)
+        share_s = {
+            size: [costing.share_attend_cost(attention, share, c).seconds + launch_s for c, _ in contexts]
+            for size, share in shares.items()
+        }
+        attend_s = [max(times) for times in zip(*share_s.values(), strict=True)]
+        working_s = sum(
+            counts[size] * weight * seconds
+            for size, times in share_s.items()
+            for (_, weight), seconds in zip(contexts, times, strict=True)
+        )
         way_s = 0.0
         if tier != "gpu":
             for amount, src, dst in ((handed, "gpu", tier), (returned, tier, "gpu")):
                 way_s += costing.transfer_s(amount * fraction, src, dst) + costing.latency_s(src, dst)
-        parts.append(tuple(w * (s + way_s) for (_, w), s in zip(contexts, attend_s, strict=True)))
+        seconds = tuple(w * (s + way_s) for (_, w), s in zip(contexts, attend_s, strict=True))
+        parts.append(_Part(seconds, working_s))
     return parts

@@ -11,6 +11,7 @@ from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import PairedOp
+from partitioner.placement.drive_seconds import drives_attend_s, drives_read_s
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput, stream_cost
@@ -173,16 +174,18 @@ class VariantBuilder:
         for tier in {t for t in placed if t}:
             memory[tier] += float(sum(self._state_bytes[s] for s in states))
         seconds = [0.0] * len(placed)
+        working = dict.fromkeys(TIERS, 0.0)
         busy: dict[int, float] = {}
         for phase, (op, tier) in enumerate(zip(pair.ops, placed, strict=True)):
             if op is None or tier is None:
                 continue
             seconds[phase] = self._run_s(phase, op, tier) * self._repeats(phase)
+            working[tier] += seconds[phase]
             if large and home != tier:
                 moved = float(sum(self._param_bytes[n] for n in names if n in op.params))
                 self._largest_weights = max(self._largest_weights, moved)
                 self._stream(busy, phase, moved, home, tier)
-        return self._variant(placed, seconds, memory, busy, home)
+        return self._variant(placed, seconds, memory, busy, home, working)
 
     def _run_s(self, phase: int, op: Op, tier: str) -> float:
         """Returns the seconds of an op's own equations over the generation, for one micro-batch."""
@@ -280,26 +283,33 @@ class VariantBuilder:
         memory = dict.fromkeys(TIERS, 0.0)
         memory[home] = costing.cache_bytes(attention, home)
         seconds = [0.0] * len(placed)
+        working = dict.fromkeys(TIERS, 0.0)
         busy: dict[int, float] = {}
         for phase, (op, tier) in enumerate(zip(pair.ops, placed, strict=True)):
             if op is None or tier is None:
                 continue
             if self._phases[phase] == "prefill":
                 seconds[phase] = self._run_s(phase, op, tier)
+                working[tier] += seconds[phase]
                 if home != tier:
-                    self._store(busy, phase, attention, tier, home, 1.0)
+                    working["csd"] += self._store(busy, phase, attention, tier, home, 1.0)
             elif tier == "csd":
                 seconds[phase] = sum(
                     weight * costing.attend_cost(attention, context).seconds
                     for context, weight in self._contexts
                 )
+                working[tier] += drives_attend_s(costing, attention, self._contexts)
             else:
                 seconds[phase] = self._run_s(phase, op, tier) * self._repeats(phase)
+                working[tier] += seconds[phase]
+                if home == "csd":
+                    read_s = drives_read_s(costing, attention, self._contexts)
+                    working[home] += self._repeats(phase) * read_s
                 if home != tier:
                     seconds[phase] += self._repeats(phase) * self._stream_cache_s(attention, home, tier)
                     if self._kept:
                         self._fetch(busy, phase, attention, home)
-        return self._variant(placed, seconds, memory, busy, home)
+        return self._variant(placed, seconds, memory, busy, home, working)
 
     def _kept_variants(
         self, pair: PairedOp, kept: KeptInput, options: Sequence[Sequence[str | None]]
@@ -315,13 +325,19 @@ class VariantBuilder:
             memory[home] = self._costing.cache_bytes(kept.attention, home)
             busy: dict[int, float] = {}
             seconds = [0.0] * len(placed)
+            working = dict.fromkeys(TIERS, 0.0)
             if decode and pair.ops[0] and placed[0]:
                 seconds[0] = self._run_s(0, pair.ops[0], placed[0])
+                working[placed[0]] += seconds[0]
                 if home != "gpu":
-                    self._store(busy, 0, kept.attention, "gpu", home, 1.0)
+                    working["csd"] += self._store(busy, 0, kept.attention, "gpu", home, 1.0)
             seconds[decode] = self._run_s(decode, kept.op, "gpu") * self._repeats(decode)
+            working["gpu"] += seconds[decode]
+            if home == "csd":
+                read_s = drives_read_s(self._costing, kept.attention, self._contexts)
+                working[home] += self._repeats(decode) * read_s
             seconds[decode] += self._fetch(busy, decode, kept.attention, home)
-            yield self._variant(placed, seconds, memory, busy, home, "input")
+            yield self._variant(placed, seconds, memory, busy, home, working, "input")
 
     def _fetch(self, busy: dict[int, float], phase: int, attention: Attention, home: str) -> float:
         """Loads links and drives with the streams of a cache to the GPU; returns its part of what a first layer waits."""
@@ -344,21 +360,22 @@ class VariantBuilder:
         units = costing.grid(attention).num_units
         whole = {tier: costing.cache_bytes(attention, tier) if tier in tiers else 0.0 for tier in TIERS}
         prefill_s = self._run_s(0, prefill, "gpu") if prefill else 0.0
-        stores: dict[tuple[str, int], dict[int, float]] = {}
+        stores: dict[tuple[str, int], tuple[dict[int, float], float]] = {}
         for cost in split_costs(costing, op, attention, tiers, self._contexts, num_rows):
             alone = cost.split[0][0] if len(cost.split) == 1 else ""
             if alone == "gpu" or (alone == "csd" and not self._overlap):
                 continue
             busy: dict[int, float] = {}
             memory = dict.fromkeys(TIERS, 0.0)
+            written_s = 0.0
             for tier, part in cost.split:
                 memory[tier] = whole[tier] * part / units
                 if prefill and tier != "gpu":
                     if (tier, part) not in stores:
-                        self._store(
-                            stores.setdefault((tier, part), {}), 0, attention, "gpu", tier, part / units
-                        )
-                    for index, seconds in stores[tier, part].items():
+                        load: dict[int, float] = {}
+                        stores[tier, part] = load, self._store(load, 0, attention, "gpu", tier, part / units)
+                    written_s += stores[tier, part][1]
+                    for index, seconds in stores[tier, part][0].items():
                         busy[index] = busy.get(index, 0.0) + seconds
             if self._overlap:
                 together_s = self._layer_s(cost.gpu_s, cost.others_s, cost.resume_s)
@@ -376,20 +393,26 @@ class VariantBuilder:
                     SPLIT,
                     *(f"{tier}={part}" for tier, part in cost.split),
                 ),
+                working=tuple(
+                    self._repeats(decode) * s + {"gpu": prefill_s, "csd": written_s}.get(tier, 0.0)
+                    for tier, s in zip(TIERS, cost.working_s, strict=True)
+                ),
             )
 
     def _store(
         self, busy: dict[int, float], phase: int, attention: Attention, src: str, dst: str, fraction: float
-    ) -> None:
-        """Adds what it takes to bring a prefill's K and V to where they live."""
+    ) -> float:
+        """Adds what it takes to bring a prefill's K and V to where they live; returns the seconds in which drives write."""
         costing = self._costing
         tokens = costing.workload.prompt_len
         stored = costing.kv_bytes(attention, tokens, fraction) * costing.micro_batches
         for resource, seconds in costing.link_load(stored, src, dst).items():
             self._add(busy, phase, resource, seconds)
-        if dst == "csd":
-            once = costing.flash_write_s(stored / self._steps[phase])
-            self._add(busy, phase, FLASH, self._steps[phase] * once)
+        if dst != "csd":
+            return 0.0
+        once = costing.flash_write_s(stored / self._steps[phase])
+        self._add(busy, phase, FLASH, self._steps[phase] * once)
+        return self._steps[phase] * once * len(costing.drives)
 
     def _stream_cache_s(self, attention: Attention, home: str, tier: str) -> float:
         """Returns the time all decode steps take to ship a cache to where it is used, and the new entries back.
@@ -419,6 +442,7 @@ class VariantBuilder:
         memory: dict[str, float],
         busy: dict[int, float],
         home: str,
+        working: dict[str, float],
         *more: str,
     ) -> Variant:
         return Variant(
@@ -427,4 +451,5 @@ class VariantBuilder:
             memory=tuple(memory[t] for t in TIERS),
             busy=tuple(sorted(busy.items())),
             key=(*(t or "-" for t in placed), home, *more),
+            working=tuple(working[t] for t in TIERS),
         )

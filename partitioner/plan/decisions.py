@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from partitioner.objective import TOKENS_PER_SECOND
 from partitioner.split_grid import Split
 
 SPLIT = "split"
@@ -48,14 +49,16 @@ class Certificate:
     """Holds what the solver proved.
 
     Attributes:
-        objective_s: Value of the solver's objective for this plan: seconds of the whole generation, links under compute.
-        bound_s: Certified lower bound on it over all placements the policy allows.
+        objective: Value of the solver's objective for this plan, in the unit of what is minimised; links under compute.
+        bound: Certified lower bound on it over all placements the policy allows.
         solver: How it was solved.
+        minimised: Name of the objective (see ``partitioner.objective``).
     """
 
-    objective_s: float
-    bound_s: float
+    objective: float
+    bound: float
     solver: str
+    minimised: str = TOKENS_PER_SECOND
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from partitioner.costing import Costing
 from partitioner.errors import PlanError
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
+from partitioner.objective import OBJECTIVES, Objective
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.decisions import SPLIT, Decisions
 from partitioner.plan.predict import StepCosts, schedule
@@ -195,6 +196,25 @@ class Plan:
         """Returns predicted new tokens per second over the whole generation, prefill included."""
         return self.workload.batch_size * self.workload.decode_len / self.total_seconds
 
+    @property
+    def objective(self) -> Objective:
+        """Returns what the plan was made to be the best at."""
+        return OBJECTIVES[self.decisions.certificate.minimised]
+
+    @cached_property
+    def latency_s(self) -> float:
+        """Returns the predicted seconds of a decode step, on average over the generation; 0 where there is none."""
+        steps = sum(weight for _, weight in self.decode_timelines)
+        return self.total_decode_seconds / steps if steps else 0.0
+
+    @cached_property
+    def first_token_s(self) -> float:
+        """Returns the predicted seconds to the first new token: the prefill, or as many decode steps as a prompt has tokens."""
+        if self.prefill is not None:
+            return self.prefill_seconds
+        prompt = self.workload.prompt_len
+        return prompt * self.decode_seconds((prompt + 1) // 2)
+
     @cached_property
     def joules_per_token(self) -> float | None:
         """Returns the predicted energy per new token, prefill included; None where the hardware's powers are not known."""
@@ -218,16 +238,16 @@ class Plan:
 
     @property
     def bound(self) -> float:
-        """Returns the certified lower bound on the objective, in seconds of the whole generation."""
-        return self.decisions.certificate.bound_s
+        """Returns the certified lower bound on the objective, in the objective's unit."""
+        return self.decisions.certificate.bound
 
     @property
     def gap(self) -> float:
         """Returns the relative gap between the objective and its bound."""
         certificate = self.decisions.certificate
-        if certificate.objective_s == 0:
+        if certificate.objective == 0:
             return 0.0
-        return max(0.0, 1 - certificate.bound_s / certificate.objective_s)
+        return max(0.0, 1 - certificate.bound / certificate.objective)
 
     def explain(self, op: str, phase: str = "decode") -> Explanation:
         """Returns why an op runs where it runs: its cost on every device, what forbids the others, and the price of moving it.

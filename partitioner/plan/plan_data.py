@@ -9,6 +9,7 @@ from typing import Any, get_args
 from cost_models import CostModelError, HardwareSpec
 from partitioner.costing import TIERS
 from partitioner.errors import PlanError, WorkloadError
+from partitioner.objective import OBJECTIVES
 from partitioner.plan.decisions import SPLIT, CacheForm, Certificate, Decision, Decisions
 from partitioner.split_grid import Split
 from partitioner.workload import Workload
@@ -23,7 +24,13 @@ def decisions_to_dict(decisions: Decisions) -> dict[str, Any]:
         "ops": {name: _decision_to_dict(d) for name, d in decisions.ops.items()},
         "micro_batches": decisions.micro_batches,
         "reserved_bytes": dict(decisions.reserved_bytes),
-        "certificate": {"objective_s": found.objective_s, "bound_s": found.bound_s, "solver": found.solver},
+        "certificate": {
+            "minimised": found.minimised,
+            "unit": OBJECTIVES[found.minimised].unit,
+            "objective": found.objective,
+            "bound": found.bound,
+            "solver": found.solver,
+        },
     }
 
 
@@ -34,19 +41,34 @@ def decisions_from_dict(data: Mapping[str, Any]) -> Decisions:
         PlanError: If a field is missing, unknown or not accepted; the message names it.
     """
     fields = table(data, "decisions", ("ops", "micro_batches", "reserved_bytes", "certificate"))
-    proof = table(fields["certificate"], "certificate", ("objective_s", "bound_s", "solver"))
+    certificate = _certificate(fields["certificate"])
     reserved = table(fields["reserved_bytes"], "reserved_bytes", TIERS)
     if not isinstance(fields["ops"], dict) or not fields["ops"]:
         raise PlanError("decisions.ops must be a table of at least one op")
     return Decisions(
         ops={name: _decision(name, op) for name, op in fields["ops"].items()},
-        reserved_bytes={tier: _seconds_or_bytes(reserved[tier], f"reserved_bytes.{tier}") for tier in TIERS},
-        certificate=Certificate(
-            _seconds_or_bytes(proof["objective_s"], "certificate.objective_s"),
-            _seconds_or_bytes(proof["bound_s"], "certificate.bound_s"),
-            text(proof["solver"], "certificate.solver"),
-        ),
+        reserved_bytes={tier: _not_negative(reserved[tier], f"reserved_bytes.{tier}") for tier in TIERS},
+        certificate=certificate,
         micro_batches=_whole(fields["micro_batches"], "micro_batches"),
+    )
+
+
+def _certificate(data: Any) -> Certificate:
+    proof = table(data, "certificate", ("minimised", "unit", "objective", "bound", "solver"))
+    minimised = text(proof["minimised"], "certificate.minimised")
+    if minimised not in OBJECTIVES:
+        raise PlanError(
+            f"certificate.minimised must be one of {', '.join(OBJECTIVES)}, got {minimised!r}"
+        )
+    if proof["unit"] != OBJECTIVES[minimised].unit:
+        raise PlanError(
+            f"certificate.unit must be {OBJECTIVES[minimised].unit!r} for {minimised!r}, got {proof['unit']!r}"
+        )
+    return Certificate(
+        _not_negative(proof["objective"], "certificate.objective"),
+        _not_negative(proof["bound"], "certificate.bound"),
+        text(proof["solver"], "certificate.solver"),
+        minimised,
     )
 
 
@@ -150,7 +172,7 @@ def _whole(value: Any, where: str) -> int:
     return value
 
 
-def _seconds_or_bytes(value: Any, where: str) -> float:
+def _not_negative(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise PlanError(f"{where} must be a finite number of at least 0, got {value!r}")
     return float(value)

@@ -28,7 +28,7 @@ from partitioner.plan.verify_plan import verify_plan
 from partitioner.split_grid import SplitGrid
 
 FORMAT = "instinfer plan"
-VERSION = 2
+VERSION = 3
 _FIELDS = (
     "format",
     "version",
@@ -218,8 +218,10 @@ def _predicted(plan: Plan) -> dict[str, Any]:
         "dollars_per_million_tokens": plan.dollars_per_million_tokens,
         "joules_per_token": plan.joules_per_token,
         "endurance": None if plan.endurance is None else plan.endurance.to_dict(),
-        "objective_s": plan.decisions.certificate.objective_s,
-        "bound_s": plan.bound,
+        "latency_s": plan.latency_s,
+        "first_token_s": plan.first_token_s,
+        "objective": plan.decisions.certificate.objective,
+        "bound": plan.bound,
         "gap": plan.gap,
         "resident_bytes": plan.resident_bytes(),
         "busy_s_per_decode_step": plan.predicted_timeline("decode").busy_s(),

@@ -19,6 +19,7 @@ def settings(plan: Plan) -> dict[str, Setting]:
     load = plan.workload
     return {
         "policy": plan.policy,
+        "objective": plan.objective.name,
         "batch": load.batch_size,
         "prompt-len": load.prompt_len,
         "decode-len": load.decode_len,

@@ -21,6 +21,13 @@ Drives = Annotated[
     int | None, typer.Option("--drives", min=1, help="Number of drives, where other than the preset's.")
 ]
 Policy = Annotated[str, typer.Option("--policy", help="auto, or the policy of a published system.")]
+Objective = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        help="What to be the best at: tokens-per-second, latency (time of a decode step), dollar or joule (per token).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="New tokens per prompt.")]
 

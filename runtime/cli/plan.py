@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from partitioner import Workload, partition
+from partitioner.objective import TOKENS_PER_SECOND, objective_named
 from runtime.cli.given_hardware import hardware
 from runtime.cli.given_model import model_to_plan
 from runtime.cli.given_policies import policy_names
 from runtime.cli.one_line_errors import ArgumentError
-from runtime.cli.options import Drives, Hardware, Json, Model, Policy
+from runtime.cli.options import Drives, Hardware, Json, Model, Objective, Policy
 from runtime.cli.progress import GenerationProgress
 from runtime.cli.sweep.axis import parse_axis
 from runtime.cli.sweep.points import sweep
@@ -52,6 +53,7 @@ def plan_command(
     prompt_len: PromptLen = 512,
     decode_len: DecodeLen = 128,
     policy: Policy = "auto",
+    objective: Objective = TOKENS_PER_SECOND,
     as_json: Json = False,
     save: Save = None,
     print_after: PrintAfter = None,
@@ -68,10 +70,11 @@ def plan_command(
         if save is not None or print_after is not None:
             raise ArgumentError("--sweep makes many plans; leave out --save and --print-after")
         axis = parse_axis(swept, system)
+        objective_named(objective, axis.at(axis.values[0], system, workload)[0])
         names = policy_names(policies or [policy])
         shapes = model_to_plan(model)
         with GenerationProgress() as progress:
-            found = sweep(shapes, system, workload, axis, names, progress)
+            found = sweep(shapes, system, workload, axis, names, progress, objective)
         typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else sweep_table(found))
         if plot is not None:
             from runtime.cli.sweep.plot import plot_sweep
@@ -81,7 +84,13 @@ def plan_command(
     if policies or plot is not None:
         raise ArgumentError("--policies and --plot belong to --sweep; give it, such as --sweep drives=1,2,4")
     plan = partition(
-        model_to_plan(model), system, workload, policy, print_after=print_after, printer=typer.echo
+        model_to_plan(model),
+        system,
+        workload,
+        policy,
+        objective=objective,
+        print_after=print_after,
+        printer=typer.echo,
     )
     typer.echo(json.dumps(plan.to_dict(), indent=2) if as_json else plan.report())
     if save is not None:

@@ -100,7 +100,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "another format": (_set("format", to="onnx"), r"is not a plan: its field 'format'"),
     "a later version": (
         _set("version", to=9),
-        r"has version 9 and this program reads version 2; plan the model again",
+        r"has version 9 and this program reads version 3; plan the model again",
     ),
     "no policy": (_drop("policy"), r"the plan lacks the field 'policy'"),
     "an unknown policy": (_set("policy", to="magic"), r"unknown policy 'magic'; known are auto"),
@@ -144,12 +144,12 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         r"keeps the cache of 'blocks.0.attention' on 'gpu'; policy 'instinfer' allows csd",
     ),
     "a negative bound": (
-        _set("decisions", "certificate", "bound_s", to=-1),
-        r"certificate.bound_s must be a finite number of at least 0, got -1",
+        _set("decisions", "certificate", "bound", to=-1),
+        r"certificate.bound must be a finite number of at least 0, got -1",
     ),
     "a bound that is a text": (
-        _set("decisions", "certificate", "bound_s", to="0"),
-        r"certificate.bound_s must be a finite",
+        _set("decisions", "certificate", "bound", to="0"),
+        r"certificate.bound must be a finite",
     ),
     "more than fits": (_shrink_flash, r"csd0 would hold \d+ bytes of 8192"),
 }

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from partitioner.plan.plan import Plan
+from partitioner.plan.predicted_value import predicted_value
 from partitioner.plan.report.figures import Figures
-from partitioner.plan.report.numerals import duration, percent
+from partitioner.plan.report.numerals import duration, percent, significant
 from partitioner.plan.report.table import pairs, paragraph, title
 
 _NO_GAP = 1e-6
 """Relative gaps below this come from rounding."""
 
 _PATH = (
-    "The objective is the time of the whole generation along its critical path: ops, launches, streams and moves one after "
-    "the other, except that the prefill's cache stores run under its compute."
+    "Time is that of the whole generation along its critical path: ops, launches, streams and moves one after the other, "
+    "except that the prefill's cache stores run under its compute."
 )
 _TURNS = (
-    "The objective is the time of the whole generation. As micro-batches take turns, a layer of a decode step lasts as long as "
-    "what is busiest in it: the GPU with the ops and its share of the attention for all of them, or the slowest of the others."
+    "Time is that of the whole generation. As micro-batches take turns, a layer of a decode step lasts as long as what is "
+    "busiest in it: the GPU with the ops and its share of the attention for all of them, or the slowest of the others."
 )
-_REST = (
-    "The bound holds for every placement that the "
-    "policy allows. The predicted time comes from scheduling the plan's steps on their devices and links. It can be shorter, "
-    "since streams run ahead there, or longer, since every segment is launched."
+_SUMMED: Mapping[str, str] = MappingProxyType(
+    {
+        "tokens-per-second": "The objective is this time.",
+        "latency": "The objective is this time of all decode steps over their number; a prefill adds about a thousandth, "
+        "which decides between placements whose steps are all but equally fast.",
+        "dollar": "The objective is the price of all devices over their service life and the electricity that they draw at "
+        "rest, times this time, and the electricity that each device draws beyond that while it works.",
+        "joule": "The objective is the power of all devices at rest, times this time, and what each device draws beyond that "
+        "while it works.",
+    }
+)
+_PREDICTED = (
+    "The bound holds for every placement that the policy allows. What is predicted comes from scheduling the plan's steps on "
+    "their devices and links. It can be less, since streams run ahead there, or more, since every segment is launched."
 )
 
 
 def certificate(figures: Figures) -> list[str]:
     """Returns objective, bound, gap and solver, and what the objective is."""
     plan = figures.plan
-    found = plan.decisions.certificate
+    found, objective = plan.decisions.certificate, plan.objective
     optimal = plan.gap < _NO_GAP
     rows = [
-        ("objective", duration(found.objective_s, 5)),
-        ("bound", duration(found.bound_s, 5)),
+        ("minimised", f"{objective.summary} (objective {objective.name!r}), in {objective.unit}"),
+        ("objective", in_unit(found.objective, objective.unit)),
+        ("bound", in_unit(found.bound, objective.unit)),
         (
             "gap",
             "0 %: no placement that the policy allows is better"
@@ -39,10 +55,20 @@ def certificate(figures: Figures) -> list[str]:
             else f"{percent(plan.gap)} %: at most this far from the best placement that the policy allows",
         ),
         ("solver", found.solver),
-        ("predicted time", duration(plan.total_seconds, 5)),
+        ("predicted", _predicted(plan)),
     ]
-    return [
-        *title("Certificate"),
-        *pairs(rows),
-        *paragraph(f"{_TURNS if plan.micro_batches > 1 else _PATH} {_REST}"),
-    ]
+    time = _TURNS if plan.micro_batches > 1 else _PATH
+    text = f"{time} {_SUMMED[objective.name]} {_PREDICTED}"
+    return [*title("Certificate"), *pairs(rows), *paragraph(text)]
+
+
+def in_unit(value: float, unit: str) -> str:
+    """Returns a value of an objective with its unit; times in the prefix that suits them."""
+    if unit == "s" or unit.startswith("s/"):
+        return duration(value, 5) + unit[1:].replace("/", " per ")
+    return f"{significant(value, 5)} {unit}"
+
+
+def _predicted(plan: Plan) -> str:
+    value = predicted_value(plan, plan.objective.name)
+    return "unknown" if value is None else in_unit(value, plan.objective.unit)

@@ -16,6 +16,7 @@ from partitioner.plan.report.header import header
 from partitioner.plan.report.moves import moves
 from partitioner.plan.report.ops import ops
 from partitioner.plan.report.summary import summary
+from partitioner.plan.report.totals import totals
 from partitioner.plan.report.use import use
 from partitioner.plan.timeline import Timeline
 
@@ -25,6 +26,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
         "summary": summary,
         "header": header,
+        "totals": totals,
         "devices": devices,
         "ops": ops,
         "moves": moves,

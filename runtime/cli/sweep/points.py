@@ -9,6 +9,7 @@ from typing import Any
 from cost_models import CostModelError, HardwareSpec
 from models import Transformer
 from partitioner import PartitionError, Plan, Workload, partition
+from partitioner.objective import TOKENS_PER_SECOND
 from partitioner.plan.report.busiest import busiest
 from partitioner.plan.report.figures import Figures
 from runtime.cli.sweep.axis import Axis
@@ -72,6 +73,7 @@ class Sweep:
         axis: What was varied.
         policies: In the order given.
         points: By value, then by policy.
+        objective: What every plan is to be the best at.
     """
 
     model: str
@@ -80,6 +82,7 @@ class Sweep:
     axis: Axis
     policies: tuple[str, ...]
     points: tuple[Point, ...]
+    objective: str = TOKENS_PER_SECOND
 
     @property
     def constants(self) -> str:
@@ -99,6 +102,7 @@ class Sweep:
             "hardware": self.hardware,
             "workload": self.workload.to_dict(),
             "sweep": self.axis.key,
+            "objective": self.objective,
             "rows": [
                 {
                     "value": point.value.value,
@@ -118,6 +122,7 @@ def sweep(
     axis: Axis,
     policies: Sequence[str],
     progress: Progress,
+    objective: str = TOKENS_PER_SECOND,
 ) -> Sweep:
     """Returns what plans predict at every value; what does not fit is told and not raised.
 
@@ -128,21 +133,28 @@ def sweep(
         axis: What to vary.
         policies: Names of policies.
         progress: Called with a stage, what is done and the total.
+        objective: What every plan is to be the best at.
     """
     cells = [(value, policy) for value in axis.values for policy in policies]
     points: list[Point] = []
     for done, (value, policy) in enumerate(cells):
         progress("planning", done, len(cells))
-        points.append(_point(model, hw, workload, axis, value, policy))
+        points.append(_point(model, hw, workload, axis, value, policy, objective))
     progress("planning", len(cells), len(cells))
-    return Sweep(model.config.name, hw.name, workload, axis, tuple(policies), tuple(points))
+    return Sweep(model.config.name, hw.name, workload, axis, tuple(policies), tuple(points), objective)
 
 
 def _point(
-    model: Transformer, hw: HardwareSpec, load: Workload, axis: Axis, value: Quantity, policy: str
+    model: Transformer,
+    hw: HardwareSpec,
+    load: Workload,
+    axis: Axis,
+    value: Quantity,
+    policy: str,
+    objective: str,
 ) -> Point:
     try:
-        plan = partition(model, *axis.at(value, hw, load), policy)
+        plan = partition(model, *axis.at(value, hw, load), policy, objective=objective)
     except (PartitionError, CostModelError) as error:
         return Point(value, policy, None, " ".join(str(error).split()))
     return Point(value, policy, _found(plan))

@@ -46,6 +46,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "moves-many-drives": lambda: section("moves", wide_plan("instinfer", 8)),
     "summary-streamed": lambda: section("summary", wide_plan("flexgen-ssd")),
     "summary-priced": lambda: section("summary", priced(tiny_plan("instinfer"))),
+    "totals-priced": lambda: section("totals", priced(tiny_plan("instinfer"))),
     "explanation": lambda: f"{tiny_plan('instinfer').explain('blocks.*.attention')}\n",
     "explanation-mixed": lambda: f"{mixed_plan().explain('blocks.*.attention')}\n",
     "explanation-prefill": lambda: f"{tiny_plan('instinfer').explain('blocks.2.attention', 'prefill')}\n",

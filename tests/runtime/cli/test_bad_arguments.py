@@ -24,6 +24,14 @@ CASES = {
         ("plan", "tiny", "--hw", "demo", "--policy", "magic"),
         r"unknown policy 'magic'; known are auto",
     ),
+    "unknown objective": (
+        ("plan", "tiny", "--hw", "demo", "--objective", "speed"),
+        r"unknown objective 'speed'; known are tokens-per-second",
+    ),
+    "objective without its prices": (
+        ("plan", "tiny", "--hw", "demo", "--sweep", "batch=1,2", "--objective", "dollar"),
+        r"objective 'dollar' needs the price and the power of every device, and demo lacks gpu.price_usd",
+    ),
     "no prompt": (("run", "tiny"), r"no prompt was given; use --prompt"),
     "empty prompt": (("run", "tiny", "--prompt", ""), r"a prompt is empty"),
     "no prompt file": (
