@@ -144,12 +144,13 @@ class KvSources:
         return None
 
     def _narrow(self, found: KvCandidate) -> tuple[SmallPath, SmallPath | None, Attention] | None:
-        """Returns the paths with two KV heads and few tokens, all rows among them, where sizes can be told apart."""
+        """Returns the paths with few KV heads and few tokens, all rows among them, where sizes can be told apart."""
         phases = [graph.phase for graph in self._graphs]
-        decode = narrow_path(found.decode, phases[-1], found.attention)
+        taken = {n for p in phases for n in (p.batch_size, p.chunk)}
+        decode = narrow_path(found.decode, phases[-1], found.attention, taken)
         if decode is None or found.prefill is None:
             return (SmallPath(*decode[:2]), None, decode[2]) if decode else None
-        prefill = narrow_path(found.prefill, phases[0], found.attention)
+        prefill = narrow_path(found.prefill, phases[0], found.attention, taken)
         tokens = next(n for n in _PROBE_TOKENS if n not in _dims(found.prefill))
         if prefill is None or phases[0].chunk in (1, phases[0].batch_size):
             return None

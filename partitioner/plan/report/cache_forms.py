@@ -28,7 +28,7 @@ def cache_forms(figures: Figures) -> list[str]:
         key = pattern, tier
         lines += paragraph(
             f"On {tier_span(plan.hw, tier)}, {counted(len(names), 'cache')} of {class_name(names, every.count(pattern))} "
-            f"{'keeps' if len(names) == 1 else 'keep'} the inputs of the layers, {size(taken[key])}, in place of K and V, which "
-            f"would take {size(whole[key])}; K and V are made again of them for every use."
+            f"{'keeps' if len(names) == 1 else 'keep'} the inputs of the layers, {size(taken[key])}, in place of K and V, "
+            f"which would take {size(whole[key])}; K and V are made again of them for every use."
         )
     return lines
