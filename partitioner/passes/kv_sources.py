@@ -202,11 +202,19 @@ class _Finder:
 
     def __init__(self, graph: OpGraph) -> None:
         self.graph, self.phase = graph, graph.phase
-        self._split = split_equations(self.phase)
-        self._flow = Dataflow(self.phase.equations)
-        self._writes = {
-            w.name: w for w in find_cache_writes(self.phase, self._split) if isinstance(w, CacheWrite)
-        }
+
+    @cached_property
+    def _split(self) -> SplitEquations:
+        return split_equations(self.phase)
+
+    @cached_property
+    def _flow(self) -> Dataflow:
+        return Dataflow(self.phase.equations)
+
+    @cached_property
+    def _writes(self) -> Mapping[str, CacheWrite]:
+        writes = find_cache_writes(self.phase, self._split)
+        return {w.name: w for w in writes if isinstance(w, CacheWrite)}
 
     def sources(self, attention: Attention) -> tuple[Var, ...]:
         """Returns the values that all of K and V goes through, the nearest first."""

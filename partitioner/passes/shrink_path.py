@@ -11,7 +11,6 @@ from partitioner.jaxpr import shape_of
 from partitioner.passes.find_kv_source import KvPath
 from partitioner.passes.shrink_region import SizeRewrite
 
-
 _FEW_HEADS = (2, 3)
 
 
