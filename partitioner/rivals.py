@@ -16,9 +16,13 @@ from partitioner.plan.decisions import Decisions
 from partitioner.plan.plan import Plan
 from partitioner.plan.predicted_value import predicted_value
 
-FARTHEST = 3.0
-"""A placement that is so many times worse by the account is not tried on the schedule. Streams alone run ahead there, so it
-takes as long as the ops or as the streams, at least half of the account; the rest is margin."""
+FARTHEST_MODE = 1.01
+"""How much worse than the best plan's schedule another mode of the solver may be by the account to be tried on the schedule."""
+FARTHEST = 1.05
+"""Likewise a published system, which has its own account of streams and launches."""
+FARTHEST_FETCHED = 2.1
+"""Likewise where every attention fetches its cache: the account adds up what the schedule lets run side by side, streams and
+ops, so it may be twice the schedule."""
 
 
 def rivals_of(policy: Policy, hw: HardwareSpec) -> tuple[Policy, ...]:
@@ -64,10 +68,11 @@ def best_on_schedule(
     if not rivals:
         return best
     least, bound = _value(best), found[0].certificate.bound
-    others = [d for d in found[1:] if d.certificate.objective <= FARTHEST * least]
+    others = [d for d in found[1:] if d.certificate.objective <= FARTHEST_MODE * least]
     for rival in rivals:
+        fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) and "kv" in rival.cache_forms
         try:
-            others += decide(rival, FARTHEST * least)[:1]
+            others += decide(rival, (FARTHEST_FETCHED if fetches else FARTHEST) * least)[:1]
         except PlacementError:
             continue
     for decisions in others:

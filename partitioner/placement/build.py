@@ -27,7 +27,7 @@ class Mode:
 
     Attributes:
         shared_home: Tier of weights that several ops use (a tied embedding), or "any".
-        streaming: Whether caches and weights may be used away from home; buffers are then reserved.
+        streaming: Whether weights, K and V may be used away from home; buffers are then reserved.
         micro_batches: Parts of the batch that decode side by side.
         recompute: Whether caches may keep the inputs of layers; the weights of their K and V projections then stay on the GPU.
     """
@@ -122,7 +122,7 @@ def build_problem(
     )
     choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
     choices[0] = _launched(choices[0], costing, steps)
-    buffers = variants.stream_buffer_bytes if mode.streaming else 0.0
+    buffers = variants.stream_buffer_bytes if mode.streaming or mode.recompute else 0.0
     peak = max([paired.peak_activation_bytes, *(k.working_bytes for k in kept.values())])
     reserved = (peak + buffers, 0.0, 0.0)
     maker = BlockMaker(paired.flows, paired.cuts, choices, costing, steps)

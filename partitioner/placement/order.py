@@ -105,13 +105,17 @@ def _euler(arcs: Arcs, remaining: dict[int, int], start: int) -> list[int]:
 
 
 def in_order(
-    folded: Folded, stages: list[Counter[Column]], first: int, streams: Sequence[int] = ()
+    folded: Folded,
+    stages: list[Counter[Column]],
+    first: int,
+    chain: int = 0,
+    streams: Sequence[int] = (),
 ) -> list[list[Column]]:
     """Returns for each stage its columns in the order of its instances.
 
     Instances of one column follow each other, and columns with most at component ``first`` of the cost vector come first,
-    where the boundaries leave a choice. Columns with different loads at ``streams`` are spread evenly instead: a stream runs
-    under the compute of the layers before it.
+    where the boundaries leave a choice. Columns with different loads at ``streams`` come in an order in which these keep pace
+    with the seconds at ``chain`` instead (see ``_paced``).
     """
     ordered: list[list[Column]] = []
     node = folded.start
@@ -119,20 +123,22 @@ def in_order(
         columns = sorted(counted, key=lambda column: (-column.vector[first], column.entry, column.picks))
         loads = {tuple(column.vector[list(streams)]) for column in columns}
         uses = [(column, counted[column]) for column in columns]
-        ordered.append(_trail(stage, uses, node, spread=len(loads) > 1))
+        ordered.append(_trail(stage, uses, node, chain, streams if len(loads) > 1 else ()))
         node = int(stage.following[ordered[-1][-1].leave])
     return ordered
 
 
-def _trail(stage: FoldedStage, uses: list[tuple[Column, int]], start: int, *, spread: bool) -> list[Column]:
+def _trail(
+    stage: FoldedStage, uses: list[tuple[Column, int]], start: int, chain: int, streams: Sequence[int]
+) -> list[Column]:
     """Returns an Euler trail over the nodes, with the columns that stay at a node all at its first visit."""
     loops: dict[int, list[Column]] = {}
     leaving: dict[int, list[Column]] = {}
     for used, count in uses:
         stays = stage.count > 1 and stage.onward[used.leave] == used.entry
         (loops if stays else leaving).setdefault(used.entry, []).extend([used] * count)
-    if spread:
-        loops = {node: _spread(columns) for node, columns in loops.items()}
+    if streams:
+        loops = {node: _paced(columns, chain, streams) for node, columns in loops.items()}
     for waiting in leaving.values():
         waiting.reverse()
     stack: list[tuple[int, Column | None]] = [(start, None)]
@@ -153,12 +159,22 @@ def _trail(stage: FoldedStage, uses: list[tuple[Column, int]], start: int, *, sp
     return trail
 
 
-def _spread(columns: list[Column]) -> list[Column]:
-    """Returns the same columns with those of each kind at even distances."""
-    seen: Counter[Column] = Counter()
-    total = Counter(columns)
-    places: list[tuple[float, int]] = []
-    for position, used in enumerate(columns):
-        places.append(((seen[used] + 0.5) / total[used], position))
-        seen[used] += 1
-    return [columns[position] for _, position in sorted(places)]
+def _paced(columns: list[Column], chain: int, streams: Sequence[int]) -> list[Column]:
+    """Returns the same columns in an order in which streams keep pace with the chain they run under.
+
+    What an instance streams has to have arrived when it begins, under the instances before it. So the one with most to stream
+    comes as soon as there is time for that, and otherwise the one with least.
+    """
+    left = Counter(columns)
+    load = {used: used.vector[list(streams)] for used in left}
+    kinds = sorted(left, key=lambda used: (-float(load[used].max(initial=0.0)), columns.index(used)))
+    passed, streamed = 0.0, np.zeros(len(streams))
+    ordered: list[Column] = []
+    while len(ordered) < len(columns):
+        waiting = [used for used in kinds if left[used]]
+        ready = [used for used in waiting if (streamed + load[used] <= passed * (1 + 1e-9)).all()]
+        chosen = ready[0] if ready else waiting[-1]
+        left[chosen] -= 1
+        passed, streamed = passed + float(chosen.vector[chain]), streamed + load[chosen]
+        ordered.append(chosen)
+    return ordered

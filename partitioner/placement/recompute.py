@@ -57,11 +57,13 @@ class StreamCost:
     Attributes:
         loads: Seconds by link direction.
         flash_s: Seconds of the drives.
-        first_s: Seconds that a layer waits whose stream nothing runs ahead of.
+        fetch_s: For each context length the seconds of one stream.
+        first_s: Seconds that a layer waits, in all decode steps, whose stream nothing runs ahead of.
     """
 
     loads: Mapping[str, float]
     flash_s: float
+    fetch_s: tuple[float, ...]
     first_s: float
 
 
@@ -120,7 +122,8 @@ def stream_cost(costing: Costing, attention: Attention, home: str, contexts: Con
     loads: dict[str, float] = {}
     flash_s = first_s = 0.0
     if home == "gpu":
-        return StreamCost(loads, flash_s, first_s)
+        return StreamCost(loads, flash_s, (0.0,) * len(contexts), first_s)
+    fetch_s: list[float] = []
     for context, weight in contexts:
         stored = costing.kv_bytes(attention, context - 1)
         for amount, src, dst in ((stored, home, "gpu"), (costing.kv_bytes(attention, 1), "gpu", home)):
@@ -128,10 +131,9 @@ def stream_cost(costing: Costing, attention: Attention, home: str, contexts: Con
                 loads[resource] = loads.get(resource, 0.0) + weight * seconds
         read_s = costing.flash_read_s(costing.flash_bytes(attention, context - 1)) if home == "csd" else 0.0
         flash_s += weight * read_s
-        first_s += weight * (
-            max(read_s, costing.transfer_s(stored, home, "gpu")) + costing.latency_s(home, "gpu")
-        )
-    return StreamCost(loads, flash_s, first_s)
+        fetch_s.append(max(read_s, costing.transfer_s(stored, home, "gpu")) + costing.latency_s(home, "gpu"))
+        first_s += weight * fetch_s[-1]
+    return StreamCost(loads, flash_s, tuple(fetch_s), first_s)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class Search:
             for i, (_, phase) in enumerate(self.problem.resources)
             if phase == last
         ]
-        ordered = in_order(self.folded, stages, first_tier_component(self.problem), streams)
+        ordered = in_order(self.folded, stages, first_tier_component(self.problem), last, streams)
         chosen = tuple(tuple(column.picks for column in stage) for stage in ordered)
         total = breakdown_vector(breakdown(self.problem, chosen))
         return Placed(chosen, total, self.goal.value(total))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
@@ -22,6 +23,10 @@ from partitioner.plan.stream_buffers import cache_buffer_bytes, weight_buffer_by
 
 SMALL_WEIGHT_BYTES = 1 << 20
 """Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
+
+STREAMS_SHARE = 0.85
+"""Share of a link's time that streams of weights count on. The rest goes to what has to cross meanwhile, to the first stream of a
+step, under which nothing runs, and to steps at short contexts, which are over sooner than those the sum stands for."""
 
 FLASH = "csd.flash"
 
@@ -74,7 +79,6 @@ class VariantBuilder:
         self._kept = kept
         self._num_attentions = sum(op.attention is not None for op in graphs[-1].ops)
         self._held = frozenset(n for k in kept.values() for n in k.params)
-        self._layer_gpu_s = self._gpu_seconds_of_a_layer() if self._overlap else 0.0
 
     @property
     def resources(self) -> tuple[tuple[str, int], ...]:
@@ -196,7 +200,8 @@ class VariantBuilder:
             weights = float(sum(self._param_bytes[n] for n in read))
         return self._steps[phase] * self._costing.run_cost(op, tier, scale, weights).seconds
 
-    def _gpu_seconds_of_a_layer(self) -> float:
+    @cached_property
+    def _ops_of_a_layer_s(self) -> float:
         """Returns what the GPU has to do for one micro-batch between one attention and the next, over the generation.
 
         Ops that come as often as attentions make up the layers; where none do, all ops are spread over the attentions.
@@ -232,14 +237,14 @@ class VariantBuilder:
         repeats, total_s = self._costing.micro_batches, 0.0
         steps = sum(weight for _, weight in self._contexts)
         for (_, weight), attend_s, away_s in zip(self._contexts, gpu_s, others_s, strict=True):
-            ops_s = self._layer_gpu_s * weight / steps
+            ops_s = self._ops_of_a_layer_s * weight / steps
             own_s = attend_s + resume_s * weight / steps
             total_s += max(repeats * max(ops_s + own_s, away_s), ops_s + max(own_s, away_s))
-        return total_s - repeats * self._layer_gpu_s
+        return total_s - repeats * self._ops_of_a_layer_s
 
     def _stream(self, busy: dict[int, float], phase: int, moved: float, src: str, dst: str) -> None:
         """Adds a stream for each execution to the load of links."""
-        times = self._steps[phase] * self._repeats(phase)
+        times = self._steps[phase] * self._repeats(phase) / STREAMS_SHARE
         for resource, seconds in self._costing.link_load(moved, src, dst).items():
             self._add(busy, phase, resource, seconds * times)
 
@@ -308,7 +313,7 @@ class VariantBuilder:
                 if home != tier:
                     seconds[phase] += self._repeats(phase) * self._stream_cache_s(attention, home, tier)
                     if self._kept:
-                        self._fetch(busy, phase, attention, home)
+                        self._fetch(busy, phase, attention, home, 0.0)
         return self._variant(placed, seconds, memory, busy, home, working)
 
     def _kept_variants(
@@ -331,23 +336,36 @@ class VariantBuilder:
                 working[placed[0]] += seconds[0]
                 if home != "gpu":
                     working["csd"] += self._store(busy, 0, kept.attention, "gpu", home, 1.0)
-            seconds[decode] = self._run_s(decode, kept.op, "gpu") * self._repeats(decode)
-            working["gpu"] += seconds[decode]
+            run_s = self._run_s(decode, kept.op, "gpu") * self._repeats(decode)
+            working["gpu"] += run_s
             if home == "csd":
                 read_s = drives_read_s(self._costing, kept.attention, self._contexts)
                 working[home] += self._repeats(decode) * read_s
-            seconds[decode] += self._fetch(busy, decode, kept.attention, home)
+            seconds[decode] = self._fetch(busy, decode, kept.attention, home, run_s)
             yield self._variant(placed, seconds, memory, busy, home, working, "input")
 
-    def _fetch(self, busy: dict[int, float], phase: int, attention: Attention, home: str) -> float:
-        """Loads links and drives with the streams of a cache to the GPU; returns its part of what a first layer waits."""
+    def _fetch(
+        self, busy: dict[int, float], phase: int, attention: Attention, home: str, run_s: float
+    ) -> float:
+        """Loads links and drives with the streams of a cache to the GPU, each under the ops of one layer.
+
+        Returns:
+            The seconds of an attention that runs for ``run_s`` over the generation: as many as its layer takes with the stream,
+            less those of the layer's other ops, and its part of what the first layer waits.
+        """
         cost = stream_cost(self._costing, attention, home, self._contexts)
         times = self._repeats(phase)
         for resource, seconds in cost.loads.items():
             self._add(busy, phase, resource, times * seconds)
         if cost.flash_s:
             self._add(busy, phase, FLASH, times * cost.flash_s)
-        return times * cost.first_s / max(1, self._num_attentions)
+        ops_s = self._ops_of_a_layer_s
+        steps = sum(weight for _, weight in self._contexts) or 1.0
+        layer_s = times * sum(
+            weight * max((ops_s + run_s / times) / steps, fetch_s)
+            for (_, weight), fetch_s in zip(self._contexts, cost.fetch_s, strict=True)
+        )
+        return max(run_s, layer_s - times * ops_s) + times * cost.first_s / max(1, self._num_attentions)
 
     def _split_variants(
         self, pair: PairedOp, attention: Attention, tiers: Sequence[str]
