@@ -32,7 +32,7 @@ def assemble_plan(
     costing = Costing(hw, workload, POLICIES[policy].via_host, decisions.micro_batches)
     kept_on = _kept_on(traced.graphs, decisions, costing)
     caches = _cache_shares(traced.graphs[-1], decisions, costing)
-    room = reserved_room(traced.graphs, decisions.reserved_bytes["gpu"])
+    room = reserved_room(traced.graphs, decisions.reserved_bytes.get("gpu", 0.0))
     phases: dict[str, PhasePlan] = {}
     for graph in traced.graphs:
         segments = segment_ops(graph, decisions.ops)

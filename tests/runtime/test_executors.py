@@ -59,7 +59,7 @@ class FakeRunner:
         self.spans: dict[tuple[str, int], tuple[float, float]] = {}
         self._busy, self._act = busy, act
 
-    def perform(self, frame: Any, step: Any, ready_s: float) -> float:
+    def perform(self, frame: Any, step: Any, ready_s: float, part: int) -> float:
         self._act(frame, step.id)
         busy = self._busy.setdefault(step.lane, BusyUntil(step.lane))
         self.spans[frame, step.id] = busy.reserve(ready_s, step.seconds)
