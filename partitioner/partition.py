@@ -74,8 +74,10 @@ def partition(
         function = adapt(model)
         traced = trace_model(function, hw, workload, verify=verify, show=show)
 
-        def decide(rules: Policy) -> Decisions:
-            return place(traced, hw, workload, rules, aim)
+        paired = PairedGraphs.of(traced.graphs)
+
+        def decide(rules: Policy, limit: float = math.inf) -> list[Decisions]:
+            return candidates(traced, paired, hw, workload, rules, aim, limit)
 
         def make(decisions: Decisions) -> Plan:
             graphs = traced
@@ -90,7 +92,7 @@ def partition(
                 )
             return assemble_plan(graphs, hw, workload, policy, decisions)
 
-        plan = best_on_schedule(make(decide(rules)), rivals_of(rules, hw), decide, make)
+        plan = best_on_schedule(decide(rules), rivals_of(rules, hw), decide, make)
         if verify:
             verify_plan(plan)
     show("plan", plan.report)
@@ -109,8 +111,33 @@ def place(
     Raises:
         PlacementError: If nothing fits.
     """
+    return candidates(traced, PairedGraphs.of(traced.graphs), hw, workload, policy, objective)[0]
+
+
+def candidates(
+    traced: Traced,
+    paired: PairedGraphs,
+    hw: HardwareSpec,
+    workload: Workload,
+    policy: Policy,
+    objective: Objective,
+    limit: float = math.inf,
+) -> list[Decisions]:
+    """Returns the best decisions, and behind them those of other modes that were the best before they were found.
+
+    Args:
+        traced: The model.
+        paired: Its graphs.
+        hw: The hardware.
+        workload: What is generated.
+        policy: Which choices there are.
+        objective: What is minimised.
+        limit: Decisions that are worse are not looked for; where there are no better ones, there may be none.
+
+    Raises:
+        PlacementError: If nothing fits.
+    """
     costing = Costing(hw, workload, policy.via_host)
-    paired = PairedGraphs.of(traced.graphs)
     steps = [
         workload.batch_size / g.phase.batch_size if g.phase.name == "prefill" else 0.0 for g in traced.graphs
     ]
@@ -121,6 +148,7 @@ def place(
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
     modes = _modes(paired, policy, workload, objective)
+    limit /= weights.per_second
     if kept:
         modes = with_recompute(modes, policy, Room.of(traced, costing, 0.0))
     while modes:
@@ -131,28 +159,36 @@ def place(
         if built.reserved[0] > costing.capacity_bytes("gpu"):
             continue
         problem = weighed(built.problem, weights)
-        if found and min(s.objective for _, s in found) <= lower_bound(problem):
+        if limit <= lower_bound(problem):
             continue
-        result = solve(problem, min((s.objective for _, s in found), default=math.inf))
+        result = solve(problem, limit)
         if isinstance(result, Solution):
             agreed = agree(built, problem, result, paired.users)
             if agreed is None:
                 modes[:0] = [replace(mode, shared_home=home) for home in policy.weight_homes]
                 continue
             found.append((built, agreed))
+            limit = min(limit, agreed.objective)
         elif result is not None:
             short.append((built, result))
-    if not found:
+    if not found and math.isinf(limit):
         raise PlacementError(shortfall_message(costing, policy, paired, short))
-    best, solution = min(found, key=lambda pair: pair[1].objective)
-    bound = min(solution.objective, *(s.bound for _, s in found))
-    worth = weights.per_second
-    return Decisions(
-        ops=_decisions(best, solution),
-        reserved_bytes=dict(zip(best.problem.tiers, best.reserved, strict=True)),
-        certificate=Certificate(worth * solution.objective, worth * bound, solution.solver, objective.name),
-        micro_batches=best.mode.micro_batches,
-    )
+    found.sort(key=lambda pair: pair[1].objective)
+    bound, worth = min((s.bound for _, s in found), default=0.0), weights.per_second
+    return [
+        Decisions(
+            ops=_decisions(built, solution),
+            reserved_bytes=dict(zip(built.problem.tiers, built.reserved, strict=True)),
+            certificate=Certificate(
+                worth * solution.objective,
+                worth * min(bound, solution.objective),
+                solution.solver,
+                objective.name,
+            ),
+            micro_batches=built.mode.micro_batches,
+        )
+        for built, solution in found
+    ]
 
 
 def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Published systems as candidates: a free choice that looks worse than one of them on the finished plan takes that one.
+"""Other modes and published systems as candidates: a free choice that looks worse on the finished plan takes one of them.
 
 The solver's account and the schedule of the steps differ: streams run ahead, and segments are launched. Where two placements
 are close by the account, the schedule decides.
@@ -6,7 +6,7 @@ are close by the account, the schedule decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cost_models import HardwareSpec
@@ -47,29 +47,33 @@ def _within(rival: Policy, policy: Policy) -> bool:
 
 
 def best_on_schedule(
-    first: Plan,
-    rivals: Iterable[Policy],
-    decide: Callable[[Policy], Decisions],
+    found: Sequence[Decisions],
+    rivals: Sequence[Policy],
+    decide: Callable[[Policy, float], Sequence[Decisions]],
     make: Callable[[Decisions], Plan],
 ) -> Plan:
-    """Returns the first plan, or one of a rival's decisions that is predicted to be better by the first's objective.
+    """Returns the plan of the best decisions, or one of others that is predicted to be better by their objective.
 
     Args:
-        first: The plan of the solver's best placement.
-        rivals: Policies whose decisions the first plan's policy allows.
-        decide: Returns the best decisions under a policy.
-        make: Turns decisions into a plan of the first plan's policy.
+        found: Decisions of the solver, the best by its account first.
+        rivals: Policies whose decisions the policy of these allows.
+        decide: Returns the best decisions under a policy, if any are within a limit.
+        make: Turns decisions into a plan of the policy that was asked for.
     """
-    best, least = first, _value(first)
-    bound = first.decisions.certificate.bound
+    best = make(found[0])
+    if not rivals:
+        return best
+    least, bound = _value(best), found[0].certificate.bound
+    others = [d for d in found[1:] if d.certificate.objective <= FARTHEST * least]
     for rival in rivals:
         try:
-            decisions = decide(rival)
+            others += decide(rival, FARTHEST * least)[:1]
         except PlacementError:
             continue
-        proof = decisions.certificate
-        if decisions.ops == best.decisions.ops or proof.objective > FARTHEST * least:
+    for decisions in others:
+        if decisions.ops == best.decisions.ops:
             continue
+        proof = decisions.certificate
         plan = make(replace(decisions, certificate=replace(proof, bound=min(bound, proof.objective))))
         if _value(plan) < least:
             best, least = plan, _value(plan)
