@@ -71,7 +71,9 @@ def test_tokens_equal_plain_jit(name: str, home: str, num_drives: int) -> None:
     assert tokens_of(plan, model) == expected.tokens
 
 
-@pytest.mark.parametrize(("homes", "forms"), [(("csd", "csd"), ("kv", "input")), (("host", "gpu"), ("input", "kv"))])
+@pytest.mark.parametrize(
+    ("homes", "forms"), [(("csd", "csd"), ("kv", "input")), (("host", "gpu"), ("input", "kv"))]
+)
 def test_layers_keep_what_they_are_told(homes: tuple[str, ...], forms: tuple[CacheForm, ...]) -> None:
     model = MODELS["opt float32"]()
     plan = forced(model, hardware(2), homes, forms)
@@ -88,9 +90,7 @@ def test_the_policy_fetches_half_of_what_others_fetch(num_drives: int) -> None:
     assert tokens_of(plan, model) == plain_run(model, PROMPTS, 10, WORKLOAD.max_len).tokens
     fetched, whole = (count_steps(p, 16).move_bytes["stream_cache"] for p in (plan, other))
     assert 2 * fetched == whole
-    kept, caches = (
-        sum(row["kv_cache"] for row in p.resident_bytes().values()) for p in (plan, other)
-    )
+    kept, caches = (sum(row["kv_cache"] for row in p.resident_bytes().values()) for p in (plan, other))
     assert 2 * kept == caches
 
 
@@ -110,7 +110,10 @@ def test_a_plan_file_holds_the_form(tmp_path: Path) -> None:
     plan.save(tmp_path / "plan.json")
     loaded = Plan.load(tmp_path / "plan.json", model)
     assert loaded.decisions == plan.decisions
-    assert [d.form for n, d in loaded.decisions.ops.items() if loaded.decode.op[n].attention] == ["input", "kv"]
+    assert [d.form for n, d in loaded.decisions.ops.items() if loaded.decode.op[n].attention] == [
+        "input",
+        "kv",
+    ]
     described = plan.to_dict()["decisions"]["ops"]
     assert described["blocks.0.attention"]["form"] == "input"
     assert "form" not in described["blocks.1.attention"]
@@ -147,5 +150,7 @@ def test_predicted_moves_are_those_that_are_counted() -> None:
 
 def test_what_cannot_be_made_again_is_refused() -> None:
     model = transformer("float32", num_kv_heads=1)
-    with pytest.raises(PlanError, match="keeps the input of the layer of 'blocks.0.attention' in place of K and V: it takes"):
+    with pytest.raises(
+        PlanError, match="keeps the input of the layer of 'blocks.0.attention' in place of K and V: it takes"
+    ):
         forced(model, hardware(), ("host", "host"), ("input", "kv"))

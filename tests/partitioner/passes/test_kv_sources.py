@@ -35,7 +35,11 @@ def test_every_layer_of_multi_head_attention_is_proved(name: str, batch_size: in
     for op in sources.candidates:
         source = sources.proved(op)
         assert isinstance(source, KvSource), source
-        assert shape_of(source.recompute.rows) == (batch_size, 10, HIDDEN if name in ("flax", "plain") else 32)
+        assert shape_of(source.recompute.rows) == (
+            batch_size,
+            10,
+            HIDDEN if name in ("flax", "plain") else 32,
+        )
 
 
 def test_layers_of_one_form_are_proved_once() -> None:
@@ -146,9 +150,7 @@ def test_what_is_made_again_is_what_single_steps_make() -> None:
     assert isinstance(source, KvSource)
     again = source.recompute
     generator = np.random.default_rng(5)
-    rows, *weights = (
-        generator.standard_normal(shape_of(v), np.float32) for v in (again.rows, *again.given)
-    )
+    rows, *weights = (generator.standard_normal(shape_of(v), np.float32) for v in (again.rows, *again.given))
     env = evaluate(again.equations, {again.rows: rows, **dict(zip(again.given, weights, strict=True))})
     for cache, weight in zip(again.caches, weights, strict=True):
         expected = np.einsum("bsh,ho->bso", rows, weight).reshape(shape_of(cache))

@@ -97,7 +97,9 @@ class TestOffers:
         config = GROUPED.replace(num_kv_heads=num_kv_heads)
         hw = hardware(gpu_bytes).with_memory("host", 1e5)
         assert not offered(config, POLICIES["auto"], hw)
-        with pytest.raises(PlacementError, match=r"'recompute' keeps the inputs .* K and V take \d+\. Choose"):
+        with pytest.raises(
+            PlacementError, match=r"'recompute' keeps the inputs .* K and V take \d+\. Choose"
+        ):
             offered(config, POLICIES["recompute"], hw)
 
     def test_never_chosen_for_few_kv_heads(self) -> None:
@@ -147,9 +149,7 @@ class TestPrices:
         kept = kept_inputs(found, costing, FORCED, 0.0)
         mode = Mode("gpu", streaming=True, recompute=True)
         problem = build_problem(paired, costing, FORCED, mode, (1.0, 23.0), kept).problem
-        homes = {
-            c.name: {v.key[2] for v in c.variants} for s in problem.stages for c in s.block.choices
-        }
+        homes = {c.name: {v.key[2] for v in c.variants} for s in problem.stages for c in s.block.choices}
         assert homes["blocks.*.attention.key"] == homes["blocks.*.attention.value"] == {"gpu"}
         assert homes["blocks.*.attention.query"] == {"gpu", "host"}
 
@@ -175,7 +175,11 @@ def test_the_solver_finds_what_trying_everything_finds(gpu_bytes: float, host_by
 
 
 def test_modes_with_inputs_come_first_where_k_and_v_have_to_be_fetched() -> None:
-    modes = [Mode("gpu", streaming=False, micro_batches=2), Mode("gpu", streaming=False), Mode("gpu", streaming=True)]
+    modes = [
+        Mode("gpu", streaming=False, micro_batches=2),
+        Mode("gpu", streaming=False),
+        Mode("gpu", streaming=True),
+    ]
     own = Mode("gpu", streaming=True, recompute=True)
     found = traced(MHA)
     roomy = Room.of(found, Costing(hardware(), WORKLOAD), 0.0)
