@@ -76,4 +76,4 @@ def test_k_and_v_of_two_values_are_followed_to_what_both_come_from() -> None:
         return x @ params["query"], jnp.tanh(x) @ params["key"], jnp.sin(x) @ params["value"]
 
     graph, sources = sources_of(kv_decoder(project))
-    assert [graph.ops[graph.producer[v]].name for v in sources if v in graph.producer][0] == "embed"
+    assert next(graph.ops[graph.producer[v]].name for v in sources if v in graph.producer) == "embed"
