@@ -201,7 +201,7 @@ def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[fl
 
 def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, objective: Objective) -> list[Mode]:
     """Returns what couples the whole model in all ways, the likelier ones first."""
-    homes = (ANY if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[0],)
+    homes = (ANY,) if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[:1]
     streaming = [False, True]
     if set(policy.cache_homes).isdisjoint(policy.decode_attention):
         streaming = [True]

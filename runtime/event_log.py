@@ -23,7 +23,10 @@ class EventLog:
             self._events.append(event)
 
     def take(self, origin_s: float) -> Timeline:
-        """Returns the events so far, counted from ``origin_s`` in order of their start and without the seams between parts; forgets them."""
+        """Returns the events so far and forgets them.
+
+        They are counted from ``origin_s``, in order of their start and without the seams between parts.
+        """
         with self._lock:
             events, self._events = self._events, []
         moved = [

@@ -117,9 +117,7 @@ def build_problem(
     kept = kept if mode.recompute else {}
     costing = replace(costing, micro_batches=mode.micro_batches)
     owners = {name: paired.pairs[users[0]].name for name, users in paired.users.items()}
-    variants = VariantBuilder(
-        paired.graphs, costing, policy, mode.shared_home, mode.streaming, owners, kept
-    )
+    variants = VariantBuilder(paired.graphs, costing, policy, mode.shared_home, mode.streaming, owners, kept)
     choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
     choices[0] = _launched(choices[0], costing, steps)
     buffers = variants.stream_buffer_bytes if mode.streaming or mode.recompute else 0.0
@@ -158,7 +156,10 @@ def _launched(first: Choice, costing: Costing, steps: Sequence[float]) -> Choice
                     for s, t, n in zip(v.seconds, v.tiers, steps, strict=True)
                 ),
                 working=tuple(
-                    s + sum(n * costing.launch_s(name) for t, n in zip(v.tiers, steps, strict=True) if t == tier)
+                    s
+                    + sum(
+                        n * costing.launch_s(name) for t, n in zip(v.tiers, steps, strict=True) if t == tier
+                    )
                     for tier, (name, s) in enumerate(zip(TIERS, v.working, strict=True))
                 ),
             )

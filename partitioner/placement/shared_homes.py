@@ -14,7 +14,7 @@ from partitioner.placement.build import BuiltProblem
 from partitioner.placement.evaluate import Chosen, breakdown
 from partitioner.placement.problem import Problem, Solution, Variant
 
-NEAR = 1e-5
+NEAR = 4e-5
 """Relative distance from the solution within which one that agrees is as good."""
 
 

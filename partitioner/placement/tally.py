@@ -90,7 +90,7 @@ def kinds_of(problem: Problem) -> Kinds:
         of.append(tuple(choices))
     stacked = np.stack(vectors) if vectors else np.zeros((0, vector_size(problem)))
     sums = _sums(problem, [(stage, tiers) for stage, tiers, _ in known], stacked)
-    feature = vstack([eye_array(len(vectors), format="csr"), sums], format="csr")
+    feature = csr_array(vstack([eye_array(len(vectors), format="csr"), sums], format="csr"))
     return Kinds(tuple(of), stacked, feature, feature @ np.array(most))
 
 

@@ -57,9 +57,7 @@ def _certificate(data: Any) -> Certificate:
     proof = table(data, "certificate", ("minimised", "unit", "objective", "bound", "solver"))
     minimised = text(proof["minimised"], "certificate.minimised")
     if minimised not in OBJECTIVES:
-        raise PlanError(
-            f"certificate.minimised must be one of {', '.join(OBJECTIVES)}, got {minimised!r}"
-        )
+        raise PlanError(f"certificate.minimised must be one of {', '.join(OBJECTIVES)}, got {minimised!r}")
     if proof["unit"] != OBJECTIVES[minimised].unit:
         raise PlanError(
             f"certificate.unit must be {OBJECTIVES[minimised].unit!r} for {minimised!r}, got {proof['unit']!r}"
@@ -141,7 +139,9 @@ def _decision(name: str, data: Any) -> Decision:
             )
     split = _split(fields["split"], where) if shared else ()
     if shared and fields.get("decode") != fields["home"]:
-        raise PlanError(f"{where} is split in decode or at home and not in both; a share attends where it lives")
+        raise PlanError(
+            f"{where} is split in decode or at home and not in both; a share attends where it lives"
+        )
     form = fields.get("form", "kv")
     if form not in get_args(CacheForm) or (form == "input" and (shared or fields["home"] == "-")):
         raise PlanError(
