@@ -20,10 +20,10 @@ from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_
 from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy, policy_named
-from partitioner.placement.problem import Infeasible, Solution
+from partitioner.placement.problem import Infeasible, Problem, Solution
 from partitioner.placement.recompute import Room, kept_inputs
 from partitioner.placement.recompute_modes import with_recompute
-from partitioner.placement.shared_homes import agree
+from partitioner.placement.shared_homes import NEAR, agree
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
 from partitioner.placement.variants import ANY
@@ -148,33 +148,50 @@ def candidates(
     found: list[tuple[BuiltProblem, Solution]] = []
     short: list[tuple[BuiltProblem, Infeasible]] = []
     modes = _modes(paired, policy, workload, objective)
+    bounds: list[float] = []
     limit /= weights.per_second
-    if kept:
-        modes = with_recompute(modes, policy, Room.of(traced, costing, 0.0))
-    while modes:
-        mode = modes.pop(0)
+
+    def solved(mode: Mode, limit: float) -> tuple[BuiltProblem, Problem, Solution] | None:
         built = build_problem(paired, costing, policy, mode, steps, kept)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
-            continue
+            return None
         if built.reserved[0] > costing.capacity_bytes("gpu"):
-            continue
+            return None
         problem = weighed(built.problem, weights)
-        if limit <= lower_bound(problem):
-            continue
-        result = solve(problem, limit)
-        if isinstance(result, Solution):
-            agreed = agree(built, problem, result, paired.users)
-            if agreed is None:
-                modes[:0] = [replace(mode, shared_home=home) for home in policy.weight_homes]
-                continue
-            found.append((built, agreed))
-            limit = min(limit, agreed.objective)
-        elif result is not None:
+        result = solve(problem, limit) if lower_bound(problem) < limit else None
+        if isinstance(result, Infeasible):
             short.append((built, result))
+        return (built, problem, result) if isinstance(result, Solution) else None
+
+    if kept:
+        modes = with_recompute(modes, policy, Room.of(traced, costing, 0.0))
+    for mode in modes:
+        option = solved(mode, limit)
+        if option is None:
+            continue
+        built, problem, solution = option
+        agreed = agree(built, problem, solution, paired.users)
+        if agreed is not None:
+            found.append((built, agreed))
+            bounds.append(solution.bound)
+        else:
+            homes = [replace(mode, shared_home=home) for home in policy.weight_homes]
+            near = min(limit, solution.objective * (1 + NEAR))
+            close = next((o for m in homes if (o := solved(m, near)) is not None), None)
+            if close is not None:
+                found.append((close[0], close[2]))
+                bounds.append(solution.bound)
+            for m in homes if close is None else ():
+                option = solved(m, limit)
+                if option is not None:
+                    found.append((option[0], option[2]))
+                    bounds.append(option[2].bound)
+                    limit = min(limit, option[2].objective)
+        limit = min([limit, *(s.objective for _, s in found)])
     if not found and math.isinf(limit):
         raise PlacementError(shortfall_message(costing, policy, paired, short))
     found.sort(key=lambda pair: pair[1].objective)
-    bound, worth = min((s.bound for _, s in found), default=0.0), weights.per_second
+    bound, worth = min(bounds, default=0.0), weights.per_second
     return [
         Decisions(
             ops=_decisions(built, solution),

@@ -18,6 +18,8 @@ from partitioner.plan.predicted_value import predicted_value
 
 FARTHEST_MODE = 1.01
 """How much worse than the best plan's schedule another mode of the solver may be by the account to be tried on the schedule."""
+SLOWER = 1.05
+"""How much slower than its account the best placement's schedule is taken to be, to tell which others to look at."""
 FARTHEST = 1.05
 """Likewise a published system, which has its own account of streams and launches."""
 FARTHEST_FETCHED = 2.1
@@ -67,18 +69,21 @@ def best_on_schedule(
     best = make(found[0])
     if not rivals:
         return best
-    least, bound = _value(best), found[0].certificate.bound
-    others = [d for d in found[1:] if d.certificate.objective <= FARTHEST_MODE * least]
+    bound, least = found[0].certificate.bound, SLOWER * found[0].certificate.objective
+    others = [(d, FARTHEST_MODE) for d in found[1:] if d.certificate.objective <= FARTHEST_MODE * least]
     for rival in rivals:
         fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) and "kv" in rival.cache_forms
+        farthest = FARTHEST_FETCHED if fetches else FARTHEST
         try:
-            others += decide(rival, (FARTHEST_FETCHED if fetches else FARTHEST) * least)[:1]
+            others += [(d, farthest) for d in decide(rival, farthest * least)[:1]]
         except PlacementError:
             continue
-    for decisions in others:
-        if decisions.ops == best.decisions.ops:
-            continue
+    if others:
+        least = _value(best)
+    for decisions, farthest in others:
         proof = decisions.certificate
+        if decisions.ops == best.decisions.ops or proof.objective > farthest * least:
+            continue
         plan = make(replace(decisions, certificate=replace(proof, bound=min(bound, proof.objective))))
         if _value(plan) < least:
             best, least = plan, _value(plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from partitioner.placement.blocks import BlockMaker
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Choice, Problem, Stage
 from partitioner.placement.recompute import KeptInput
+from partitioner.placement.split_variants import SplitCost
 from partitioner.placement.variants import VariantBuilder
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
@@ -79,6 +80,11 @@ class PairedGraphs:
         return max((float(working_set_bytes(g, op)) for g in self.graphs for op in g.ops), default=0.0)
 
     @cached_property
+    def known_splits(self) -> dict[Hashable, tuple[SplitCost, ...]]:
+        """Returns what splits of attentions cost, as far as any mode has asked; filled by those who ask."""
+        return {}
+
+    @cached_property
     def users(self) -> dict[str, tuple[int, ...]]:
         """Returns for each parameter that more than one op uses the pairs of these ops, its owner first.
 
@@ -117,7 +123,9 @@ def build_problem(
     kept = kept if mode.recompute else {}
     costing = replace(costing, micro_batches=mode.micro_batches)
     owners = {name: paired.pairs[users[0]].name for name, users in paired.users.items()}
-    variants = VariantBuilder(paired.graphs, costing, policy, mode.shared_home, mode.streaming, owners, kept)
+    variants = VariantBuilder(
+        paired.graphs, costing, policy, mode.shared_home, mode.streaming, owners, kept, paired.known_splits
+    )
     choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
     choices[0] = _launched(choices[0], costing, steps)
     buffers = variants.stream_buffer_bytes if mode.streaming or mode.recompute else 0.0

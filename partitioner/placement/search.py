@@ -25,7 +25,7 @@ from partitioner.placement.tally import Box
 
 FEW_ARCS = 300
 """Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
-FIRST_DISTANCES = (2e-4, 1e-3, 2e-3, 4e-3, 1e-2, 3e-2, 0.1, 0.2, 0.4, 1.0)
+FIRST_DISTANCES = (2e-4, 2e-3, 8e-3, 3e-2, 0.1, 0.2, 0.4, 1.0)
 """Relative distances from the bound within which placements are looked for among few of many variants."""
 FEW_VARIANTS = 150
 """So few variants need no choice among them."""

@@ -16,7 +16,7 @@ from partitioner.placement.drive_seconds import drives_attend_s, drives_read_s
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput, stream_cost
-from partitioner.placement.split_variants import split_costs
+from partitioner.placement.split_variants import SplitCost, split_costs
 from partitioner.plan.decisions import SPLIT
 from partitioner.plan.names import folded
 from partitioner.plan.stream_buffers import cache_buffer_bytes, weight_buffer_bytes
@@ -25,8 +25,8 @@ SMALL_WEIGHT_BYTES = 1 << 20
 """Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
 
 STREAMS_SHARE = 0.85
-"""Share of a link's time that streams of weights count on. The rest goes to what has to cross meanwhile, to the first stream of a
-step, under which nothing runs, and to steps at short contexts, which are over sooner than those the sum stands for."""
+"""Share of a link's time that streams of weights count on. The rest goes to what has to cross meanwhile, to the first stream of
+a step, under which nothing runs, and to steps at short contexts, which are over sooner than those the sum stands for."""
 
 FLASH = "csd.flash"
 
@@ -56,6 +56,7 @@ class VariantBuilder:
         streaming: bool,
         owners: Mapping[str, str],
         kept: Mapping[str, KeptInput],
+        known_splits: dict[Hashable, tuple[SplitCost, ...]],
     ) -> None:
         self._graphs, self._costing, self._policy = graphs, costing, policy
         self._shared_home, self._streaming = shared_home, streaming
@@ -77,6 +78,7 @@ class VariantBuilder:
         self._resource: dict[tuple[str, int], int] = {}
         self._largest_weights = self._largest_cache = 0.0
         self._kept = kept
+        self._known_splits = known_splits
         self._num_attentions = sum(op.attention is not None for op in graphs[-1].ops)
         self._held = frozenset(n for k in kept.values() for n in k.params)
 
@@ -379,7 +381,11 @@ class VariantBuilder:
         whole = {tier: costing.cache_bytes(attention, tier) if tier in tiers else 0.0 for tier in TIERS}
         prefill_s = self._run_s(0, prefill, "gpu") if prefill else 0.0
         stores: dict[tuple[str, int], tuple[dict[int, float], float]] = {}
-        for cost in split_costs(costing, op, attention, tiers, self._contexts, num_rows):
+        form = (costing, self._form(pair), tuple(tiers))
+        if form not in self._known_splits:
+            costs = split_costs(costing, op, attention, tiers, self._contexts, num_rows)
+            self._known_splits[form] = tuple(costs)
+        for cost in self._known_splits[form]:
             alone = cost.split[0][0] if len(cost.split) == 1 else ""
             if alone == "gpu" or (alone == "csd" and not self._overlap):
                 continue
