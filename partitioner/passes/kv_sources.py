@@ -144,12 +144,13 @@ class KvSources:
         return None
 
     def _narrow(self, found: KvCandidate) -> tuple[SmallPath, SmallPath | None, Attention] | None:
-        """Returns the paths with two KV heads and few tokens, all rows among them, where sizes can be told apart."""
+        """Returns the paths with few KV heads and few tokens, all rows among them, where sizes can be told apart."""
         phases = [graph.phase for graph in self._graphs]
-        decode = narrow_path(found.decode, phases[-1], found.attention)
+        taken = {n for p in phases for n in (p.batch_size, p.chunk)}
+        decode = narrow_path(found.decode, phases[-1], found.attention, taken)
         if decode is None or found.prefill is None:
             return (SmallPath(*decode[:2]), None, decode[2]) if decode else None
-        prefill = narrow_path(found.prefill, phases[0], found.attention)
+        prefill = narrow_path(found.prefill, phases[0], found.attention, taken)
         tokens = next(n for n in _PROBE_TOKENS if n not in _dims(found.prefill))
         if prefill is None or phases[0].chunk in (1, phases[0].batch_size):
             return None
@@ -201,11 +202,19 @@ class _Finder:
 
     def __init__(self, graph: OpGraph) -> None:
         self.graph, self.phase = graph, graph.phase
-        self._split = split_equations(self.phase)
-        self._flow = Dataflow(self.phase.equations)
-        self._writes = {
-            w.name: w for w in find_cache_writes(self.phase, self._split) if isinstance(w, CacheWrite)
-        }
+
+    @cached_property
+    def _split(self) -> SplitEquations:
+        return split_equations(self.phase)
+
+    @cached_property
+    def _flow(self) -> Dataflow:
+        return Dataflow(self.phase.equations)
+
+    @cached_property
+    def _writes(self) -> Mapping[str, CacheWrite]:
+        writes = find_cache_writes(self.phase, self._split)
+        return {w.name: w for w in writes if isinstance(w, CacheWrite)}
 
     def sources(self, attention: Attention) -> tuple[Var, ...]:
         """Returns the values that all of K and V goes through, the nearest first."""

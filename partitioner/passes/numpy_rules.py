@@ -29,7 +29,8 @@ def has_numpy_rule(eqn: Eqn) -> bool:
     ):
         return False
     accepts = _CONDITIONS.get(name)
-    return not eqn.effects and len(eqn.outvars) == 1 and (accepts is None or accepts(eqn))
+    one = len(eqn.outvars) == 1 or name in _SEVERAL
+    return not eqn.effects and one and (accepts is None or accepts(eqn))
 
 
 def evaluate_in_numpy(equations: Iterable[Eqn], env: dict[Var, Any]) -> dict[Var, Any]:
@@ -39,7 +40,8 @@ def evaluate_in_numpy(equations: Iterable[Eqn], env: dict[Var, Any]) -> dict[Var
             name = eqn.primitive.name
             values = [_value(a, env) for a in eqn.invars]
             result = RULES[name](eqn.params, values if name in _MOVES else [_widened(v) for v in values])
-            env[eqn.outvars[0]] = np.asarray(result).astype(aval_of(eqn.outvars[0]).dtype, copy=False)
+            for v, array in zip(eqn.outvars, result if name in _SEVERAL else [result], strict=True):
+                env[v] = np.asarray(array).astype(aval_of(v).dtype, copy=False)
     return env
 
 
@@ -88,6 +90,10 @@ def _slice(params: Mapping[str, Any], values: Sequence[Array]) -> Array:
     starts, limits = params["start_indices"], params["limit_indices"]
     strides = params["strides"] or (1,) * len(starts)
     return values[0][tuple(slice(*part) for part in zip(starts, limits, strides, strict=True))]
+
+
+def _split(params: Mapping[str, Any], values: Sequence[Array]) -> list[Array]:
+    return np.split(values[0], np.cumsum(params["sizes"])[:-1], axis=params["axis"])
 
 
 def _dot_general(params: Mapping[str, Any], values: Sequence[Array]) -> Array:
@@ -162,6 +168,7 @@ RULES: Mapping[str, Rule] = {
     "broadcast_in_dim": _broadcast_in_dim,
     "concatenate": _concatenate,
     "convert_element_type": lambda params, values: values[0],
+    "cos": _elementwise(np.cos),
     "div": _elementwise(np.divide),
     "dot_general": _dot_general,
     "dynamic_update_slice": _dynamic_update_slice,
@@ -186,7 +193,9 @@ RULES: Mapping[str, Rule] = {
     "reshape": lambda params, values: values[0].reshape(params["new_sizes"]),
     "scatter": _scatter,
     "select_n": _select_n,
+    "sin": _elementwise(np.sin),
     "slice": _slice,
+    "split": _split,
     "sqrt": _elementwise(np.sqrt),
     "squeeze": lambda params, values: np.squeeze(values[0], axis=tuple(params["dimensions"])),
     "sub": _elementwise(np.subtract),
@@ -204,11 +213,15 @@ _MOVES = frozenset(
         "scatter",
         "select_n",
         "slice",
+        "split",
         "squeeze",
         "transpose",
     }
 )
 """What takes values elsewhere and computes none."""
+
+_SEVERAL = frozenset({"split"})
+"""What has several results."""
 
 _CONDITIONS: Mapping[str, Callable[[Eqn], bool]] = {
     "convert_element_type": _is_not_float_to_int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.op import Attention
@@ -11,11 +11,13 @@ from partitioner.jaxpr import shape_of
 from partitioner.passes.find_kv_source import KvPath
 from partitioner.passes.shrink_region import SizeRewrite
 
+_FEW_HEADS = (2, 3)
+
 
 def narrow_path(
-    path: KvPath, phase: TracedPhase, attention: Attention
+    path: KvPath, phase: TracedPhase, attention: Attention, taken: Collection[int]
 ) -> tuple[KvPath, TracedPhase, Attention] | None:
-    """Returns a path of two KV heads, so that weights are small, or None where there are no more anyway.
+    """Returns a path of few KV heads, so that weights are small, or None where there are few anyway.
 
     Sizes are replaced wherever they stand; a path that this makes a mess of does not run, or gives no K and V.
 
@@ -23,14 +25,16 @@ def narrow_path(
         path: The path.
         phase: Its phase.
         attention: Whose K and V it makes.
+        taken: Sizes that the heads together are not to have: rows and tokens of all phases.
     """
     heads, size = attention.num_kv_heads, attention.head_size
-    if heads <= 2:
+    few = next((n for n in _FEW_HEADS if n < heads and n * size not in taken), heads)
+    if few == heads:
         return None
-    small_size = 2 if size == heads else size
-    small = _rewritten(path, phase, {heads * size: 2 * small_size, heads: 2})
+    small_size = few if size == heads else size
+    small = _rewritten(path, phase, {heads * size: few * small_size, heads: few})
     described = dataclasses.replace(
-        attention, num_heads=2 * attention.group_size, num_kv_heads=2, head_size=small_size
+        attention, num_heads=few * attention.group_size, num_kv_heads=few, head_size=small_size
     )
     return (*small, described)
 

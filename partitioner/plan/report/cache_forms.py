@@ -26,10 +26,9 @@ def cache_forms(figures: Figures) -> list[str]:
     lines: list[str] = []
     for (pattern, tier), names in groups.items():
         key = pattern, tier
-        keep = "keeps" if len(names) == 1 else "keep"
         lines += paragraph(
             f"On {tier_span(plan.hw, tier)}, {counted(len(names), 'cache')} of {class_name(names, every.count(pattern))} "
-            f"{keep} the inputs of the layers, {size(taken[key])}, in place of K and V, which "
-            f"would take {size(whole[key])}; K and V are made again of them for every use."
+            f"{'keeps' if len(names) == 1 else 'keep'} the inputs of the layers, {size(taken[key])}, in place of K and V, "
+            f"which would take {size(whole[key])}; K and V are made again of them for every use."
         )
     return lines

@@ -36,6 +36,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...], tuple[st
     "convert_element_type to narrow": (lambda x: x.astype("bfloat16"), ((3, 4),), ("float32", *INTS)),
     "convert_element_type to wide": (lambda x: x.astype("float32"), ((3, 4),), ("bfloat16", "int8", "bool")),
     "convert_element_type of whole numbers": (lambda x: x.astype("int8"), ((3, 4),), ("int32", "bool")),
+    "cos": (lax.cos, ((3, 4),), F32),
     "div": (lax.div, ((3, 4), (3, 4)), F32),
     "dot_general": (lambda x, y: jnp.einsum("bkgd,bskd->bkgs", x, y), ((2, 3, 2, 5), (2, 7, 3, 5)), F32),
     "dot_general in float32": (
@@ -71,7 +72,9 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...], tuple[st
     "scatter of windows": (append_rows, ((3, 2, 7, 4), (3, 2, 1, 4), (3,)), F32),
     "scatter of slots": (set_slots, ((3, 2, 7, 4), (3, 2, 1, 4), (3,)), F32),
     "select_n": (lambda x, y: jnp.where(x < y, x, y), ((3, 4), (3, 4)), ALL),
+    "sin": (lax.sin, ((3, 4),), F32),
     "slice": (lambda x: lax.slice(x, (0, 1), (3, 4), (1, 2)), ((3, 4),), ALL),
+    "split": (lambda x: lax.split(x, (1, 3), 1), ((3, 4),), ALL),
     "sqrt": (lax.sqrt, ((3, 4),), F32),
     "squeeze": (lambda x: lax.squeeze(x, (0, 2)), ((1, 4, 1),), ALL),
     "sub": (lax.sub, ((3, 4), (3, 4)), ALL),
@@ -99,14 +102,14 @@ def test_a_rule_is_what_jax_computes(case: str, dtype: str) -> None:
     assert not consts
     assert all(has_numpy_rule(e) for e in equations)
     given = dict(zip(inputs, arrays, strict=True))
-    (out,) = variables(outputs)
-    wanted = np.asarray(evaluate(equations, dict(given))[out])
-    got = evaluate_in_numpy(equations, dict(given))[out]
-    assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
-    tolerance = TOLERANCE.get(wanted.dtype.name, 0.0)
-    np.testing.assert_allclose(
-        got.astype(np.float64), wanted.astype(np.float64), rtol=tolerance, atol=tolerance
-    )
+    expected, found = evaluate(equations, dict(given)), evaluate_in_numpy(equations, dict(given))
+    for out in variables(outputs):
+        wanted, got = np.asarray(expected[out]), found[out]
+        assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
+        tolerance = TOLERANCE.get(wanted.dtype.name, 0.0)
+        np.testing.assert_allclose(
+            got.astype(np.float64), wanted.astype(np.float64), rtol=tolerance, atol=tolerance
+        )
 
 
 def test_every_rule_is_compared() -> None:
