@@ -20,7 +20,7 @@ from partitioner.placement.balance import boundaries, incidence
 from partitioner.placement.capacity import capacity_rows
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
-from partitioner.placement.highs import INFEASIBLE, MAX_GAP, OPTIMAL, integer_program
+from partitioner.placement.highs import INFEASIBLE, MAX_GAP, MAX_NODES, OPTIMAL, integer_program
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.states import Layer
 from partitioner.placement.tally import Box
@@ -217,6 +217,7 @@ def solve_flow(
     gap: float = MAX_GAP,
     *,
     doubt: bool = True,
+    max_nodes: int = MAX_NODES,
 ) -> Flow:
     """Solves the integer program.
 
@@ -230,6 +231,7 @@ def solve_flow(
         exact: Hard components whose limits must hold to the last byte, beyond the solver's tolerance.
         gap: Relative gap at which the search may end.
         doubt: Whether to make sure where there seems to be no solution.
+        max_nodes: Nodes of the search tree at which the search ends.
     """
     meeting = boundaries(folded)
     kinds, counts = folded.kinds, np.array([float(stage.count) for stage in folded.stages])
@@ -281,7 +283,7 @@ def solve_flow(
         np.full(rest, np.inf),
     ]
     bounds = (np.concatenate(lower), np.concatenate(upper))
-    result = integer_program(is_time, 1.0 - is_time, bounds, rows, gap, doubt=doubt)
+    result = integer_program(is_time, 1.0 - is_time, bounds, rows, gap, doubt=doubt, max_nodes=max_nodes)
     if result.status == INFEASIBLE:
         return Flow(None, np.inf, True)
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step

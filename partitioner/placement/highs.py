@@ -59,8 +59,9 @@ def integer_program(
     gap: float = MAX_GAP,
     *,
     doubt: bool = True,
+    max_nodes: int = MAX_NODES,
 ) -> OptimizeResult:
-    """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap or ``MAX_NODES``.
+    """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap or ``max_nodes``.
 
     Args:
         cost: What a variable costs.
@@ -69,6 +70,7 @@ def integer_program(
         rows: Each with a part for each group of variables, and the least and the most it may add up to.
         gap: The relative gap.
         doubt: Whether to ask once more, without presolve, where presolve finds that there is no solution.
+        max_nodes: Nodes of the search tree at which the search ends.
     """
     parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
     matrix = csr_array(block_array(parts))
@@ -85,7 +87,7 @@ def integer_program(
             integrality=integral,
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
             constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
-            options={"mip_rel_gap": gap, "node_limit": MAX_NODES, "presolve": presolve},
+            options={"mip_rel_gap": gap, "node_limit": max_nodes, "presolve": presolve},
         ),
         (OPTIMAL, LIMIT) if doubt else (OPTIMAL, LIMIT, INFEASIBLE),
     )

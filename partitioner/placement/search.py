@@ -17,6 +17,7 @@ from partitioner.placement.components import breakdown_vector, first_tier_compon
 from partitioner.placement.evaluate import Chosen, breakdown
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, Goal
+from partitioner.placement.highs import MAX_NODES
 from partitioner.placement.order import Detached, in_order, stage_columns
 from partitioner.placement.polish import polish
 from partitioner.placement.problem import Problem
@@ -43,6 +44,8 @@ ENOUGH = 5e-5
 """Relative gap at which the search for a placement of a problem with many arcs ends."""
 MANY_ARCS = 600
 """Problems with more arcs are searched up to the gap ``ENOUGH``, and first among few of many variants."""
+FEW_NODES = 200
+"""Nodes of the search trees of problems with many arcs: trees of these take long to get through, and wider ones often do not."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
 
@@ -203,7 +206,16 @@ class Search:
         many = self.folded.num_arcs > MANY_ARCS
         for _ in range(MAX_REPAIRS):
             flow = solve_flow(
-                self.folded, goal, value, arcs, box, cuts, exact, gap or 0.2 * self.gap, doubt=not many
+                self.folded,
+                goal,
+                value,
+                arcs,
+                box,
+                cuts,
+                exact,
+                gap or 0.2 * self.gap,
+                doubt=not many,
+                max_nodes=FEW_NODES if many else MAX_NODES,
             )
             bound = flow.bound
             if flow.solution is None:
