@@ -68,35 +68,47 @@ def partition(
     """
     hw = hw_spec if isinstance(hw_spec, HardwareSpec) else HardwareSpec.load(hw_spec)
     workload = workload or Workload()
-    rules, aim = policy_named(policy, hw), objective_named(objective, hw)
+    policy_named(policy, hw)
+    aim = objective_named(objective, hw)
     show = _Printer(print_after, printer)
     with without_collection():
         function = adapt(model)
         traced = trace_model(function, hw, workload, verify=verify, show=show)
 
-        paired = PairedGraphs.of(traced.graphs)
-
-        def decide(rules: Policy, limit: float = math.inf) -> list[Decisions]:
-            return candidates(traced, paired, hw, workload, rules, aim, limit)
-
-        def make(decisions: Decisions) -> Plan:
-            graphs = traced
-            if decisions.micro_batches > 1:
-                graphs = trace_model(
-                    function,
-                    hw,
-                    workload,
-                    verify=verify,
-                    micro_batches=decisions.micro_batches,
-                    tracer=traced.tracer,
-                )
-            return assemble_plan(graphs, hw, workload, policy, decisions)
-
-        plan = best_on_schedule(decide(rules), rivals_of(rules, hw), decide, make)
+        plan = plan_traced(traced, hw, workload, policy, aim, verify=verify)
         if verify:
             verify_plan(plan)
     show("plan", plan.report)
     return plan
+
+
+def plan_traced(
+    traced: Traced, hw: HardwareSpec, workload: Workload, policy: str, objective: Objective, *, verify: bool
+) -> Plan:
+    """Returns the best plan of traced graphs: of what the solver finds, and of published systems, what the schedule shows.
+
+    Raises:
+        PlacementError: If nothing fits.
+    """
+    rules, paired = policy_named(policy, hw), PairedGraphs.of(traced.graphs)
+
+    def decide(rules: Policy, limit: float = math.inf) -> list[Decisions]:
+        return candidates(traced, paired, hw, workload, rules, objective, limit)
+
+    def make(decisions: Decisions) -> Plan:
+        graphs = traced
+        if decisions.micro_batches > 1:
+            graphs = trace_model(
+                traced.function,
+                hw,
+                workload,
+                verify=verify,
+                micro_batches=decisions.micro_batches,
+                tracer=traced.tracer,
+            )
+        return assemble_plan(graphs, hw, workload, policy, decisions)
+
+    return best_on_schedule(decide(rules), rivals_of(rules, hw), decide, make)
 
 
 def place(

@@ -45,7 +45,7 @@ ENOUGH = 5e-5
 MANY_ARCS = 600
 """Problems with more arcs are searched up to the gap ``ENOUGH``, and first among few of many variants."""
 FEW_NODES = 200
-"""Nodes of the search trees of problems with many arcs: trees of these take long to get through, and wider ones often do not."""
+"""Nodes of the search trees of problems with many arcs, where more of them seldom close what is left of the gap."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
 

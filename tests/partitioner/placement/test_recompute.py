@@ -143,7 +143,9 @@ class TestPrices:
         under_s = on_gpu.seconds[1] + fetch.first_s / 2
         if min(fetch.fetch_s) > on_gpu.seconds[1] / 23:
             ops_s = on_gpu.seconds[1] + fetch.first_s * 3 / 2 - on_host.seconds[1]
-            assert 0.0 < ops_s - on_gpu.seconds[1] < fetch.first_s, "the layer's other ops run under the fetch"
+            assert 0.0 < ops_s - on_gpu.seconds[1] < fetch.first_s, (
+                "the layer's other ops run under the fetch"
+            )
         else:
             assert on_host.seconds[1] == pytest.approx(under_s, rel=0.05)
         assert (min(fetch.fetch_s) > on_gpu.seconds[1] / 23) == (faster == 1.0)
