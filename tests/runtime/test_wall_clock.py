@@ -30,6 +30,14 @@ NUM_TOKENS = 5
 
 
 @pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Lets SIGINT raise, which shells turn off for what they run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def session() -> Iterator[Session]:
     with Session(plan_for(transformer(), "instinfer", 3), transformer(), clock="wall") as session:
         yield session
@@ -162,6 +170,7 @@ class TestFailures:
             raise error
         assert session.generate(PROMPTS, NUM_TOKENS).tokens == expected
 
+    @pytest.mark.usefixtures("_interruptible")
     def test_an_interrupt_ends_the_generation_and_not_the_session(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
