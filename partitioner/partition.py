@@ -20,7 +20,7 @@ from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_
 from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy, policy_named
-from partitioner.placement.problem import Infeasible, Problem, Solution
+from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.recompute import Room, kept_inputs
 from partitioner.placement.recompute_modes import with_recompute
 from partitioner.placement.shared_homes import NEAR, agree
@@ -173,6 +173,8 @@ def candidates(
         result = solve(problem, limit) if lower_bound(problem) < limit else None
         if isinstance(result, Infeasible):
             short.append((built, result))
+        if isinstance(result, Undecided):
+            bounds.append(result.bound)
         return (built, problem, result) if isinstance(result, Solution) else None
 
     if kept:

@@ -11,13 +11,14 @@ from types import MappingProxyType
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.working_set import working_set_bytes
+from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import PairedOp, ValueFlow, cut_points, fold, pair_ops, value_flows
 from partitioner.placement.blocks import BlockMaker
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Choice, Problem, Stage
 from partitioner.placement.recompute import KeptInput
 from partitioner.placement.split_variants import SplitCost
-from partitioner.placement.variants import VariantBuilder
+from partitioner.placement.variants import SMALL_WEIGHT_BYTES, VariantBuilder
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
@@ -86,13 +87,15 @@ class PairedGraphs:
 
     @cached_property
     def users(self) -> dict[str, tuple[int, ...]]:
-        """Returns for each parameter that more than one op uses the pairs of these ops, its owner first.
+        """Returns for each large parameter that more than one op uses the pairs of these ops, its owner first.
 
-        The owner is charged with the memory: the last op that reads all of the parameter, or the first where none does.
+        Small ones are kept wherever they are used. The owner is charged with the memory: the last op that reads all of the parameter, or the first where none does.
         """
         using: dict[str, list[int]] = {}
+        inputs = [i for g in self.graphs for i in g.phase.inputs if i.role == "param"]
+        large = {i.name for i in inputs if num_bytes(i.var) >= SMALL_WEIGHT_BYTES}
         for number, pair in enumerate(self.pairs):
-            for name in {n for op in pair.ops if op for n in op.params}:
+            for name in {n for op in pair.ops if op for n in op.params} & large:
                 using.setdefault(name, []).append(number)
         return {name: self._owner_first(name, found) for name, found in using.items() if len(found) > 1}
 

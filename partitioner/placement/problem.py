@@ -146,6 +146,17 @@ class Solution:
 
 
 @dataclass(frozen=True)
+class Undecided:
+    """Says that a search for a placement below a known value came to its limit without one.
+
+    Attributes:
+        bound: Certified lower bound on the objective.
+    """
+
+    bound: float
+
+
+@dataclass(frozen=True)
 class Infeasible:
     """Says that no placement fits, and by how much.
 

@@ -44,7 +44,7 @@ ENOUGH = 5e-5
 """Relative gap at which the search for a placement of a problem with many arcs ends."""
 MANY_ARCS = 600
 """Problems with more arcs are searched up to the gap ``ENOUGH``, and first among few of many variants."""
-FEW_NODES = 200
+FEW_NODES = 30
 """Nodes of the search trees of problems with many arcs, where more of them seldom close what is left of the gap."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
@@ -135,7 +135,8 @@ class Search:
         many = self.folded.num_arcs > MANY_ARCS
         if many and min(limit, np.inf if known is None else known.value) > root.bound * (1 + SHORT / 5):
             first = self._first(root, known, limit)
-            if first.placed is not None and first.bound >= first.placed.value * (1 - self.gap):
+            near = first.placed is not None and first.bound >= first.placed.value * (1 - self.gap)
+            if near or (first.placed is not None and not first.finished):
                 return first
             known = first.placed
         boxes = (
@@ -165,8 +166,11 @@ class Search:
             distance *= 8
 
     def _first(self, root: Relaxation, known: Placed | None, limit: float) -> Found:
-        """Returns a placement among few of many variants near the bound and not above a limit, about the best of these."""
-        best, num_arcs, lower = known, 0, root.bound
+        """Returns a placement among few of many variants near the bound and not above a limit, about the best of these.
+
+        It has not finished where all variants were few, and the search tree among them came to its limit.
+        """
+        best, num_arcs, lower, finished = known, 0, root.bound, True
         for distance in FIRST_DISTANCES:
             value = min(root.bound * (1 + distance), limit if best is None else best.value)
             arcs = kept_arcs(self.folded, self.goal, [root], value)
@@ -177,10 +181,10 @@ class Search:
             found = self._along(arcs, root.box, value, best, gap)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
             if whole:
-                lower = max(lower, min(value, found.bound))
+                lower, finished = max(lower, min(value, found.bound)), found.finished
             if value >= limit or (best is not None and best.value <= root.bound * (1 + distance)):
                 break
-        return Found(best, lower, num_arcs, True)
+        return Found(best, lower, num_arcs, finished)
 
     def _near(self, boxes: list[Relaxation], value: float) -> tuple[list[Relaxation], Arcs]:
         """Returns the boxes that may hold placements up to a value, and the arcs of these placements."""

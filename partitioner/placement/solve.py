@@ -17,7 +17,7 @@ from partitioner.placement.evaluate import breakdown
 from partitioner.placement.folded import Folded, fold
 from partitioner.placement.goal import Goal, fastest, least_missing
 from partitioner.placement.highs import MAX_NODES, SolverError
-from partitioner.placement.problem import Infeasible, Problem, Solution
+from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.relaxation import Relaxation, relax, relaxation_at
 from partitioner.placement.search import CLOSE, Placed, Search
 from partitioner.placement.states import TooManyStatesError
@@ -29,7 +29,7 @@ MAX_SCALES = 6
 """How often the relaxation is solved on another scale, each up to a thousand times finer."""
 
 
-def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible | None:
+def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible | Undecided | None:
     """Returns the fastest placement with its certificate, or what is missing where nothing fits.
 
     The same problem always gives the same result; of equally fast placements one with little load and few bytes on later
@@ -38,7 +38,7 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
     Args:
         problem: The problem.
         cutoff: Seconds that are known to be possible elsewhere; None is returned where it shows early that no placement of
-            this problem takes less.
+            this problem takes less, and what is known where the search came to its limit.
 
     Raises:
         ValueError: The problem is faulty.
@@ -71,8 +71,8 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
         return None
     search = replace(search, unit=unit)
     found = search.run(root, pool, quickest if fits else None, cutoff)
-    if found.placed is None and cutoff < math.inf and found.finished:
-        return None
+    if found.placed is None and cutoff < math.inf:
+        return None if found.finished else Undecided(max(root.bound, min(found.bound, cutoff)))
     if found.placed is None:
         least = _least(missing, pool)
         if not goal.holds(least.total):
