@@ -89,7 +89,8 @@ class PairedGraphs:
     def users(self) -> dict[str, tuple[int, ...]]:
         """Returns for each large parameter that more than one op uses the pairs of these ops, its owner first.
 
-        Small ones are kept wherever they are used. The owner is charged with the memory: the last op that reads all of the parameter, or the first where none does.
+        Small ones are kept wherever they are used. The owner is charged with the memory: the last op that reads all of the
+        parameter, or the first where none does.
         """
         using: dict[str, list[int]] = {}
         inputs = [i for g in self.graphs for i in g.phase.inputs if i.role == "param"]
