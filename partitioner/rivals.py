@@ -72,7 +72,7 @@ def best_on_schedule(
     bound, least = found[0].certificate.bound, SLOWER * found[0].certificate.objective
     others = [(d, FARTHEST_MODE) for d in found[1:] if d.certificate.objective <= FARTHEST_MODE * least]
     for rival in rivals:
-        fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) and "kv" in rival.cache_forms
+        fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) or "kv" not in rival.cache_forms
         farthest = FARTHEST_FETCHED if fetches else FARTHEST
         try:
             others += [(d, farthest) for d in decide(rival, farthest * least)[:1]]

@@ -44,8 +44,10 @@ ENOUGH = 5e-5
 """Relative gap at which the search for a placement of a problem with many arcs ends."""
 MANY_ARCS = 600
 """Problems with more arcs are searched up to the gap ``ENOUGH``, and first among few of many variants."""
-FEW_NODES = 30
-"""Nodes of the search trees of problems with many arcs, where more of them seldom close what is left of the gap."""
+FEW_NODES, MORE_NODES = 30, 200
+"""Nodes of the search trees of problems with many arcs: at first, and to prove what was found."""
+NEARLY = 5e-4
+"""Relative gap at which a search tree that came to its limit is not followed by a larger one."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
 
@@ -136,7 +138,8 @@ class Search:
         if many and min(limit, np.inf if known is None else known.value) > root.bound * (1 + SHORT / 5):
             first = self._first(root, known, limit)
             near = first.placed is not None and first.bound >= first.placed.value * (1 - self.gap)
-            if near or (first.placed is not None and not first.finished):
+            nearly = first.placed is not None and first.bound >= first.placed.value * (1 - NEARLY)
+            if near or (nearly and not first.finished):
                 return first
             known = first.placed
         boxes = (
@@ -178,7 +181,7 @@ class Search:
             if not whole:
                 arcs = kept_arcs(self.folded, self.goal, [root], value, thin=True)
             gap = 0.2 * self.gap if whole else max(0.2 * self.gap, COARSE * distance)
-            found = self._along(arcs, root.box, value, best, gap)
+            found = self._along(arcs, root.box, value, best, gap, FEW_NODES)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
             if whole:
                 lower, finished = max(lower, min(value, found.bound)), found.finished
@@ -192,7 +195,13 @@ class Search:
         return near, kept_arcs(self.folded, self.goal, near, value)
 
     def _along(
-        self, arcs: Arcs, box: Box, value: float, known: Placed | None, gap: float | None = None
+        self,
+        arcs: Arcs,
+        box: Box,
+        value: float,
+        known: Placed | None,
+        gap: float | None = None,
+        nodes: int = MORE_NODES,
     ) -> Found:
         """Returns the best placement along some arcs in a box, and a bound for these.
 
@@ -202,6 +211,7 @@ class Search:
             value: What the placement's value may be at most; the integer program is precise to a small part of it.
             known: A placement that keeps the hard limits, if one is known.
             gap: Relative gap that is enough; by default a part of the search's.
+            nodes: Nodes of the search tree of a problem with many arcs.
         """
         goal = self.goal
         exact = np.zeros(0, np.int64)
@@ -219,7 +229,7 @@ class Search:
                 exact,
                 gap or 0.2 * self.gap,
                 doubt=not many,
-                max_nodes=FEW_NODES if many else MAX_NODES,
+                max_nodes=nodes if many else MAX_NODES,
             )
             bound = flow.bound
             if flow.solution is None:
