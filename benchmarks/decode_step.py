@@ -24,6 +24,7 @@ from models.presets import PRESETS
 from partitioner import Workload, partition
 from runtime import Session
 from runtime.bench_machine import this_machine
+from runtime.bench_spread import spread
 
 
 class PlainJit:
@@ -74,7 +75,7 @@ def measure(model: Transformer, hw: str, prompts: np.ndarray, num_tokens: int, r
             ours.append(result.decode_s / (num_tokens - 1))
     mine, base = statistics.median(ours), statistics.median(theirs)
     return (
-        f"{batch_size:5}  {1e3 * mine:9.3f}  {_spread(ours):6.1%}  {1e3 * base:9.3f}  {_spread(theirs):6.1%}  "
+        f"{batch_size:5}  {1e3 * mine:9.3f}  {spread(ours):6.1%}  {1e3 * base:9.3f}  {spread(theirs):6.1%}  "
         f"{mine / base:5.3f}  {1e3 * plan.decode_seconds(plan.middle_context):9.3f}  {same:4} of {batch_size}"
     )
 
@@ -87,10 +88,6 @@ def make_prompts(model: Transformer, batch_size: int, prompt_len: int) -> np.nda
     text = np.array(model.tokenizer.encode(Path(__file__).read_text(encoding="utf-8")), np.int32)
     starts = np.linspace(0, len(text) - prompt_len, batch_size).astype(int)
     return np.stack([text[start : start + prompt_len] for start in starts])
-
-
-def _spread(values: list[float]) -> float:
-    return (max(values) - min(values)) / statistics.median(values)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import numba
 import numpy as np
 
 from runtime.bench_machine import this_machine
+from runtime.bench_spread import spread
 from runtime.core_threads import num_cores
 from runtime.host_attention import attend_host
 
@@ -50,7 +51,7 @@ def rates(run: Callable[[], object], num_bytes: int, repeats: int) -> list[float
 def shown(found: list[float]) -> str:
     """Returns median and spread."""
     median = statistics.median(found)
-    return f"{median:8.2f}  {(max(found) - min(found)) / median:6.1%}"
+    return f"{median:8.2f}  {spread(found):6.1%}"
 
 
 def cores_tried(limit: int) -> list[int]:

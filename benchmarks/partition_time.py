@@ -18,6 +18,7 @@ from models import abstract
 from partitioner import PlacementError, Workload, partition
 from partitioner.frontend import adapt
 from partitioner.frontend.trace import trace_phase
+from runtime.bench_spread import spread
 
 CASES = (
     ("trace", 64),
@@ -104,7 +105,7 @@ def print_table(model: str, hw: str, samples: dict[tuple[str, int], list[Sample]
         wall, cpu = statistics.median(walls), statistics.median(s.cpu_s for s in runs)
         peak = max(s.peak_bytes for s in runs) / 1e6
         print(
-            f"{what:<12} {batch_size:5}  {wall:6.2f}  {(max(walls) - min(walls)) / wall:6.0%}  {cpu:5.2f}  "
+            f"{what:<12} {batch_size:5}  {wall:6.2f}  {spread(walls):6.0%}  {cpu:5.2f}  "
             f"{wall / base_wall:14.2f}  {cpu / base_cpu:5.2f}  {peak:7.0f}  {runs[0].outcome}"
         )
 

@@ -33,8 +33,8 @@ from partitioner.collection import without_collection
 from partitioner.front import Traced, Tracer, trace_model
 from partitioner.frontend import adapt
 from partitioner.objective import OBJECTIVES, TOKENS_PER_SECOND
-from partitioner.partition import place, plan_traced
-from partitioner.placement.policies import POLICIES, policy_named
+from partitioner.placement.policies import POLICIES
+from partitioner.planner import Planner
 from runtime.bench_machine import this_machine
 
 SYSTEMS = ("a6000-csd", "2xa6000-csd", "h200-csd4", "smartssd-16")
@@ -135,12 +135,15 @@ def cell(
     trace_s: float,
 ) -> Cell:
     """Returns what planning under a policy gives."""
-    aim = OBJECTIVES[TOKENS_PER_SECOND]
     try:
-        found = place(traced, hw, workload, policy_named(policy, hw)).certificate
-        plan, place_s = timed(lambda: plan_traced(traced, hw, workload, policy, aim, verify=False))
+        planner, planner_s = timed(
+            lambda: Planner(traced, hw, workload, policy, OBJECTIVES[TOKENS_PER_SECOND], verify=False)
+        )
+        decisions, solve_s = timed(planner.solve)
     except PlacementError:
         return Cell(*place_at, label, math.inf, math.inf, 0.0, 0.0, trace_s, 1)
+    plan, plan_s = timed(lambda: planner.plan(decisions))
+    found, place_s = decisions[0].certificate, planner_s + solve_s + plan_s
     gap = max(0.0, 1.0 - found.bound / found.objective)
     return Cell(
         *place_at, label, found.objective, plan.total_seconds, gap, place_s, trace_s, plan.micro_batches

@@ -18,8 +18,6 @@ from partitioner.plan.predicted_value import predicted_value
 
 FARTHEST_MODE = 1.01
 """How much worse than the best plan's schedule another mode of the solver may be by the account to be tried on the schedule."""
-SLOWER = 1.05
-"""How much slower than its account the best placement's schedule is taken to be, to tell which others to look at."""
 FARTHEST = 1.05
 """Likewise a published system, which has its own account of streams and launches."""
 FARTHEST_FETCHED = 2.1
@@ -69,7 +67,7 @@ def best_on_schedule(
     best = make(found[0])
     if not rivals:
         return best
-    bound, least = found[0].certificate.bound, SLOWER * found[0].certificate.objective
+    bound, least = found[0].certificate.bound, _value(best)
     others = [(d, FARTHEST_MODE) for d in found[1:] if d.certificate.objective <= FARTHEST_MODE * least]
     for rival in rivals:
         fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) or "kv" not in rival.cache_forms
@@ -78,8 +76,6 @@ def best_on_schedule(
             others += [(d, farthest) for d in decide(rival, farthest * least)[:1]]
         except PlacementError:
             continue
-    if others:
-        least = _value(best)
     for decisions, farthest in others:
         proof = decisions.certificate
         if decisions.ops == best.decisions.ops or proof.objective > farthest * least:

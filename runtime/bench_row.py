@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
+from runtime.bench_spread import spread
 from runtime.bench_usage import Usage
 
 
@@ -44,7 +45,7 @@ class BenchRow:
     @property
     def spread(self) -> float:
         """Returns the range of the measured speeds over their median."""
-        return (max(self.measured_tokens_per_s) - min(self.measured_tokens_per_s)) / self.tokens_per_s
+        return spread(self.measured_tokens_per_s)
 
     @property
     def time_error(self) -> float:

@@ -8,6 +8,7 @@ from statistics import median
 
 from partitioner import Plan
 from runtime import GenerationResult
+from runtime.bench_spread import spread
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Held:
     @property
     def spread(self) -> float:
         """Returns the range of the measured speeds over their median."""
-        return (1 / min(self.measured_s) - 1 / max(self.measured_s)) * median(self.measured_s)
+        return spread([self.num_tokens / seconds for seconds in self.measured_s])
 
     @property
     def overlap_s(self) -> float:

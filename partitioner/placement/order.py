@@ -108,8 +108,8 @@ def in_order(
     folded: Folded,
     stages: list[Counter[Column]],
     first: int,
-    chain: int = 0,
-    streams: Sequence[int] = (),
+    chain: int,
+    streams: Sequence[int],
 ) -> list[list[Column]]:
     """Returns for each stage its columns in the order of its instances.
 

@@ -34,6 +34,13 @@ class Decision:
     split: Split = ()
     form: CacheForm = "kv"
 
+    def __str__(self) -> str:
+        """Returns tiers, home, shares and form in one line."""
+        where = ", ".join(f"{phase} on {tier}" for phase, tier in self.tiers)
+        home = "" if self.home == "-" else f"; home {self.home}"
+        shares = "".join(f" {tier}={units}" for tier, units in self.split)
+        return f"{where}{home}{shares}" + ("" if self.form == "kv" else f"; keeps {self.form}")
+
     def tier(self, phase: str) -> str:
         """Returns the tier in a phase."""
         return dict(self.tiers)[phase]
@@ -76,3 +83,10 @@ class Decisions:
     reserved_bytes: Mapping[str, float]
     certificate: Certificate
     micro_batches: int = 1
+
+    def __str__(self) -> str:
+        """Returns a line for each op, under one for the whole."""
+        proof = self.certificate
+        width = max(map(len, self.ops), default=0)
+        head = f"objective {proof.objective:.6g}, bound {proof.bound:.6g}, micro-batches {self.micro_batches}"
+        return "\n".join([head, *(f"{name:<{width}}  {decision}" for name, decision in self.ops.items())])

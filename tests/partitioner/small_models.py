@@ -1,5 +1,6 @@
 """Small decoders of every kind that the front end takes, and what turns them into op graphs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +16,9 @@ from partitioner.ir.graph import OpGraph
 
 VOCAB, HIDDEN, HEADS, NUM_LAYERS = 40, 24, 4, 2
 HEAD_SIZE = HIDDEN // HEADS
+
+Project = Callable[[Any, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
+"""From weights and ``[batch, tokens, hidden]`` to q, k and v of the same shape."""
 
 _SIZES = {
     "vocab_size": 48,
@@ -82,20 +86,32 @@ def plain_cache(batch_size: int, max_len: int) -> dict[str, jax.Array]:
     return {"keys": empty, "values": empty}
 
 
-def plain_step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
-    """A decoder as a plain function: cache [batch, slots, heads, head_size], valid slots from the mask."""
-    x = params["embed"][tokens]
-    heads = (*tokens.shape, HEADS, HEAD_SIZE)
-    query, key, value = ((x @ params[name]).reshape(heads) for name in ("query", "key", "value"))
-    append = jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (start, 0, 0)))
-    keys = append(cache["keys"], key, positions[:, 0])
-    values = append(cache["values"], value, positions[:, 0])
-    logits = jnp.einsum("bthd,bshd->bhts", query, keys) * HEAD_SIZE**-0.5
-    causal = jnp.arange(keys.shape[1])[None, None, :] <= positions[:, :, None]
-    visible = (causal & mask[:, None, :])[:, None]
-    weights = jax.nn.softmax(jnp.where(visible, logits, -jnp.inf), axis=-1)
-    attended = jnp.einsum("bhts,bshd->bthd", weights, values).reshape(x.shape)
-    return (x + attended @ params["out"]) @ params["head"], {"keys": keys, "values": values}
+def decoder_step(project: Project) -> Callable[..., tuple[Any, Any]]:
+    """Returns a decoder as a plain function: cache [batch, slots, heads, head_size], valid slots from the mask."""
+
+    def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+        x = params["embed"][tokens]
+        heads = (*tokens.shape, HEADS, HEAD_SIZE)
+        query, key, value = (a.reshape(heads) for a in project(params, x))
+        append = jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (start, 0, 0)))
+        keys = append(cache["keys"], key, positions[:, 0])
+        values = append(cache["values"], value, positions[:, 0])
+        logits = jnp.einsum("bthd,bshd->bhts", query, keys) * HEAD_SIZE**-0.5
+        causal = jnp.arange(keys.shape[1])[None, None, :] <= positions[:, :, None]
+        visible = (causal & mask[:, None, :])[:, None]
+        weights = jax.nn.softmax(jnp.where(visible, logits, -jnp.inf), axis=-1)
+        attended = jnp.einsum("bhts,bshd->bthd", weights, values).reshape(x.shape)
+        return (x + attended @ params["out"]) @ params["head"], {"keys": keys, "values": values}
+
+    return step
+
+
+def plain_project(params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Projects as usual."""
+    return x @ params["query"], x @ params["key"], x @ params["value"]
+
+
+plain_step = decoder_step(plain_project)
 
 
 def plain_function() -> StepFunction:

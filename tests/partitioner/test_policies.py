@@ -11,12 +11,13 @@ from models import abstract, load_pretrained
 from partitioner import PlacementError, Plan, Workload, partition
 from partitioner.front import Traced, trace_model
 from partitioner.frontend import adapt
-from partitioner.partition import place
-from partitioner.placement.policies import POLICIES, policy_named
+from partitioner.objective import OBJECTIVES, TOKENS_PER_SECOND
+from partitioner.placement.policies import POLICIES
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.names import tier_of
 from partitioner.plan.steps import Move
 from partitioner.plan.verify_plan import verify_plan
+from partitioner.planner import Planner
 
 MODELS: dict[str, Callable[[], Any]] = {
     "tiny": lambda: load_pretrained("tiny"),
@@ -60,7 +61,7 @@ def planned(case: str, policy: str) -> Plan:
     """Returns what ``partition`` does for a case, and checks it."""
     _, name, workload = CASES[case]
     hw = HardwareSpec.load(name)
-    decisions = place(traced(case), hw, workload, policy_named(policy, hw))
+    decisions = Planner(traced(case), hw, workload, policy, OBJECTIVES[TOKENS_PER_SECOND]).solve()[0]
     plan = assemble_plan(traced(case), hw, workload, policy, decisions)
     verify_plan(plan)
     return plan

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from partitioner.placement import branching, highs, search, states
+from partitioner.placement import branching, search, states
 from partitioner.placement import solve as solving
 from partitioner.placement.arcflow import Flow
-from partitioner.placement.evaluate import Chosen, breakdown, evaluate
+from partitioner.placement.evaluate import breakdown, evaluate
 from partitioner.placement.exhaustive import exhaustive
-from partitioner.placement.folded import Folded, fold
+from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.highs import SolverError
 from partitioner.placement.problem import Block, Choice, Infeasible, Problem, Solution, Stage, Variant
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.solve import solve
 from partitioner.placement.unfolded import solve_unfolded
-from tests.partitioner.placement.decoder import decoder_problem
-from tests.partitioner.placement.problems import in_bytes, random_problem, split_problem, with_load
+from tests.partitioner.placement.problems import in_bytes, random_problem, with_load
 
 Result = Solution | Infeasible | None
 
@@ -60,40 +57,8 @@ def check(problem: Problem, result: Result, oracle: Solution | Infeasible, missi
     assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
 
 
-def best_of_all_pairs(problem: Problem) -> float:
-    """Returns the objective of the best of all pairs of layers of a ``split_problem``, infinite where none fits."""
-    attention, linear = (choice.variants for choice in problem.stages[0].block.choices)
-    ways = [(a, w) for a in attention for w in linear]
-    chain = np.array([a.seconds[0] + w.seconds[0] for a, w in ways])
-    busy = np.array([math.fsum(s for _, s in (*a.busy, *w.busy)) for a, w in ways])
-    memory = np.array([np.add(a.memory, w.memory) for a, w in ways])
-    fits = (memory[:, None] + memory[None] <= np.array(problem.capacities)).all(axis=2)
-    objective = np.maximum(chain[:, None] + chain[None], busy[:, None] + busy[None])
-    return float(objective[fits].min(initial=math.inf))
-
-
 def without_capacities(problem: Problem) -> Problem:
     return replace(problem, capacities=(math.inf,) * len(problem.tiers))
-
-
-@pytest.mark.parametrize("many_arcs", [search.MANY_ARCS, 20])
-def test_splits_are_as_good_as_the_best_of_all(monkeypatch: pytest.MonkeyPatch, many_arcs: int) -> None:
-    """Problems with many arcs are searched up to a gap, and first among few of many variants."""
-    monkeypatch.setattr(search, "MANY_ARCS", many_arcs)
-    slack = 1e-9 if many_arcs > 100 else search.ENOUGH
-    num_infeasible = 0
-    for seed in range(100):
-        problem = split_problem(seed)
-        best, result = best_of_all_pairs(problem), solve(problem)
-        if math.isinf(best):
-            num_infeasible += 1
-            assert isinstance(result, Infeasible)
-            continue
-        assert isinstance(result, Solution)
-        assert best * (1 - 1e-9) <= result.objective <= best * (1 + slack)
-        assert result.objective * (1 - slack) - 1e-9 <= result.bound <= best * (1 + 1e-9)
-        assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
-    assert 15 <= num_infeasible <= 85
 
 
 @pytest.mark.parametrize("first", range(0, 600, 100))
@@ -292,71 +257,3 @@ class TestTies:
 
     def test_the_host_comes_before_the_drive(self) -> None:
         assert self.bytes_on_tiers(self.weights(5.0, 8)) == (5.0, 3.0, 0.0)
-
-
-class TestDecoder:
-    """The numbers of a 13-billion-parameter decoder."""
-
-    @pytest.mark.parametrize("rich", [False, True])
-    def test_forty_layers_are_solved_to_the_optimum(self, rich: bool) -> None:
-        problem = decoder_problem(40, rich=rich)
-        result = solved(problem)
-        assert result.gap <= (search.ENOUGH if rich else 1e-9)
-        assert result.objective == evaluate(problem, result.chosen)
-        assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
-        # A placement by hand: embedding, head and caches on the drive, and all other weights on the GPU.
-        assert 0 < result.bound <= result.objective <= evaluate(problem, by_hand(problem))
-
-    def test_what_no_tier_holds_is_told(self) -> None:
-        problem = decoder_problem(40, capacities=(10e9, 20e9, 0.0))
-        result = solve(problem)
-        assert isinstance(result, Infeasible)
-        wanted = math.fsum(result.needed)
-        assert math.fsum(result.shortfall) == pytest.approx(wanted - 30e9, abs=1e6 * 10)
-
-    @pytest.mark.parametrize("gigabytes", [(12, 24), (10, 20)])
-    def test_ten_times_the_layers_cost_at_most_twice_the_work(
-        self, gigabytes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        programs: list[int] = []
-
-        def counted(solve: Callable[..., object], size: Callable[..., int]) -> Callable[..., object]:
-            def ask(*args: Any, **options: Any) -> object:
-                programs.append(size(*args, **options))
-                return solve(*args, **options)
-
-            return ask
-
-        monkeypatch.setattr(
-            highs, "milp", counted(highs.milp, lambda *_, constraints, **__: constraints.A.nnz)
-        )
-        monkeypatch.setattr(
-            highs, "linprog", counted(highs.linprog, lambda _, limits, *__, **___: limits.size)
-        )
-        work = []
-        for depth in (8, 80):
-            gpu, host = (depth / 8 * 1e9 * size for size in gigabytes)
-            problem = decoder_problem(depth, (gpu, host, depth * 1e12))
-            programs.clear()
-            assert solved(problem).gap <= 1e-9
-            work.append((fold(problem).num_arcs, len(programs), sum(programs)))
-        (arcs, num_programs, numbers), (deep_arcs, num_deep_programs, deep_numbers) = work
-        assert deep_arcs == arcs
-        assert num_deep_programs <= 2 * num_programs
-        assert deep_numbers <= 2 * numbers
-
-
-def by_hand(problem: Problem) -> Chosen:
-    """Returns the placement that runs all on the GPU, with caches on the drive and weights on the GPU."""
-
-    def pick(choice: Choice) -> int:
-        home = (2,) if choice.name == "attention" else (0,)
-        on_gpu = [i for i, v in enumerate(choice.variants) if v.tiers == (0, 0)]
-        at_home = [
-            i
-            for i in on_gpu
-            if all(size == 0 or tier in home for tier, size in enumerate(choice.variants[i].memory))
-        ]
-        return at_home[0]
-
-    return tuple((tuple(pick(c) for c in stage.block.choices),) * stage.count for stage in problem.stages)

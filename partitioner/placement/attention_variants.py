@@ -1,0 +1,248 @@
+"""Lists the ways to run an attention: on one tier with its cache there or elsewhere, on several, or of stored inputs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+from partitioner.costing import TIERS
+from partitioner.ir.op import Attention
+from partitioner.passes.fold_blocks import PairedOp
+from partitioner.placement.drive_seconds import drives_attend_s, drives_read_s
+from partitioner.placement.mode_costs import Loads, ModeCosts
+from partitioner.placement.policies import Policy
+from partitioner.placement.problem import Variant
+from partitioner.placement.recompute import KeptInput, stream_cost
+from partitioner.placement.split_variants import SplitCost, split_costs
+from partitioner.plan.decisions import SPLIT
+
+FLASH = "csd.flash"
+
+
+class AttentionVariants:
+    """Builds the variants of attentions.
+
+    Streamed caches of K and V are waited for; streamed inputs run under the rest of their layer.
+
+    Args:
+        costs: Of the mode.
+        policy: Which choices there are.
+        streaming: Whether K and V may be used away from home.
+        kept: Caches of inputs that are offered, by attention op.
+        known_splits: What splits cost, by form; filled here.
+
+    Attributes:
+        largest_stream: Bytes of the largest cache that a variant streams.
+    """
+
+    def __init__(
+        self,
+        costs: ModeCosts,
+        policy: Policy,
+        streaming: bool,
+        kept: Mapping[str, KeptInput],
+        known_splits: dict[Hashable, tuple[SplitCost, ...]],
+    ) -> None:
+        self._costs, self._policy, self._streaming = costs, policy, streaming
+        self._kept, self._known_splits = kept, known_splits
+        self.largest_stream = 0.0
+
+    def of(self, pair: PairedOp, form: Hashable) -> tuple[Variant, ...]:
+        """Returns the variants of an attention; equal forms have equal ones."""
+        policy, costing = self._policy, self._costs.costing
+        attention = next(op.attention for op in reversed(pair.ops) if op and op.attention)
+        variants: list[Variant] = []
+        allowed = {
+            "prefill": policy.prefill_attention,
+            "decode": tuple(t for t in policy.decode_attention if t != "csd" or costing.can_attend()),
+        }
+        homes = tuple(h for h in policy.cache_homes if h != "csd" or costing.drives)
+        options = [allowed[p] if op else (None,) for p, op in zip(self._costs.phases, pair.ops, strict=True)]
+        if pair.name in self._kept:
+            variants += self._kept_variants(pair, self._kept[pair.name], options)
+        if "kv" not in policy.cache_forms:
+            return tuple(variants)
+        if self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]:
+            variants += self._split_variants(pair, form, attention, allowed["decode"])
+        for placed in itertools.product(*options):
+            if self._costs.overlap and placed[-1] != "gpu":
+                continue
+            for home in homes:
+                if placed[-1] == "csd" and home != "csd":
+                    continue
+                if placed[-1] != home and not self._streaming:
+                    continue
+                if home == "gpu" and placed[-1] != "gpu":
+                    continue
+                variants.append(self._attention_variant(pair, attention, placed, home))
+        return tuple(variants)
+
+    def _attention_variant(
+        self, pair: PairedOp, attention: Attention, placed: tuple[str | None, ...], home: str
+    ) -> Variant:
+        costing = self._costs.costing
+        memory = dict.fromkeys(TIERS, 0.0)
+        memory[home] = costing.cache_bytes(attention, home)
+        seconds = [0.0] * len(placed)
+        working = dict.fromkeys(TIERS, 0.0)
+        busy: Loads = {}
+        for phase, (op, tier) in enumerate(zip(pair.ops, placed, strict=True)):
+            if op is None or tier is None:
+                continue
+            if self._costs.phases[phase] == "prefill":
+                seconds[phase] = self._costs.run_s(phase, op, tier)
+                working[tier] += seconds[phase]
+                if home != tier:
+                    working["csd"] += self._store(busy, phase, attention, tier, home, 1.0)
+            elif tier == "csd":
+                seconds[phase] = sum(
+                    weight * costing.attend_cost(attention, context).seconds
+                    for context, weight in self._costs.contexts
+                )
+                working[tier] += drives_attend_s(costing, attention, self._costs.contexts)
+            else:
+                seconds[phase] = self._costs.run_s(phase, op, tier) * self._costs.repeats(phase)
+                working[tier] += seconds[phase]
+                if home == "csd":
+                    read_s = drives_read_s(costing, attention, self._costs.contexts)
+                    working[home] += self._costs.repeats(phase) * read_s
+                if home != tier:
+                    seconds[phase] += self._costs.repeats(phase) * self._stream_cache_s(attention, home, tier)
+                    if self._kept:
+                        self._fetch(busy, phase, attention, home, 0.0)
+        return self._costs.variant(placed, seconds, memory, busy, home, working)
+
+    def _kept_variants(
+        self, pair: PairedOp, kept: KeptInput, options: Sequence[Sequence[str | None]]
+    ) -> Iterator[Variant]:
+        """Yields the ways to attend on the GPU to K and V made again of stored inputs."""
+        decode = len(pair.ops) - 1
+        streamed = self._costs.costing.kv_bytes(kept.attention, self._costs.costing.workload.max_len)
+        self.largest_stream = max(self.largest_stream, streamed)
+        for placed, home in itertools.product(itertools.product(*options), kept.homes):
+            if placed[decode] != "gpu":
+                continue
+            memory = dict.fromkeys(TIERS, 0.0)
+            memory[home] = self._costs.costing.cache_bytes(kept.attention, home)
+            busy: Loads = {}
+            seconds = [0.0] * len(placed)
+            working = dict.fromkeys(TIERS, 0.0)
+            if decode and pair.ops[0] and placed[0]:
+                seconds[0] = self._costs.run_s(0, pair.ops[0], placed[0])
+                working[placed[0]] += seconds[0]
+                if home != "gpu":
+                    working["csd"] += self._store(busy, 0, kept.attention, "gpu", home, 1.0)
+            run_s = self._costs.run_s(decode, kept.op, "gpu") * self._costs.repeats(decode)
+            working["gpu"] += run_s
+            if home == "csd":
+                read_s = drives_read_s(self._costs.costing, kept.attention, self._costs.contexts)
+                working[home] += self._costs.repeats(decode) * read_s
+            seconds[decode] = self._fetch(busy, decode, kept.attention, home, run_s)
+            yield self._costs.variant(placed, seconds, memory, busy, home, working, "input")
+
+    def _fetch(self, busy: Loads, phase: int, attention: Attention, home: str, run_s: float) -> float:
+        """Loads links and drives with the streams of a cache to the GPU, each under the ops of one layer.
+
+        Returns:
+            The seconds of an attention that runs for ``run_s`` over the generation: as many as its layer takes with the stream,
+            less those of the layer's other ops, and its part of what the first layer waits.
+        """
+        cost = stream_cost(self._costs.costing, attention, home, self._costs.contexts)
+        times = self._costs.repeats(phase)
+        for resource, seconds in cost.loads.items():
+            self._costs.add(busy, phase, resource, times * seconds)
+        if cost.flash_s:
+            self._costs.add(busy, phase, FLASH, times * cost.flash_s)
+        ops_s = self._costs.ops_of_a_layer_s
+        steps = sum(weight for _, weight in self._costs.contexts) or 1.0
+        layer_s = times * sum(
+            weight * max((ops_s + run_s / times) / steps, fetch_s)
+            for (_, weight), fetch_s in zip(self._costs.contexts, cost.fetch_s, strict=True)
+        )
+        return max(run_s, layer_s - times * ops_s) + times * cost.first_s / max(1, self._costs.num_layers)
+
+    def _split_variants(
+        self, pair: PairedOp, form: Hashable, attention: Attention, tiers: Sequence[str]
+    ) -> Iterator[Variant]:
+        """Yields the ways to share an attention; those that a single tier can do without commands are left to others."""
+        costing, decode = self._costs.costing, len(pair.ops) - 1
+        op, prefill = pair.ops[decode], pair.ops[0] if decode else None
+        assert op is not None
+        num_rows = self._costs.graphs[decode].phase.batch_size
+        units = costing.grid(attention).num_units
+        whole = {tier: costing.cache_bytes(attention, tier) if tier in tiers else 0.0 for tier in TIERS}
+        prefill_s = self._costs.run_s(0, prefill, "gpu") if prefill else 0.0
+        stores: dict[tuple[str, int], tuple[Loads, float]] = {}
+        known = (costing, form, tuple(tiers))
+        if known not in self._known_splits:
+            costs = split_costs(costing, op, attention, tiers, self._costs.contexts, num_rows)
+            self._known_splits[known] = tuple(costs)
+        for cost in self._known_splits[known]:
+            alone = cost.split[0][0] if len(cost.split) == 1 else ""
+            if alone == "gpu" or (alone == "csd" and not self._costs.overlap):
+                continue
+            busy: Loads = {}
+            memory = dict.fromkeys(TIERS, 0.0)
+            written_s = 0.0
+            for tier, part in cost.split:
+                memory[tier] = whole[tier] * part / units
+                if prefill and tier != "gpu":
+                    if (tier, part) not in stores:
+                        load: Loads = {}
+                        stores[tier, part] = load, self._store(load, 0, attention, "gpu", tier, part / units)
+                    written_s += stores[tier, part][1]
+                    for index, seconds in stores[tier, part][0].items():
+                        busy[index] = busy.get(index, 0.0) + seconds
+            if self._costs.overlap:
+                together_s = self._costs.layer_s(cost.gpu_s, cost.others_s, cost.resume_s)
+            else:
+                together_s = sum(map(max, cost.gpu_s, cost.others_s)) + cost.resume_s
+            seconds = [prefill_s, together_s] if decode else [together_s]
+            yield Variant(
+                tiers=((0 if prefill else None), 0) if decode else (0,),
+                seconds=tuple(seconds),
+                memory=tuple(memory[t] for t in TIERS),
+                busy=tuple(sorted(busy.items())),
+                key=(
+                    *(("gpu" if prefill else "-",) if decode else ()),
+                    SPLIT,
+                    SPLIT,
+                    *(f"{tier}={part}" for tier, part in cost.split),
+                ),
+                working=tuple(
+                    self._costs.repeats(decode) * s + {"gpu": prefill_s, "csd": written_s}.get(tier, 0.0)
+                    for tier, s in zip(TIERS, cost.working_s, strict=True)
+                ),
+            )
+
+    def _store(
+        self, busy: Loads, phase: int, attention: Attention, src: str, dst: str, fraction: float
+    ) -> float:
+        """Adds what it takes to bring a prefill's K and V to where they live; returns the seconds in which drives write."""
+        costing = self._costs.costing
+        tokens = costing.workload.prompt_len
+        stored = costing.kv_bytes(attention, tokens, fraction) * costing.micro_batches
+        for resource, seconds in costing.link_load(stored, src, dst).items():
+            self._costs.add(busy, phase, resource, seconds)
+        if dst != "csd":
+            return 0.0
+        once = costing.flash_write_s(stored / self._costs.steps[phase])
+        self._costs.add(busy, phase, FLASH, self._costs.steps[phase] * once)
+        return self._costs.steps[phase] * once * len(costing.drives)
+
+    def _stream_cache_s(self, attention: Attention, home: str, tier: str) -> float:
+        """Returns the time all decode steps take to ship a cache to where it is used, and the new entries back.
+
+        It is on the critical path: what reads the cache at home is needed there for other shares and layers.
+        """
+        costing = self._costs.costing
+        self.largest_stream = max(self.largest_stream, costing.kv_bytes(attention, costing.workload.max_len))
+        back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
+        total = 0.0
+        for context, weight in self._costs.contexts:
+            shipped = costing.transfer_s(costing.kv_bytes(attention, context - 1), home, tier)
+            read = 0.0
+            if home == "csd":
+                read = costing.flash_read_s(costing.flash_bytes(attention, context - 1))
+            total += weight * (max(shipped, read) + costing.latency_s(home, tier) + back_s)
+        return total

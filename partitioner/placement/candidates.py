@@ -1,0 +1,208 @@
+"""The best placement of every mode of a policy that may be the best of all, as decisions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from cost_models import HardwareSpec
+from partitioner.costing import Costing
+from partitioner.errors import PlacementError
+from partitioner.front import Traced
+from partitioner.objective import Objective
+from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
+from partitioner.placement.lower_bound import lower_bound
+from partitioner.placement.objective import weighed, weights_of
+from partitioner.placement.policies import Policy
+from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
+from partitioner.placement.recompute import Room, kept_inputs
+from partitioner.placement.recompute_modes import with_recompute
+from partitioner.placement.shared_homes import NEAR, agree
+from partitioner.placement.shortfall import check_activations, shortfall_message
+from partitioner.placement.solve import solve
+from partitioner.placement.variants import ANY
+from partitioner.plan.decisions import Certificate, Decision, Decisions
+from partitioner.workload import Workload
+
+
+class _Solved(NamedTuple):
+    """Holds a mode's problem, the same in what is minimised, and its solution."""
+
+    built: BuiltProblem
+    counted: Problem
+    solution: Solution
+
+
+def candidates(
+    traced: Traced,
+    paired: PairedGraphs,
+    hw: HardwareSpec,
+    workload: Workload,
+    policy: Policy,
+    objective: Objective,
+    limit: float = math.inf,
+) -> list[Decisions]:
+    """Returns the best decisions, and behind them those of other modes that were the best before they were found.
+
+    Args:
+        traced: The model.
+        paired: Its graphs.
+        hw: The hardware.
+        workload: What is generated.
+        policy: Which choices there are.
+        objective: What is minimised.
+        limit: Decisions that are worse are not looked for; where there are no better ones, there may be none.
+
+    Raises:
+        PlacementError: If nothing fits.
+    """
+    search = _ModeSearch(traced, paired, hw, workload, policy, objective, limit)
+    for mode in search.modes():
+        search.take(mode)
+    if not search.found and math.isinf(limit):
+        raise PlacementError(shortfall_message(search.costing, policy, paired, search.short))
+    return search.decisions()
+
+
+class _ModeSearch:
+    """Solves one mode after the other, each up to the best so far.
+
+    Attributes:
+        costing: Answers what things cost, for the whole batch.
+        found: Solutions, each better than those before it.
+        short: Modes in which nothing fits.
+    """
+
+    def __init__(
+        self,
+        traced: Traced,
+        paired: PairedGraphs,
+        hw: HardwareSpec,
+        workload: Workload,
+        policy: Policy,
+        objective: Objective,
+        limit: float,
+    ) -> None:
+        self.costing = Costing(hw, workload, policy.via_host)
+        self._traced, self._paired, self._policy, self._objective = traced, paired, policy, objective
+        decode_steps = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
+        prefills = [workload.batch_size / g.phase.batch_size for g in traced.graphs[:-1]]
+        self._steps = [*prefills, decode_steps]
+        check_activations(self.costing, paired)
+        self._kept = kept_inputs(traced, self.costing, policy, paired.peak_activation_bytes)
+        pace_s = _pace_s(self.costing, traced, self._steps)
+        self._weights = weights_of(objective, hw, workload, decode_steps, pace_s)
+        self._limit = limit / self._weights.per_second
+        self._bounds: list[float] = []
+        self.found: list[tuple[BuiltProblem, Solution]] = []
+        self.short: list[tuple[BuiltProblem, Infeasible]] = []
+
+    def modes(self) -> list[Mode]:
+        """Returns the modes, the likelier ones first."""
+        modes = _modes(self._paired, self._policy, self.costing.workload, self._objective)
+        if not self._kept:
+            return modes
+        return with_recompute(modes, self._policy, Room.of(self._traced, self.costing, 0.0))
+
+    def take(self, mode: Mode) -> None:
+        """Solves a mode, and keeps what is better than all before."""
+        option = self._solved(mode, self._limit)
+        if option is None:
+            return
+        agreed = agree(*option, self._paired.users)
+        if agreed is not None:
+            self._keep(option.built, agreed, option.solution.bound)
+            return
+        homes = [replace(mode, shared_home=home) for home in self._policy.weight_homes]
+        near = min(self._limit, option.solution.objective * (1 + NEAR))
+        for home in homes:
+            close = self._solved(home, near)
+            if close is not None:
+                self._keep(close.built, close.solution, option.solution.bound)
+                return
+        for home in homes:
+            fixed = self._solved(home, self._limit)
+            if fixed is not None:
+                self._keep(fixed.built, fixed.solution, fixed.solution.bound)
+
+    def decisions(self) -> list[Decisions]:
+        """Returns the decisions of what was found, the best first, with the bound on all modes."""
+        bound, worth = min(self._bounds, default=0.0), self._weights.per_second
+        return [
+            Decisions(
+                ops=_decisions(built, solution),
+                reserved_bytes=dict(zip(built.problem.tiers, built.reserved, strict=True)),
+                certificate=Certificate(
+                    worth * solution.objective,
+                    worth * min(bound, solution.objective),
+                    solution.solver,
+                    self._objective.name,
+                ),
+                micro_batches=built.mode.micro_batches,
+            )
+            for built, solution in sorted(self.found, key=lambda pair: pair[1].objective)
+        ]
+
+    def _keep(self, built: BuiltProblem, solution: Solution, bound: float) -> None:
+        self.found.append((built, solution))
+        self._bounds.append(bound)
+        self._limit = min(self._limit, solution.objective)
+
+    def _solved(self, mode: Mode, limit: float) -> _Solved | None:
+        """Returns a mode's best placement if there is one below a limit; notes what is short, or left undecided."""
+        built = build_problem(self._paired, self.costing, self._policy, mode, self._steps, self._kept)
+        if any(not c.variants for s in built.problem.stages for c in s.block.choices):
+            return None
+        if built.reserved[0] > self.costing.capacity_bytes("gpu"):
+            return None
+        problem = weighed(built.problem, self._weights)
+        result = solve(problem, limit) if lower_bound(problem) < limit else None
+        if isinstance(result, Infeasible):
+            self.short.append((built, result))
+        if isinstance(result, Undecided):
+            self._bounds.append(result.bound)
+        return _Solved(built, problem, result) if isinstance(result, Solution) else None
+
+
+def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[float]:
+    """Returns for each phase the seconds its ops take on the GPU."""
+    return [
+        n * sum(costing.run_cost(op, "gpu").seconds for op in graph.ops)
+        for n, graph in zip(steps, traced.graphs, strict=True)
+    ]
+
+
+def _modes(paired: PairedGraphs, policy: Policy, workload: Workload, objective: Objective) -> list[Mode]:
+    """Returns what couples the whole model in all ways, the likelier ones first."""
+    homes = (ANY,) if paired.users and len(policy.weight_homes) > 1 else policy.weight_homes[:1]
+    streaming = [False, True]
+    if set(policy.cache_homes).isdisjoint(policy.decode_attention):
+        streaming = [True]
+    elif policy.weight_homes == ("gpu",) and policy.cache_homes == ("gpu",):
+        streaming = [False]
+    modes = [Mode(h, s) for s, h in itertools.product(streaming, homes)]
+    if objective.overlaps and policy.micro_batches > 1 and workload.batch_size % policy.micro_batches == 0:
+        modes[:0] = [Mode(h, streaming=False, micro_batches=policy.micro_batches) for h in homes]
+    return modes
+
+
+def _decisions(built: BuiltProblem, solution: Solution) -> dict[str, Decision]:
+    phases = built.problem.phases
+    decisions: dict[str, Decision] = {}
+    for (first, length, _), stage, instances in zip(
+        built.ranges, built.problem.stages, solution.chosen, strict=True
+    ):
+        for number, chosen in enumerate(instances):
+            for offset, index in enumerate(chosen):
+                pair = built.pairs[first + number * length + offset]
+                key = stage.block.choices[offset].variants[index].key
+                tiers = tuple((p, t) for p, t in zip(phases, key, strict=False) if t != "-")
+                more = key[len(phases) + 1 :]
+                parts = (part.split("=") for part in more if "=" in part)
+                split = tuple((tier, int(units)) for tier, units in parts)
+                form = "input" if "input" in more else "kv"
+                decisions[pair.name] = Decision(tiers, key[len(phases)], split, form)
+    return decisions

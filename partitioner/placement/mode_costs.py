@@ -1,0 +1,158 @@
+"""What ops, streams and layers cost in one mode of a plan, over the whole generation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+
+from partitioner.costing import TIERS, Costing
+from partitioner.ir.graph import OpGraph
+from partitioner.ir.op import Op
+from partitioner.jaxpr import num_bytes
+from partitioner.placement.problem import Variant
+from partitioner.plan.names import folded
+
+SMALL_WEIGHT_BYTES = 1 << 20
+"""Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
+
+STREAMS_SHARE = 0.85
+"""Share of a link's time that streams of weights count on. The rest goes to what has to cross meanwhile, to the first stream of
+a step, under which nothing runs, and to steps at short contexts, which are over sooner than those the sum stands for."""
+
+Loads = dict[int, float]
+"""Seconds by index of an overlappable resource."""
+
+
+class ModeCosts:
+    """Counts seconds of ops, loads of links and drives, and layers, for all variants of one mode.
+
+    With micro-batches all ops but attentions run on the GPU, and one layer after the other takes as long as what is busiest in
+    it: the GPU with the ops and its shares of the attention for all micro-batches, or the others with theirs. An attention's
+    seconds then are those of its layer, less the seconds that the layer's other ops have already.
+
+    Args:
+        graphs: The op graphs of all phases, the decode last.
+        costing: Answers what things cost; knows the micro-batches.
+
+    Attributes:
+        graphs: See above.
+        costing: See above.
+        phases: Their names.
+        contexts: (context length, decode steps at about that length).
+        steps: Executions of each phase, of one micro-batch.
+        overlap: Whether micro-batches take turns.
+        param_bytes: Of each parameter.
+        state_bytes: Of each state of a decode step.
+    """
+
+    def __init__(self, graphs: Sequence[OpGraph], costing: Costing) -> None:
+        self.graphs, self.costing = graphs, costing
+        self.phases = [g.phase.name for g in graphs]
+        self.contexts = costing.workload.decode_contexts(with_prefill="prefill" in self.phases)
+        self.steps = [self._executions(g) for g in graphs]
+        self.overlap = costing.micro_batches > 1
+        inputs = [i for g in graphs for i in g.phase.inputs]
+        self.param_bytes = {i.name: num_bytes(i.var) for i in inputs if i.role == "param"}
+        self.state_bytes = {i.name: num_bytes(i.var) for i in graphs[-1].phase.inputs if i.role == "cache"}
+        self._scales = [
+            costing.rows / g.phase.batch_size if g.phase.name == "decode" else 1.0 for g in graphs
+        ]
+        self._resource: dict[tuple[str, int], int] = {}
+
+    @property
+    def resources(self) -> tuple[tuple[str, int], ...]:
+        """Returns (name, phase) of each overlappable resource used so far."""
+        return tuple(self._resource)
+
+    def _executions(self, graph: OpGraph) -> float:
+        if graph.phase.name == "prefill":
+            return self.costing.workload.batch_size / graph.phase.batch_size
+        return sum(weight for _, weight in self.contexts)
+
+    def run_s(self, phase: int, op: Op, tier: str) -> float:
+        """Returns the seconds of an op's own equations over the generation, for one micro-batch."""
+        scale = self._scales[phase]
+        weights = 0.0
+        if scale != 1.0:
+            read = [n for n in op.params if n in self.param_bytes and n not in op.gathered]
+            weights = float(sum(self.param_bytes[n] for n in read))
+        return self.steps[phase] * self.costing.run_cost(op, tier, scale, weights).seconds
+
+    @cached_property
+    def ops_of_a_layer_s(self) -> float:
+        """Returns what the GPU has to do for one micro-batch between one attention and the next, over the generation.
+
+        Ops that come as often as attentions make up the layers; where none do, all ops are spread over the attentions.
+        """
+        decode, num_layers = len(self.graphs) - 1, self.num_layers
+        others = [op for op in self.graphs[decode].ops if op.attention is None]
+        repeated = self._ops_of_layers() or others
+        return sum(self.run_s(decode, op, "gpu") for op in repeated) / max(1, num_layers)
+
+    def weights_of_a_layer(self) -> float:
+        """Returns the bytes of the large weights between one attention and the next."""
+        sizes = [sum(self.param_bytes.get(n, 0) for n in op.params) for op in self._ops_of_layers()]
+        return sum(size for size in sizes if size >= SMALL_WEIGHT_BYTES) / max(1, self.num_layers)
+
+    @cached_property
+    def num_layers(self) -> int:
+        """Returns the number of attentions."""
+        return sum(op.attention is not None for op in self.graphs[-1].ops)
+
+    def _ops_of_layers(self) -> list[Op]:
+        """Returns the ops of a decode that come as often as attentions."""
+        ops, num_layers = self.graphs[-1].ops, self.num_layers
+        alike = Counter(folded(op.name) for op in ops)
+        return [op for op in ops if op.attention is None and alike[folded(op.name)] == num_layers]
+
+    def layer_s(self, gpu_s: Sequence[float], others_s: Sequence[float], resume_s: float) -> float:
+        """Returns the seconds an attention adds to its layer when micro-batches take turns, over the generation.
+
+        Args:
+            gpu_s: What the GPU does for the attention of one micro-batch, at each context length.
+            others_s: What the slowest of the other tiers needs for it, from the operands to the output.
+            resume_s: What the GPU needs to go on, over all contexts.
+        """
+        repeats, total_s = self.costing.micro_batches, 0.0
+        steps = sum(weight for _, weight in self.contexts)
+        for (_, weight), attend_s, away_s in zip(self.contexts, gpu_s, others_s, strict=True):
+            ops_s = self.ops_of_a_layer_s * weight / steps
+            own_s = attend_s + resume_s * weight / steps
+            total_s += max(repeats * max(ops_s + own_s, away_s), ops_s + max(own_s, away_s))
+        return total_s - repeats * self.ops_of_a_layer_s
+
+    def stream(self, busy: Loads, phase: int, moved: float, src: str, dst: str) -> None:
+        """Adds a stream for each execution to the load of links."""
+        times = self.steps[phase] * self.repeats(phase) / STREAMS_SHARE
+        for resource, seconds in self.costing.link_load(moved, src, dst).items():
+            self.add(busy, phase, resource, seconds * times)
+
+    def repeats(self, phase: int) -> int:
+        """Returns how many micro-batches execute a phase."""
+        return self.costing.micro_batches if self.phases[phase] == "decode" else 1
+
+    def add(self, loads: Loads, phase: int, resource: str, seconds: float) -> None:
+        """Adds seconds to the load of an overlappable resource."""
+        index = self._resource.setdefault((resource, phase), len(self._resource))
+        loads[index] = loads.get(index, 0.0) + seconds
+
+    @staticmethod
+    def variant(
+        placed: tuple[str | None, ...],
+        seconds: Sequence[float],
+        memory: dict[str, float],
+        busy: Loads,
+        home: str,
+        working: dict[str, float],
+        *more: str,
+    ) -> Variant:
+        """Returns a variant, whose key is its tiers, its home, and what else tells it from others."""
+        return Variant(
+            tiers=tuple(None if t is None else TIERS.index(t) for t in placed),
+            seconds=tuple(seconds),
+            memory=tuple(memory[t] for t in TIERS),
+            busy=tuple(sorted(busy.items())),
+            key=(*(t or "-" for t in placed), home, *more),
+            working=tuple(working[t] for t in TIERS),
+        )

@@ -1,0 +1,46 @@
+"""The solver on attentions that tiers share in every possible way, against all pairs of layers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from partitioner.placement import search
+from partitioner.placement.evaluate import breakdown
+from partitioner.placement.problem import Infeasible, Problem, Solution
+from partitioner.placement.solve import solve
+from tests.partitioner.placement.problems import split_problem
+
+
+def best_of_all_pairs(problem: Problem) -> float:
+    """Returns the objective of the best of all pairs of layers of a ``split_problem``, infinite where none fits."""
+    attention, linear = (choice.variants for choice in problem.stages[0].block.choices)
+    ways = [(a, w) for a in attention for w in linear]
+    chain = np.array([a.seconds[0] + w.seconds[0] for a, w in ways])
+    busy = np.array([math.fsum(s for _, s in (*a.busy, *w.busy)) for a, w in ways])
+    memory = np.array([np.add(a.memory, w.memory) for a, w in ways])
+    fits = (memory[:, None] + memory[None] <= np.array(problem.capacities)).all(axis=2)
+    objective = np.maximum(chain[:, None] + chain[None], busy[:, None] + busy[None])
+    return float(objective[fits].min(initial=math.inf))
+
+
+@pytest.mark.parametrize("many_arcs", [search.MANY_ARCS, 20])
+def test_splits_are_as_good_as_the_best_of_all(monkeypatch: pytest.MonkeyPatch, many_arcs: int) -> None:
+    """Problems with many arcs are searched up to a gap, and first among few of many variants."""
+    monkeypatch.setattr(search, "MANY_ARCS", many_arcs)
+    slack = 1e-9 if many_arcs > 100 else search.ENOUGH
+    num_infeasible = 0
+    for seed in range(100):
+        problem = split_problem(seed)
+        best, result = best_of_all_pairs(problem), solve(problem)
+        if math.isinf(best):
+            num_infeasible += 1
+            assert isinstance(result, Infeasible)
+            continue
+        assert isinstance(result, Solution)
+        assert best * (1 - 1e-9) <= result.objective <= best * (1 + slack)
+        assert result.objective * (1 - slack) - 1e-9 <= result.bound <= best * (1 + 1e-9)
+        assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
+    assert 15 <= num_infeasible <= 85
