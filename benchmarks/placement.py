@@ -72,7 +72,7 @@ def cases() -> tuple[Case, ...]:
 
 
 def problems(plan: Plan) -> list[Problem]:
-    """Returns the placement problems that were solved for a plan, one for each mode."""
+    """Returns placement problems of a plan, one for each mode without micro-batches and caches of inputs."""
     policy = policy_named(plan.policy, plan.hw)
     costing = Costing(plan.hw, plan.workload, policy.via_host)
     graphs = [p.graph for p in (plan.prefill, plan.decode) if p is not None]
