@@ -16,7 +16,7 @@ _NO_GAP = 1e-6
 
 _PATH = (
     "Time is that of the whole generation along its critical path: ops, launches, streams and moves one after the other, "
-    "except that the prefill's cache stores run under its compute."
+    "except that streamed weights and the prefill's cache stores run under compute."
 )
 _TURNS = (
     "Time is that of the whole generation. As micro-batches take turns, a layer of a decode step lasts as long as what is "
@@ -35,7 +35,8 @@ _SUMMED: Mapping[str, str] = MappingProxyType(
 )
 _PREDICTED = (
     "The bound holds for every placement that the policy allows. What is predicted comes from scheduling the plan's steps on "
-    "their devices and links. It can be less, since streams run ahead there, or more, since every segment is launched."
+    "their devices and links. It can be less, since streams run ahead there, or more, since every segment is launched. A plan "
+    "whose objective is a little worse is taken where its schedule is better; the gap then tells by how much."
 )
 
 
