@@ -24,6 +24,7 @@ from cost_models import (
     tokens_per_page,
 )
 from partitioner.ir.op import Attention, Op
+from partitioner.jaxpr import num_bytes
 from partitioner.plan.steps import PathKind
 from partitioner.shares import Share, even_shares
 from partitioner.split_grid import Split, SplitGrid
@@ -204,6 +205,21 @@ class Costing:
     def transfer_s(self, num_bytes: float, src: Tier, dst: Tier) -> float:
         """Returns the time in use of the busiest link, without latency."""
         return max(self.hop_seconds(num_bytes, src, dst).values(), default=0.0)
+
+    def hand_out_s(self, attention: Attention, tier: Tier, fraction: float) -> float:
+        """Returns the time from the GPU to a tier and back of what a part of one decode attention reads and makes.
+
+        Args:
+            attention: As traced.
+            tier: Where the part is; nothing is handed out on the GPU.
+            fraction: The part, of the rows that were traced.
+        """
+        if tier == "gpu":
+            return 0.0
+        operands = (attention.query, attention.new_key, attention.new_value)
+        there_s = self.transfer_s(sum(num_bytes(v) for v in operands) * fraction, "gpu", tier)
+        back_s = self.transfer_s(num_bytes(attention.output) * fraction, tier, "gpu")
+        return there_s + self.latency_s("gpu", tier) + back_s + self.latency_s(tier, "gpu")
 
     def flash_read_s(self, num_bytes: float) -> float:
         """Returns the time to read bytes spread evenly over all drives."""

@@ -222,11 +222,7 @@ def _fetch_s(costing: Costing, attention: Attention, home: str, contexts: Contex
 def _attend_there_s(costing: Costing, attention: Attention, tier: str, contexts: Contexts) -> float:
     """Returns the seconds of all attentions on a tier that holds K and V, with the ways of their operands and results."""
     members = costing.split_shares(attention, ((tier, costing.grid(attention).num_units),))
-    handed = sum(num_bytes(v) for v in (attention.query, attention.new_key, attention.new_value))
-    way_s = costing.transfer_s(handed, "gpu", tier) + costing.transfer_s(
-        num_bytes(attention.output), tier, "gpu"
-    )
-    way_s += costing.latency_s("gpu", tier) + costing.latency_s(tier, "gpu")
+    way_s = costing.hand_out_s(attention, tier, 1.0)
     way_s += costing.launch_s(tier) + costing.launch_s("gpu")
     return sum(
         weight * (max(costing.share_attend_cost(attention, s, n).seconds for s in members) + way_s)

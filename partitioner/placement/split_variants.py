@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from partitioner.costing import TIERS, Costing, Tier
 from partitioner.ir.op import Attention, Op
-from partitioner.jaxpr import num_bytes
 from partitioner.shares import Share
 from partitioner.split_grid import Split
 
@@ -105,12 +104,9 @@ def _parts(
 ) -> list[_Part]:
     """Returns what every number of units costs on a tier, from none to all."""
     grid = costing.grid(attention)
-    handed = sum(num_bytes(v) for v in (attention.query, attention.new_key, attention.new_value))
-    returned = num_bytes(attention.output)
     scale = costing.rows / num_rows
     parts = [_Part((0.0,) * len(contexts), 0.0)]
     for units in range(1, grid.num_units + 1):
-        fraction = scale * units / grid.num_units
         counts: Counter[tuple[int, int]] = Counter()
         shares: dict[tuple[int, int], Share] = {}
         for share in costing.split_shares(attention, ((tier, units),)):
@@ -128,10 +124,7 @@ def _parts(
             for size, times in share_s.items()
             for (_, weight), seconds in zip(contexts, times, strict=True)
         )
-        way_s = 0.0
-        if tier != "gpu":
-            for amount, src, dst in ((handed, "gpu", tier), (returned, tier, "gpu")):
-                way_s += costing.transfer_s(amount * fraction, src, dst) + costing.latency_s(src, dst)
+        way_s = costing.hand_out_s(attention, tier, scale * units / grid.num_units)
         seconds = tuple(w * (s + way_s) for (_, w), s in zip(contexts, attend_s, strict=True))
         parts.append(_Part(seconds, working_s))
     return parts

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from cost_models import Cost, sequential
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.op import Attention
-from partitioner.jaxpr import num_bytes
 from partitioner.plan.names import tier_of
 from partitioner.plan.steps import Share
 
@@ -58,8 +57,5 @@ def _part(costing: Costing, attention: Attention, tier: str, held: Sequence[Shar
     alone = slowest([costing.share_attend_cost(attention, s, context_len) for s in held])
     costs = [alone, Cost(costing.launch_s(tier), "overhead")]
     if tier != "gpu":
-        handed = sum(num_bytes(v) for v in (attention.query, attention.new_key, attention.new_value))
-        for amount, src, dst in ((handed, "gpu", tier), (num_bytes(attention.output), tier, "gpu")):
-            way_s = costing.transfer_s(amount * share, src, dst) + costing.latency_s(src, dst)
-            costs.append(Cost(way_s, "link"))
+        costs.append(Cost(costing.hand_out_s(attention, tier, share), "link"))
     return Part(tier, share, alone, sequential(costs))
