@@ -9,6 +9,7 @@ from cost_models.cost import BOUNDS, Bound, Cost, sequential, slowest
 from cost_models.endurance import RELAXED_RETENTION, drive_writes_per_day, life_years, lifetime_bytes
 from cost_models.energy import energy_j, idle_power_w, missing_power, working_power_w
 from cost_models.errors import CostModelError, HardwareError, WorkError
+from cost_models.faults import FaultSpec
 from cost_models.flash import (
     attend_cost,
     attend_pages,
@@ -49,6 +50,7 @@ __all__ = [
     "Direction",
     "DriveSpec",
     "EngineSpec",
+    "FaultSpec",
     "FlashSpec",
     "HardwareError",
     "HardwareSpec",

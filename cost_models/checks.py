@@ -55,6 +55,12 @@ def require_fraction(field: str, value: float) -> None:
         raise reject(field, value, "a number above 0 and at most 1")
 
 
+def require_probability(field: str, value: float) -> None:
+    """Requires a number from zero to one."""
+    if not is_number(value) or not 0 <= value <= 1:
+        raise reject(field, value, "a number from 0 to 1")
+
+
 def require_count(field: str, value: int, minimum: int = 1) -> None:
     """Requires a whole number of at least ``minimum``."""
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:

@@ -18,6 +18,7 @@ from cost_models.checks import (
     require_price,
 )
 from cost_models.errors import HardwareError
+from cost_models.faults import FaultSpec
 from cost_models.frozen_mapping import FrozenMapping
 
 
@@ -210,6 +211,7 @@ class DriveSpec:
         price_usd: What it costs to buy, in US dollars.
         idle_w: Watts while it waits.
         active_w: Watts while it reads, writes or attends.
+        faults: What goes wrong in it; None for a drive that never fails.
     """
 
     flash: FlashSpec
@@ -220,6 +222,7 @@ class DriveSpec:
     price_usd: float | None = None
     idle_w: float | None = None
     active_w: float | None = None
+    faults: FaultSpec | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.flash, FlashSpec):
@@ -231,6 +234,8 @@ class DriveSpec:
         require_non_negative("command_s", self.command_s)
         require_price("price_usd", self.price_usd)
         require_powers(self.idle_w, self.active_w)
+        if self.faults is not None and not isinstance(self.faults, FaultSpec):
+            raise reject("faults", self.faults, "a FaultSpec, or none for a drive that never fails")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,14 @@ from cost_models.checks import (
 )
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
 from cost_models.errors import HardwareError
+from cost_models.faults import FaultSpec
 from cost_models.frozen_mapping import FrozenMapping
 
 __all__ = [
     "ComputeSpec",
     "DriveSpec",
     "EngineSpec",
+    "FaultSpec",
     "FlashSpec",
     "HardwareError",
     "HardwareSpec",
@@ -183,9 +185,15 @@ class HardwareSpec:
 
         return with_drives(self, num_drives)
 
+    def with_faults(self, faults: FaultSpec | None, drive: str | None = None) -> "HardwareSpec":
+        """Returns the system with these faults in one drive, such as ``csd1``, or in all; None for none."""
+        from cost_models.whatif import with_faults
+
+        return with_faults(self, faults, drive)
+
     def slowed(self, factor: float) -> "HardwareSpec":
         """Returns the system with every rate divided and every latency multiplied by ``factor``."""
-        from cost_models.whatif import slowed
+        from cost_models.slowed import slowed
 
         return slowed(self, factor)
 

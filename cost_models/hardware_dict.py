@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
 from cost_models.errors import HardwareError
+from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
 
 T = TypeVar("T")
@@ -47,11 +48,13 @@ def _plain(value: Any) -> Any:
 
 
 def _drive(data: Any, where: str) -> DriveSpec:
-    """Builds a drive with its flash and, unless null, its engine."""
+    """Builds a drive with its flash and, unless null, its engine and its faults."""
     fields = dict(_table(data, where))
     fields["flash"] = _build(FlashSpec, fields.get("flash"), f"{where}.flash")
     if fields.get("engine") is not None:
         fields["engine"] = _build(EngineSpec, fields["engine"], f"{where}.engine")
+    if fields.get("faults") is not None:
+        fields["faults"] = _build(FaultSpec, fields["faults"], f"{where}.faults")
     return _build(DriveSpec, fields, where)
 
 

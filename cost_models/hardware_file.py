@@ -4,19 +4,24 @@ A file has ``name``, ``description`` and ``p2p``, the tables ``[gpu]`` and ``[ho
 with ``[drive.flash]`` and ``[drive.engine]`` (no engine: a plain SSD), and the links ``[link.gpu]``,
 ``[link.drive]`` and optionally ``[link.switch]``, an uplink that ``drives`` drives share. ``count`` says how
 many of a device there are.
+``[drive.faults]`` says what goes wrong in the drives (see :class:`cost_models.faults.FaultSpec`; left out, nothing does), and
+``[drive.faults.csd1]`` what is different in that drive.
 Prices (``price_usd``) and powers (``idle_w``, ``active_w``) of ``[gpu]``, ``[host]`` and ``[drive]`` can be left
 out, and so can ``service_life_s`` and ``electricity_usd_per_j`` of the whole system.
 Every number is written with its source: ``key = { value = 48e9, source = "..." }``.
 """
 
+import dataclasses
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
 from cost_models.errors import HardwareError
+from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
 from cost_models.toml_table import TomlTable
 
@@ -132,8 +137,35 @@ def _drives(table: TomlTable, file: str) -> tuple[DriveSpec, ...]:
         "command_s": table.number("command_s"),
         **{key: table.optional_number(key) for key in _UPKEEP},
     }
+    faults = _faults(table.table("faults"), file, count) if table.has("faults") else (None,) * count
     table.finish()
-    return (_construct(file, "drive", lambda: DriveSpec(flash=flash, engine=engine, **fields)),) * count
+    drive = _construct(file, "drive", lambda: DriveSpec(flash=flash, engine=engine, **fields))
+    return tuple(dataclasses.replace(drive, faults=own) for own in faults)
+
+
+def _faults(table: TomlTable, file: str, num_drives: int) -> tuple[FaultSpec, ...]:
+    """Reads ``[drive.faults]`` and the tables in it that change some of its values for one drive."""
+    every = _construct(file, "drive.faults", lambda: _changed(FaultSpec(), table))
+    own: list[FaultSpec] = []
+    for name in (f"csd{index}" for index in range(num_drives)):
+        faults = every
+        if table.has(name):
+            one = table.table(name)
+            faults = _construct(file, f"drive.faults.{name}", partial(_changed, every, one))
+            one.finish()
+        own.append(faults)
+    table.finish()
+    return tuple(own)
+
+
+def _changed(faults: FaultSpec, table: TomlTable) -> FaultSpec:
+    """Returns faults with the values that a table has."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(FaultSpec):
+        if table.has(field.name):
+            whole = field.name in ("seed", "read_retries_max", "stop_after_commands")
+            changes[field.name] = table.whole(field.name) if whole else table.number(field.name)
+    return dataclasses.replace(faults, **changes)
 
 
 def _flash(table: TomlTable, file: str) -> FlashSpec:

@@ -7,15 +7,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from cost_models.checks import is_number, reject, require_count, require_positive
+from cost_models.checks import is_number, reject, require_count
 from cost_models.components import ComputeSpec, DriveSpec, LinkSpec
 from cost_models.errors import HardwareError
+from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
 
 S = TypeVar("S", ComputeSpec, DriveSpec, LinkSpec)
 
-_INVERSE_RATES = ("launch_s", "command_s", "setup_s", "latency_s", "t_read_s", "t_program_s", "t_erase_s")
-_RATES = ("memory_bytes_per_s", "channel_bytes_per_s", "dram_bytes_per_s", "bytes_per_s", "flops")
+_OPTIONAL_COUNTS = ("stop_after_commands",)
 _SYSTEM_NUMBERS = ("service_life_s", "electricity_usd_per_j")
 _ACCEPTED_KEYS = (
     "drives, p2p, service_life_s, electricity_usd_per_j, gpu.FIELD, gpuN.FIELD, host.FIELD, drive.FIELD, "
@@ -59,24 +59,19 @@ def with_drives(hw: HardwareSpec, num_drives: int) -> HardwareSpec:
     )
 
 
-def slowed(hw: HardwareSpec, factor: float) -> HardwareSpec:
-    """Returns the system with rates divided and latencies multiplied by ``factor``; capacities, prices and powers stay.
+def with_faults(hw: HardwareSpec, faults: FaultSpec | None, drive: str | None = None) -> HardwareSpec:
+    """Returns the system with these faults in one drive, or in all.
 
-    Every predicted time grows by exactly ``factor``. A slowed processor is no longer the real one, so
-    it is marked as emulated.
+    Raises:
+        HardwareError: There is no such drive.
     """
-    require_positive("factor", factor)
-    if factor == 1:
-        return hw
-    remark = f"slowed down {factor:g} times: rates divided, latencies multiplied, capacities unchanged"
-    return dataclasses.replace(
-        hw,
-        gpus=tuple(_slow_compute(gpu, factor) for gpu in hw.gpus),
-        host=_slow_compute(hw.host, factor),
-        drives=tuple(_slow_drive(drive, factor) for drive in hw.drives),
-        links=tuple(_slow_fields(link, factor) for link in hw.links),
-        remarks=(*hw.remarks, remark),
+    if drive is not None:
+        hw.drive(drive)
+    chosen = tuple(
+        dataclasses.replace(spec, faults=faults) if drive in (None, f"csd{index}") else spec
+        for index, spec in enumerate(hw.drives)
     )
+    return dataclasses.replace(hw, drives=chosen)
 
 
 def with_memory(hw: HardwareSpec, device: str, num_bytes: float) -> HardwareSpec:
@@ -137,32 +132,6 @@ def _in_device_order(
     return {name: ports[name] for name in names}
 
 
-def _slow_fields(spec: Any, factor: float) -> Any:
-    """Returns a frozen dataclass with its rates divided and latencies multiplied."""
-    changes: dict[str, float] = {}
-    for field in dataclasses.fields(spec):
-        if field.name in _RATES:
-            changes[field.name] = getattr(spec, field.name) / factor
-        elif field.name in _INVERSE_RATES:
-            changes[field.name] = getattr(spec, field.name) * factor
-    return dataclasses.replace(spec, **changes)
-
-
-def _slow_compute(spec: ComputeSpec, factor: float) -> ComputeSpec:
-    """Returns a slower processor, emulated."""
-    peaks = {dtype: flops / factor for dtype, flops in spec.peak_flops.items()}
-    return dataclasses.replace(_slow_fields(spec, factor), peak_flops=peaks, emulated=True)
-
-
-def _slow_drive(spec: DriveSpec, factor: float) -> DriveSpec:
-    """Returns a slower drive, with its flash and engine."""
-    return dataclasses.replace(
-        _slow_fields(spec, factor),
-        flash=_slow_fields(spec.flash, factor),
-        engine=None if spec.engine is None else _slow_fields(spec.engine, factor),
-    )
-
-
 def _replace_links(hw: HardwareSpec, key: str, target: str, field: str, value: float) -> HardwareSpec:
     """Replaces one field of a link, or of all links of a kind."""
     pattern = {"drive": r"csd\d+", "gpu": r"gpu\d+", "switch": r"switch\d+"}.get(target, re.escape(target))
@@ -212,11 +181,11 @@ def _set_any(spec: Any, key: str, path: list[str], value: float) -> Any:
         raise HardwareError(f"no value at {key!r}: {first!r} is unknown{hint}")
     current = spec.get(first) if isinstance(spec, Mapping) else getattr(spec, first)
     if rest:
-        new = _set_any(current, key, rest, value)
+        new = _set_any(FaultSpec() if current is None and first == "faults" else current, key, rest, value)
     elif dataclasses.is_dataclass(current) or isinstance(current, Mapping):
         raise HardwareError(f"{key!r} names a group of values; name one of them")
     else:
-        new = _like(current, value, key)
+        new = _like(0 if first in _OPTIONAL_COUNTS else current, value, key)
     if isinstance(spec, Mapping):
         return {**spec, first: new}
     changes: dict[str, Any] = {first: new}

@@ -18,6 +18,7 @@ HARDWARE_NAMES = {
     "Direction",
     "DriveSpec",
     "EngineSpec",
+    "FaultSpec",
     "FlashSpec",
     "HardwareError",
     "HardwareSpec",
