@@ -24,6 +24,8 @@ class Configure:
         max_len: Longest sequence, in tokens.
         layer_kv_heads: KV heads of each layer where some have fewer than ``num_kv_heads``; None: all have as many.
         layer_rows: Sequences of each layer where some have fewer than ``batch_size``; None: all have as many.
+        channel_group: Head channels in a channel page of the second copy of K, 2, 4 or 8; None: K is kept once, by
+            token. Sparse attention needs the second copy.
     """
 
     num_layers: int
@@ -35,6 +37,7 @@ class Configure:
     max_len: int
     layer_kv_heads: tuple[int, ...] | None = None
     layer_rows: tuple[int, ...] | None = None
+    channel_group: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

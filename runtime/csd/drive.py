@@ -113,6 +113,7 @@ class Drive:
             page_bytes=geometry.page_bytes,
             layer_kv_heads=command.layer_kv_heads or (),
             layer_rows=command.layer_rows or (),
+            channel_group=command.channel_group,
         )
         store = KvStore(task, self._nand, self._free, self.spec.dram_bytes)
         traffic = self._traffic()
@@ -159,8 +160,10 @@ class Drive:
         self._throttle.erase(begin_s, traffic.blocks_erased)
         reads = self._throttle.read(begin_s, traffic.pages_read)
         programs = self._throttle.program(reads.end_s, traffic.pages_programmed)
+        background = self._throttle.read(programs.end_s, traffic.background_reads)
         buffered_s = self._throttle.move_dram(begin_s, traffic.dram_bytes)
-        return _Outcome(None, max(programs.end_s, buffered_s), traffic, reads.busy_s + programs.busy_s)
+        busy_s = reads.busy_s + programs.busy_s + background.busy_s
+        return _Outcome(None, max(programs.end_s, buffered_s), traffic, busy_s)
 
     def _attend(self, command: Attend, begin_s: float) -> _Outcome:
         store = self._configured()
@@ -206,8 +209,10 @@ class Drive:
         )
         store.flush_full(command.layer, rows, traffic)
         self._throttle.erase(begin_s, traffic.blocks_erased)
-        background = self._throttle.program(span.end_s, traffic.pages_programmed)
-        return _Outcome(result.output, span.end_s, traffic, span.busy_s + background.busy_s, engine_s)
+        reads = self._throttle.read(span.end_s, traffic.background_reads)
+        programs = self._throttle.program(reads.end_s, traffic.pages_programmed)
+        busy_s = span.busy_s + reads.busy_s + programs.busy_s
+        return _Outcome(result.output, span.end_s, traffic, busy_s, engine_s)
 
     def _append_one(
         self, store: KvStore, command: Attend, rows: np.ndarray, lengths: np.ndarray, traffic: Traffic
@@ -278,6 +283,7 @@ class Drive:
         detail = CommandDetail(
             pages_read=read,
             bytes_read=read * page_bytes,
+            background_pages_read=int(outcome.traffic.background_reads.sum()),
             pages_programmed=programmed,
             bytes_programmed=programmed * page_bytes,
             channel_s=outcome.channel_s,

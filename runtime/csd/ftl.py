@@ -4,37 +4,39 @@ import numpy as np
 
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.nand import NandArray
+from runtime.csd.page_log import PageLog
 from runtime.csd.stripe import Stripe
 from runtime.csd.task import Task
 from runtime.csd.traffic import Traffic
 
+KEY, VALUE = 0, 1
+"""The two sides of a token-indexed table."""
+
 
 class Ftl:
-    """A token-indexed mapping with append-only allocation; blocks are freed whole and never copied.
+    """Two mappings over one log of pages: token pages of K and V, and channel pages of K.
 
-    Every stream (a sequence, where the flash is large enough) writes into blocks of its own, one open block
-    for each unit it has reached. When the last valid page of a block goes, the block is erased. Reclaiming a
-    sequence, or all layers one after the other, therefore frees all of its blocks; reclaiming one layer frees
-    those that hold nothing else.
+    Every stream (a sequence, where the flash is large enough) writes into blocks of its own, pages of both kinds as they
+    come. Reclaiming a sequence, or all layers one after the other, therefore frees all of its blocks; reclaiming
+    one layer frees those that hold nothing else.
 
     Attributes:
-        num_groups: int64 ``[num_layers, batch]``, groups that are in flash.
+        num_groups: int64 ``[num_layers, batch]``, groups of tokens that went to flash.
+        num_channel_groups: int64 ``[num_layers, batch]``, channel groups that went to flash.
     """
 
     def __init__(self, nand: NandArray, free: FreeBlocks, task: Task) -> None:
         self.num_groups = np.zeros((task.num_layers, task.batch_size), np.int64)
+        self.num_channel_groups = np.zeros((task.num_layers, task.batch_size), np.int64)
         self._nand = nand
-        self._free = free
         self._task = task
         self._stripe = Stripe(nand.geometry, task)
+        self._log = PageLog(nand, free, self._stripe.num_streams)
         self._tables: dict[int, np.ndarray] = {}
-        self._valid = np.zeros(nand.geometry.num_blocks, np.int32)
-        streams = self._stripe.num_streams * nand.geometry.num_units
-        self._open_block = np.full(streams, -1, np.int64)
-        self._open_fill = np.full(streams, nand.geometry.pages_per_block, np.int64)
+        self._channel_tables: dict[int, np.ndarray] = {}
 
     def table(self, layer: int) -> np.ndarray:
-        """Returns a layer's mapping table.
+        """Returns a layer's mapping table of token pages.
 
         Returns:
             int64 ``[rows, kv_heads, 2, groups]`` of page numbers, K before V, -1 where nothing is mapped.
@@ -44,6 +46,24 @@ class Ftl:
             shape = (task.rows(layer), task.kv_heads(layer), 2, task.groups_per_sequence)
             self._tables[layer] = np.full(shape, -1, np.int64)
         return self._tables[layer]
+
+    def channel_table(self, layer: int) -> np.ndarray:
+        """Returns a layer's mapping table of channel pages.
+
+        Returns:
+            int64 ``[rows, kv_heads, channel_pages, channel_groups]`` of page numbers, -1 where nothing is mapped;
+            empty where K is kept by token only.
+        """
+        if layer not in self._channel_tables:
+            task = self._task
+            shape = (
+                task.rows(layer),
+                task.kv_heads(layer),
+                task.channel_pages,
+                task.channel_groups_per_sequence,
+            )
+            self._channel_tables[layer] = np.full(shape, -1, np.int64)
+        return self._channel_tables[layer]
 
     def append(
         self, layer: int, rows: np.ndarray, groups: np.ndarray, data: np.ndarray, traffic: Traffic
@@ -62,17 +82,33 @@ class Ftl:
         """
         if len(rows) == 0:
             return
-        page_bytes = self._nand.geometry.page_bytes
-        flat = data.reshape(-1, self._task.group_tokens * self._task.token_bytes)
-        if flat.shape[1] < page_bytes:
-            flat = np.pad(flat, ((0, 0), (0, page_bytes - flat.shape[1])))
-        ppns = self._allocate(rows, self._stripe.units(rows, groups, self._task.kv_heads(layer)))
-        self._nand.program(ppns.reshape(-1), flat)
-        self.table(layer)[rows, :, :, groups] = ppns
+        units = self._stripe.units(rows, groups, self._task.kv_heads(layer))
+        pages = data.reshape(units.size, -1)
+        self.table(layer)[rows, :, :, groups] = self._log.program(
+            self._stripe.streams(rows), units, pages, traffic
+        )
         np.add.at(self.num_groups[layer], rows, 1)
-        blocks, counts = np.unique(ppns // self._nand.geometry.pages_per_block, return_counts=True)
-        self._valid[blocks] += counts.astype(np.int32)
-        traffic.pages_programmed += self._nand.geometry.pages_by_channel(ppns)
+
+    def append_channels(self, layer: int, row: int, first: int, data: np.ndarray, traffic: Traffic) -> None:
+        """Programs channel groups ``first``, ``first + 1``, ... of a sequence and maps them.
+
+        Args:
+            layer: Layer of the groups.
+            row: Their sequence.
+            first: The first one, ``num_channel_groups`` of the sequence at least.
+            data: uint8 ``[n, kv_heads, channel_pages, at most page_bytes]``.
+            traffic: Counters of the running command.
+
+        Raises:
+            CapacityError: No erased block is left where one is needed; nothing was written.
+        """
+        groups = first + np.arange(len(data))
+        rows = np.full(len(data), row)
+        units = self._stripe.channel_units(rows, groups, self._task.kv_heads(layer))
+        pages = data.reshape(units.size, -1)
+        ppns = self._log.program(self._stripe.streams(rows), units, pages, traffic)
+        self.channel_table(layer)[rows, :, :, groups] = ppns
+        self.num_channel_groups[layer, row] = first + len(data)
 
     def read(self, layer: int, row: int, first: int, last: int, traffic: Traffic) -> np.ndarray:
         """Reads groups ``first`` to ``last`` (exclusive) of a sequence, checksums verified.
@@ -80,71 +116,46 @@ class Ftl:
         Returns:
             uint8 ``[kv_heads, 2, last - first, group_tokens, token_bytes]``.
         """
-        task = self._task
         ppns = self.table(layer)[row, :, :, first:last]
-        pages = self._nand.read(ppns.reshape(-1))
         traffic.pages_read += self._nand.geometry.pages_by_channel(ppns)
-        data = pages[:, : task.group_tokens * task.token_bytes]
-        return data.reshape(*ppns.shape, task.group_tokens, task.token_bytes)
+        return self._groups(ppns)
+
+    def read_back(
+        self, layer: int, row: int, side: int, first: int, last: int, traffic: Traffic
+    ) -> np.ndarray:
+        """Reads K or V of groups for the drive's own use, in the background, checksums verified.
+
+        Returns:
+            uint8 ``[kv_heads, last - first, group_tokens, token_bytes]``.
+        """
+        ppns = self.table(layer)[row, :, side, first:last]
+        traffic.background_reads += self._nand.geometry.pages_by_channel(ppns)
+        return self._groups(ppns)
 
     def truncate(self, layer: int, row: int, num_groups: int, traffic: Traffic) -> None:
-        """Drops the groups of a sequence from ``num_groups`` on and erases the blocks that this empties."""
-        stored = int(self.num_groups[layer, row])
-        if num_groups >= stored:
-            return
-        mapped = self.table(layer)[row, :, :, num_groups:stored]
-        blocks, counts = np.unique(mapped // self._nand.geometry.pages_per_block, return_counts=True)
-        mapped[:] = -1
-        self.num_groups[layer, row] = num_groups
-        self._valid[blocks] -= counts.astype(np.int32)
-        dead = blocks[self._valid[blocks] == 0]
-        if dead.size:
-            self._erase(row, dead)
-            traffic.blocks_erased += self._nand.geometry.blocks_by_channel(dead)
+        """Drops the groups of a sequence from ``num_groups`` on, and the channel groups that are whole no more."""
+        task = self._task
+        self._drop(self.table(layer)[row, :, :, num_groups:], row, traffic)
+        self.num_groups[layer, row] = min(num_groups, int(self.num_groups[layer, row]))
+        if task.channel_pages:
+            whole = num_groups * task.group_tokens // task.channel_tokens
+            self._drop(self.channel_table(layer)[row, :, :, whole:], row, traffic)
+            self.num_channel_groups[layer, row] = min(whole, int(self.num_channel_groups[layer, row]))
 
     def valid_pages(self) -> np.ndarray:
         """Returns the page numbers of everything that is mapped, int64 ``[n]``."""
-        parts = [table[table >= 0] for table in self._tables.values()]
-        return np.concatenate([np.zeros(0, np.int64), *parts])
+        tables = (*self._tables.values(), *self._channel_tables.values())
+        return np.concatenate([np.zeros(0, np.int64), *(table[table >= 0] for table in tables)])
 
-    def _allocate(self, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
-        """Returns the next page of each sequence's open block in each unit, opening blocks as they fill.
+    def _groups(self, ppns: np.ndarray) -> np.ndarray:
+        """Returns the tokens of token pages, uint8 ``[..., group_tokens, token_bytes]``."""
+        task = self._task
+        data = self._nand.read(ppns.reshape(-1))[:, : task.group_tokens * task.token_bytes]
+        return data.reshape(*ppns.shape, task.group_tokens, task.token_bytes)
 
-        Args:
-            rows: int64 ``[n]``.
-            units: int64 ``[n, kv_heads, 2]``.
-
-        Returns:
-            Page numbers, int64 ``[n, kv_heads, 2]``.
-        """
-        geometry = self._nand.geometry
-        streams = (self._stripe.streams(rows)[:, None, None] * geometry.num_units + units).reshape(-1)
-        order = np.argsort(streams, kind="stable")
-        stream = streams[order]
-        index = np.arange(len(stream))
-        starts = np.concatenate([[True], stream[1:] != stream[:-1]])
-        rank = index - np.maximum.accumulate(np.where(starts, index, 0))
-        turn, page = np.divmod(self._open_fill[stream] + rank, geometry.pages_per_block)
-        block = self._open_block[stream]
-        beyond = turn > 0
-        if beyond.any():
-            opened, inverse = np.unique(np.stack([stream[beyond], turn[beyond]]), axis=1, return_inverse=True)
-            block[beyond] = self._free.take(opened[0] % geometry.num_units)[inverse.reshape(-1)]
-        ends = np.concatenate([starts[1:], [True]])
-        self._open_block[stream[ends]] = block[ends]
-        self._open_fill[stream[ends]] = page[ends] + 1
-        ppns = np.empty(len(stream), np.int64)
-        ppns[order] = block * geometry.pages_per_block + page
-        return ppns.reshape(units.shape)
-
-    def _erase(self, row: int, blocks: np.ndarray) -> None:
-        """Erases blocks of a sequence and closes those that were open."""
-        geometry = self._nand.geometry
-        units = np.array([geometry.unit_of(block) for block in blocks.tolist()])
-        streams = self._stripe.streams(np.array([row])) * geometry.num_units + units
-        closed = streams[self._open_block[streams] == blocks]
-        self._open_block[closed] = -1
-        self._open_fill[closed] = geometry.pages_per_block
-        self._nand.erase(blocks)
-        for block in blocks.tolist():
-            self._free.give(block, int(self._nand.wear[block]))
+    def _drop(self, entries: np.ndarray, row: int, traffic: Traffic) -> None:
+        """Unmaps a part of a table and erases the blocks that this empties."""
+        ppns = entries[entries >= 0]
+        if ppns.size:
+            entries[:] = -1
+            self._log.invalidate(int(self._stripe.streams(np.array([row]))[0]), ppns, traffic)

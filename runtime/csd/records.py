@@ -11,8 +11,9 @@ class CommandDetail:
     """What one command did.
 
     Attributes:
-        pages_read: Pages read from flash.
+        pages_read: Pages read from flash for the command's result.
         bytes_read: Their bytes.
+        background_pages_read: Pages that the drive read for its own use behind the command, to keep K by channel.
         pages_programmed: Pages programmed, background flushes included.
         bytes_programmed: Their bytes.
         channel_s: Emulated seconds that the busiest channel carried what the command reads or writes.
@@ -22,6 +23,7 @@ class CommandDetail:
 
     pages_read: int = 0
     bytes_read: int = 0
+    background_pages_read: int = 0
     pages_programmed: int = 0
     bytes_programmed: int = 0
     channel_s: float = 0.0

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from runtime.csd.channel_copy import ChannelCopy
 from runtime.csd.errors import DriveError
 from runtime.csd.free_blocks import FreeBlocks
-from runtime.csd.ftl import Ftl
+from runtime.csd.ftl import VALUE, Ftl
 from runtime.csd.group_buffer import GroupBuffer
 from runtime.csd.nand import NandArray
 from runtime.csd.task import Task
 from runtime.csd.traffic import Traffic
+from runtime.csd.value_sums import ValueSums
 
 
 class KvStore:
@@ -28,10 +30,20 @@ class KvStore:
         self.task = task
         self.buffer = GroupBuffer(task, dram_bytes)
         self.ftl = Ftl(nand, free, task)
+        self._channel_copy = ChannelCopy(task, self.ftl)
+        self._value_sums = ValueSums(task)
 
     def lengths(self, layer: int) -> np.ndarray:
         """Returns the tokens stored for each sequence, int64 ``[batch]``."""
         return self.ftl.num_groups[layer] * self.task.group_tokens + self.buffer.fill[layer]
+
+    def value_sums(self, layer: int) -> np.ndarray:
+        """Returns the sum of V over the tokens stored, float32 ``[rows, kv_heads, head_size]``.
+
+        Raises:
+            DriveError: The task has no channel pages, hence no sums.
+        """
+        return self._value_sums.layer(layer)
 
     def check_append(self, layer: int, rows: np.ndarray, start: np.ndarray, count: np.ndarray) -> None:
         """Requires that ``count`` tokens at ``start`` leave no gap and fit.
@@ -66,6 +78,7 @@ class KvStore:
         """
         group = self.task.group_tokens
         self.flush_full(layer, np.array([row]), traffic)
+        start = int(self.lengths(layer)[row])
         data = np.stack([key, value], axis=1)
         waiting = int(self.buffer.fill[layer, row])
         head = min(data.shape[2], group - waiting) if waiting else 0
@@ -80,6 +93,8 @@ class KvStore:
             self.ftl.append(layer, np.full(full, row), numbers, groups.transpose(2, 0, 1, 3, 4), traffic)
         if tail < data.shape[2]:
             self._put(layer, row, data[:, :, tail:], traffic)
+        self._value_sums.add(layer, row, value)
+        self._channel_copy.complete(layer, row, start, key, traffic)
 
     def append_one(
         self, layer: int, rows: np.ndarray, key: np.ndarray, value: np.ndarray, traffic: Traffic
@@ -95,15 +110,17 @@ class KvStore:
         """
         self.flush_full(layer, rows, traffic)
         self.buffer.put_one(layer, rows, key, value)
+        self._value_sums.add_one(layer, rows, value)
         traffic.dram_bytes += key.nbytes + value.nbytes
 
     def flush_full(self, layer: int, rows: np.ndarray, traffic: Traffic) -> None:
-        """Programs the groups that are full in the buffer."""
+        """Programs the groups that are full in the buffer, and the channel groups that are whole then."""
         full = rows[self.buffer.fill[layer, rows] == self.task.group_tokens]
         if full.size:
             groups = self.ftl.num_groups[layer, full]
             self.ftl.append(layer, full, groups, self.buffer.layer(layer)[full], traffic)
             self.buffer.fill[layer, full] = 0
+            self._channel_copy.complete_rows(layer, full, traffic)
 
     def truncate(self, layer: int, row: int, length: int, traffic: Traffic) -> None:
         """Drops the tokens of a sequence from ``length`` on.
@@ -111,17 +128,20 @@ class KvStore:
         Where the cut is inside a page, its older tokens go back to the buffer: the one case that programs
         tokens a second time.
         """
+        if length >= int(self.lengths(layer)[row]):
+            return
         group = self.task.group_tokens
         kept, rest = divmod(length, group)
         stored = int(self.ftl.num_groups[layer, row])
         if kept >= stored:
             self.buffer.truncate(layer, row, length - stored * group)
-            return
-        partial = self.ftl.read(layer, row, kept, kept + 1, traffic)[:, :, 0, :rest] if rest else None
-        self.buffer.truncate(layer, row, 0)
-        self.ftl.truncate(layer, row, kept, traffic)
-        if partial is not None:
-            self._put(layer, row, partial, traffic)
+        else:
+            partial = self.ftl.read(layer, row, kept, kept + 1, traffic)[:, :, 0, :rest] if rest else None
+            self.buffer.truncate(layer, row, 0)
+            self.ftl.truncate(layer, row, kept, traffic)
+            if partial is not None:
+                self._put(layer, row, partial, traffic)
+        self._sum_again(layer, row, traffic)
 
     def reclaim(self, layer: int, rows: Iterable[int], traffic: Traffic) -> None:
         """Drops whole sequences of a layer."""
@@ -165,3 +185,14 @@ class KvStore:
     def _put(self, layer: int, row: int, data: np.ndarray, traffic: Traffic) -> None:
         self.buffer.put(layer, row, data)
         traffic.dram_bytes += data.nbytes
+
+    def _sum_again(self, layer: int, row: int, traffic: Traffic) -> None:
+        """Sums V over the tokens that a sequence still has."""
+        if not self.task.channel_pages:
+            return
+        self._value_sums.clear(layer, row)
+        groups = int(self.ftl.num_groups[layer, row])
+        if groups:
+            values = self.ftl.read_back(layer, row, VALUE, 0, groups, traffic)
+            self._value_sums.add(layer, row, values.reshape(len(values), -1, self.task.token_bytes))
+        self._value_sums.add(layer, row, self.buffer.waiting(layer, row)[:, VALUE])

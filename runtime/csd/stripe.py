@@ -12,7 +12,8 @@ from runtime.csd.task import Task
 class Stripe:
     """Consecutive groups of a lane go to consecutive units, hence to consecutive channels.
 
-    A lane is one sequence, KV head, and K or V. Lanes start an odd step apart, spread over all units: an odd
+    A lane is one sequence, KV head, and K or V; a channel lane one sequence, KV head and channel page of each group.
+    Lanes start an odd step apart, spread over all units: an odd
     step makes every channel a starting point where their number is a power of two, so that short contexts use
     all channels and dies as evenly as long ones.
 
@@ -29,11 +30,14 @@ class Stripe:
     def __init__(self, geometry: Geometry, task: Task) -> None:
         self._geometry = geometry
         self._task = task
-        self._step = max(1, geometry.num_units // task.num_lanes) | 1
+        self._step = _odd_step(geometry.num_units, task.num_lanes)
+        self._channel_step = _odd_step(
+            geometry.num_units, task.batch_size * task.num_kv_heads * task.channel_pages
+        )
         self.num_streams = self._most_streams()
 
     def units(self, rows: np.ndarray, groups: np.ndarray, heads: int) -> np.ndarray:
-        """Returns the unit of each page.
+        """Returns the unit of each token page.
 
         Args:
             rows: Sequences, int64 ``[n]``.
@@ -43,8 +47,20 @@ class Stripe:
         Returns:
             int64 ``[n, kv_heads, 2]``.
         """
-        lanes = rows[:, None, None] * (heads * 2) + np.arange(heads * 2).reshape(heads, 2)
-        return (lanes * self._step + groups[:, None, None]) % self._geometry.num_units
+        return self._spread(rows, groups, (heads, 2), self._step)
+
+    def channel_units(self, rows: np.ndarray, groups: np.ndarray, heads: int) -> np.ndarray:
+        """Returns the unit of each channel page.
+
+        Args:
+            rows: Sequences, int64 ``[n]``.
+            groups: Channel group of each, int64 ``[n]``.
+            heads: KV heads of the layer.
+
+        Returns:
+            int64 ``[n, kv_heads, channel_pages]``.
+        """
+        return self._spread(rows, groups, (heads, self._task.channel_pages), self._channel_step)
 
     def streams(self, rows: np.ndarray) -> np.ndarray:
         """Returns which blocks sequences write to, int64 ``[n]``: those of one stream share theirs."""
@@ -60,18 +76,40 @@ class Stripe:
             np.add.at(pages, streams, num_layers * self._pages_by_unit(num_rows, heads))
         return int((-(-pages // self._geometry.pages_per_block)).sum(axis=0).max())
 
+    def _spread(self, rows: np.ndarray, groups: np.ndarray, lanes: tuple[int, int], step: int) -> np.ndarray:
+        """Returns the unit of each lane's page, int64 ``[n, *lanes]``."""
+        per_row = lanes[0] * lanes[1]
+        lane = rows[:, None, None] * per_row + np.arange(per_row).reshape(lanes)
+        return (lane * step + groups[:, None, None]) % self._geometry.num_units
+
     def _pages_by_unit(self, num_rows: int, heads: int) -> np.ndarray:
         """Returns a layer's pages of each sequence in each unit at its longest length, int64 ``[rows, units]``."""
-        task, num_units = self._task, self._geometry.num_units
-        turns, rest = divmod(task.groups_per_sequence, num_units)
+        task = self._task
         rows = np.arange(num_rows)
-        starts = self.units(rows, np.zeros_like(rows), heads).reshape(num_rows, -1)
-        edges = np.zeros((num_rows, 2 * num_units + 1), np.int64)
-        np.add.at(edges, (rows[:, None], starts), 1)
-        np.add.at(edges, (rows[:, None], starts + rest), -1)
+        first = np.zeros_like(rows)
+        pages = self._count_by_unit(self.units(rows, first, heads), task.groups_per_sequence)
+        if task.channel_pages:
+            starts = self.channel_units(rows, first, heads)
+            pages += self._count_by_unit(starts, task.channel_groups_per_sequence)
+        return pages
+
+    def _count_by_unit(self, starts: np.ndarray, num_groups: int) -> np.ndarray:
+        """Returns how many pages of lanes of ``num_groups`` each unit gets, int64 ``[rows, units]``.
+
+        Args:
+            starts: First unit of each lane, int64 ``[rows, ...]``.
+            num_groups: Pages of a lane, on consecutive units.
+        """
+        num_units = self._geometry.num_units
+        starts = starts.reshape(len(starts), -1)
+        turns, rest = divmod(num_groups, num_units)
+        edges = np.zeros((len(starts), 2 * num_units + 1), np.int64)
+        rows = np.arange(len(starts))[:, None]
+        np.add.at(edges, (rows, starts), 1)
+        np.add.at(edges, (rows, starts + rest), -1)
         unrolled = np.cumsum(edges, axis=1)
         extra = unrolled[:, :num_units] + unrolled[:, num_units : 2 * num_units]
-        return turns * heads * 2 + extra
+        return turns * starts.shape[1] + extra
 
     def _most_streams(self) -> int:
         """Returns the largest number of streams, halved from the batch, with which the whole cache fits.
@@ -92,3 +130,8 @@ class Stripe:
                 )
             num_streams = (num_streams + 1) // 2
         return num_streams
+
+
+def _odd_step(num_units: int, num_lanes: int) -> int:
+    """Returns how many units apart lanes start."""
+    return max(1, num_units // max(1, num_lanes)) | 1

@@ -7,13 +7,18 @@ import numpy as np
 from runtime.csd.errors import DriveError
 
 _DTYPES = ("float16", "bfloat16", "float32")
+_CHANNEL_GROUPS = (2, 4, 8)
+_ENTRY_BYTES = 4  # a page number of a drive of up to 2**32 pages, 17.6 TB in pages of 4 KiB
 
 
 @dataclass(frozen=True)
 class Task:
     """One configured KV cache.
 
-    A page holds one *group*: ``group_tokens`` consecutive tokens of one head, of K or of V.
+    A *token page* holds one *group*: ``group_tokens`` consecutive tokens of one head, of K or of V. With
+    ``channel_group``, K is kept a second time: a *channel page* holds that many head channels of
+    ``channel_tokens`` consecutive tokens of one head, channel after channel, the tokens of each side by side.
+    A *channel group* is the ``channel_pages`` channel pages with all channels of those tokens.
 
     Attributes:
         num_layers: Layers of the model.
@@ -26,6 +31,8 @@ class Task:
         page_bytes: Size of a flash page.
         layer_kv_heads: KV heads of each layer, ``num_kv_heads`` at most; empty where all have as many.
         layer_rows: Sequences of each layer, ``batch_size`` at most; empty where all have as many.
+        channel_group: Head channels in a channel page: 2, 4 or 8; None: K is kept by token only.
+        number: The task's number.
     """
 
     num_layers: int
@@ -38,6 +45,8 @@ class Task:
     page_bytes: int
     layer_kv_heads: tuple[int, ...] = ()
     layer_rows: tuple[int, ...] = ()
+    channel_group: int | None = None
+    number: int = 0
 
     def __post_init__(self) -> None:
         counts = (
@@ -64,6 +73,13 @@ class Task:
                 f"one token of one head takes {self.token_bytes} bytes, a page has {self.page_bytes}; "
                 "use larger pages or a smaller head"
             )
+        if self.channel_group is not None and (
+            self.channel_group not in _CHANNEL_GROUPS or self.head_size % self.channel_group
+        ):
+            raise DriveError(
+                f"channel_group is {self.channel_group} and a head has {self.head_size} channels; give 2, 4 or 8, "
+                "whichever divides the head, or None to keep K by token only"
+            )
 
     @property
     def token_bytes(self) -> int:
@@ -79,6 +95,27 @@ class Task:
     def groups_per_sequence(self) -> int:
         """Pages that K (or V) of one head of the longest sequence needs."""
         return -(-self.max_len // self.group_tokens)
+
+    @property
+    def channel_tokens(self) -> int:
+        """Tokens in a channel page.
+
+        Raises:
+            DriveError: K is kept by token only.
+        """
+        if self.channel_group is None:
+            raise DriveError("K is kept by token only; configure a channel_group to have channel pages")
+        return self.page_bytes // self.dtype.itemsize // self.channel_group
+
+    @property
+    def channel_pages(self) -> int:
+        """Channel pages with all channels of a head; 0 where K is kept by token only."""
+        return 0 if self.channel_group is None else self.head_size // self.channel_group
+
+    @property
+    def channel_groups_per_sequence(self) -> int:
+        """Whole channel groups of one head of the longest sequence; 0 where K is kept by token only."""
+        return 0 if self.channel_group is None else self.max_len // self.channel_tokens
 
     @property
     def queries_per_kv_head(self) -> int:
@@ -104,14 +141,36 @@ class Task:
 
     @property
     def kv_bytes(self) -> int:
-        """Bytes of the whole cache at ``max_len``."""
-        return self._all_lanes * self.max_len * self.token_bytes
+        """Bytes of the whole cache at ``max_len``: K and V by token, and the channel groups of K."""
+        by_channel = self.channel_groups_per_sequence * self.channel_tokens if self.channel_pages else 0
+        return self._all_heads * (2 * self.max_len + by_channel) * self.token_bytes
+
+    @property
+    def copies(self) -> float:
+        """Bytes kept for each byte of K and V that comes: 1.5 where K is kept by channel too, else 1."""
+        return 1.5 if self.channel_pages else 1.0
 
     @property
     def buffer_bytes(self) -> int:
         """Bytes of the group buffer: one group for each layer and lane."""
-        return self._all_lanes * self.group_tokens * self.token_bytes
+        return self._all_heads * 2 * self.group_tokens * self.token_bytes
 
     @property
-    def _all_lanes(self) -> int:
-        return sum(self.rows(layer) * self.kv_heads(layer) * 2 for layer in range(self.num_layers))
+    def mapping_bytes(self) -> int:
+        """Bytes of both mapping tables at ``max_len``, 4 for each page."""
+        pages = 2 * self.groups_per_sequence + self.channel_pages * self.channel_groups_per_sequence
+        return self._all_heads * pages * _ENTRY_BYTES
+
+    @property
+    def value_sum_bytes(self) -> int:
+        """Bytes of the sums of V, float32 for each layer, sequence, KV head and channel; kept for channel pages only."""
+        return self._all_heads * self.head_size * 4 if self.channel_pages else 0
+
+    @property
+    def dram_bytes(self) -> int:
+        """Bytes of drive memory: group buffer, mapping tables and sums of V."""
+        return self.buffer_bytes + self.mapping_bytes + self.value_sum_bytes
+
+    @property
+    def _all_heads(self) -> int:
+        return sum(self.rows(layer) * self.kv_heads(layer) for layer in range(self.num_layers))

@@ -7,7 +7,8 @@ class Traffic:
     """Counters of one command.
 
     Attributes:
-        pages_read: int64 ``[channels]``.
+        pages_read: int64 ``[channels]``, those that the command waits for.
+        background_reads: int64 ``[channels]``, pages that the drive reads for its own use, behind the command.
         pages_programmed: int64 ``[channels]``.
         blocks_erased: int64 ``[channels]``.
         dram_bytes: Bytes of keys and values moved to or from the group buffer.
@@ -15,6 +16,7 @@ class Traffic:
 
     def __init__(self, channels: int) -> None:
         self.pages_read = np.zeros(channels, np.int64)
+        self.background_reads = np.zeros(channels, np.int64)
         self.pages_programmed = np.zeros(channels, np.int64)
         self.blocks_erased = np.zeros(channels, np.int64)
         self.dram_bytes = 0
