@@ -10,7 +10,15 @@ means something.
 
 from runtime.csd.commands import Attend, Command, Configure, Health, Identify, Read, Reclaim, Write
 from runtime.csd.drive import Drive
-from runtime.csd.errors import CapacityError, ChecksumError, DriveError
+from runtime.csd.errors import (
+    CapacityError,
+    ChecksumError,
+    DriveError,
+    DriveStopped,
+    DriveTimeout,
+    LostTokens,
+    MediaError,
+)
 from runtime.csd.queue import DriveQueue
 from runtime.csd.records import CommandDetail, Completion, HealthReport, Identity
 
@@ -25,10 +33,14 @@ __all__ = [
     "Drive",
     "DriveError",
     "DriveQueue",
+    "DriveStopped",
+    "DriveTimeout",
     "Health",
     "HealthReport",
     "Identify",
     "Identity",
+    "LostTokens",
+    "MediaError",
     "Read",
     "Reclaim",
     "Write",

@@ -2,19 +2,22 @@
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cost_models.hardware import DriveSpec
+from cost_models.hardware import DriveSpec, FaultSpec
 from runtime.csd.checks import check_integers, check_kv, check_layer, check_query, check_rows
 from runtime.csd.commands import Attend, Command, Configure, Health, Identify, Read, Reclaim, Write
 from runtime.csd.engine import attend, prepare
-from runtime.csd.errors import DriveError
+from runtime.csd.errors import CapacityError, DriveError, DriveStopped
+from runtime.csd.fault_plan import FaultPlan
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.geometry import Geometry
 from runtime.csd.health import identify, report_health
+from runtime.csd.lost_pages import LostPages
 from runtime.csd.nand import NandArray
 from runtime.csd.records import CommandDetail, Completion
 from runtime.csd.store import KvStore
@@ -49,11 +52,16 @@ class Drive:
         self.spec = spec
         self.name = name
         geometry = Geometry.of(spec.flash)
-        self._nand = NandArray(geometry)
-        self._free = FreeBlocks(geometry)
-        self._throttle = Throttle(spec, name)
+        self._faults = FaultPlan(spec.faults or FaultSpec(), name)
+        worn = self._faults.worn_blocks(geometry.num_blocks)
+        self._nand = NandArray(geometry, self._faults)
+        self._nand.wear[worn] = spec.flash.rated_pe_cycles - 1
+        self._free = FreeBlocks(geometry, spec.flash.rated_pe_cycles, worn)
+        self._lost = LostPages(self._nand, self._free)
+        self._throttle = Throttle(spec, name, self._faults)
         self._store: KvStore | None = None
         self._host_bytes = 0
+        self._commands = 0
         self._lock = threading.Lock()
 
     def execute(self, command: Command, start_s: float) -> Completion:
@@ -67,15 +75,25 @@ class Drive:
             The value, and when the drive is done.
 
         Raises:
-            DriveError: The command breaks a rule; the message starts with the drive's name.
+            DriveError: The command breaks a rule, or met a fault; the message starts with the drive's name.
         """
         with self._lock:
             began_s = time.perf_counter()
+            retries = self._throttle.read_retries
             try:
+                self._count_command()
                 outcome = self._dispatch(command, start_s + self.spec.command_s)
             except DriveError as error:
-                raise type(error)(f"{self.name}: {error}") from error
-            return self._complete(outcome, start_s, time.perf_counter() - began_s)
+                raise error.of_drive(self.name) from error
+            retries = self._throttle.read_retries - retries
+            return self._complete(outcome, start_s, retries, time.perf_counter() - began_s)
+
+    def _count_command(self) -> None:
+        """Counts a command and requires that the drive still answers."""
+        last = self._faults.faults.stop_after_commands
+        if last is not None and self._commands >= last:
+            raise DriveStopped(f"stopped after {last} commands and answers no more; go on without this drive")
+        self._commands += 1
 
     def _dispatch(self, command: Command, begin_s: float) -> _Outcome:
         match command:
@@ -95,7 +113,7 @@ class Drive:
                 )
             case Health():
                 report = report_health(
-                    self._nand, self._throttle, self._store, self._host_bytes, scan=command.scan
+                    self._nand, self._free, self._throttle, self._store, self._host_bytes, scan=command.scan
                 )
                 return _Outcome(report, begin_s, self._traffic())
         raise DriveError(f"{type(command).__name__} is no drive command; use one of runtime.csd's commands")
@@ -150,12 +168,17 @@ class Drive:
                 f"stay within 0 to {padded}"
             )
         store.check_append(command.layer, rows, start, lengths)
+        self._lost.before_append(store, command.layer, rows, start)
         traffic = self._traffic()
         for index, (row, first, tokens) in enumerate(
             zip(rows.tolist(), start.tolist(), lengths.tolist(), strict=True)
         ):
             store.truncate(command.layer, row, first, traffic)
-            store.append(command.layer, row, key[index, :, :tokens], value[index, :, :tokens], traffic)
+            try:
+                store.append(command.layer, row, key[index, :, :tokens], value[index, :, :tokens], traffic)
+            except CapacityError:
+                store.truncate(command.layer, row, first, traffic)
+                raise
         self._host_bytes += int(lengths.sum()) * heads * 2 * task.token_bytes
         self._throttle.erase(begin_s, traffic.blocks_erased)
         reads = self._throttle.read(begin_s, traffic.pages_read)
@@ -181,6 +204,8 @@ class Drive:
         if command.soft_cap is not None and not command.soft_cap > 0.0:
             raise DriveError(f"soft_cap is {command.soft_cap}; give a positive number, or None for no cap")
         traffic = self._traffic()
+        oldest = np.maximum(lengths - command.window, 0) if command.window else np.zeros_like(lengths)
+        self._lost.before_read(store, command.layer, rows, oldest, lengths)
         if command.key is not None or command.value is not None:
             self._append_one(store, command, rows, lengths, traffic)
         stored = store.lengths(command.layer)[rows]
@@ -207,7 +232,10 @@ class Drive:
         span, engine_s = self._throttle.attend(
             begin_s, traffic.pages_read, result.flops, result.buffered_bytes, traffic.dram_bytes
         )
-        store.flush_full(command.layer, rows, traffic)
+        with suppress(
+            CapacityError
+        ):  # what finds no page stays in drive memory; the next token there is refused
+            store.flush_full(command.layer, rows, traffic)
         self._throttle.erase(begin_s, traffic.blocks_erased)
         reads = self._throttle.read(span.end_s, traffic.background_reads)
         programs = self._throttle.program(reads.end_s, traffic.pages_programmed)
@@ -225,6 +253,7 @@ class Drive:
         key = check_kv(task, "key", command.key, shape)
         value = check_kv(task, "value", command.value, shape)
         store.check_append(command.layer, rows, lengths - 1, np.ones_like(lengths))
+        self._lost.before_append(store, command.layer, rows, lengths - 1)
         for index in np.flatnonzero(lengths - 1 < store.lengths(command.layer)[rows]).tolist():
             store.truncate(command.layer, int(rows[index]), int(lengths[index]) - 1, traffic)
         store.append_one(command.layer, rows, key, value, traffic)
@@ -246,6 +275,7 @@ class Drive:
                 f"read of {lengths.tolist()} tokens into {padded}, from sequences that have "
                 f"{stored.tolist()}; ask for no more than is stored and make num_tokens large enough"
             )
+        self._lost.before_read(store, command.layer, rows, np.zeros_like(lengths), lengths)
         traffic = self._traffic()
         pair = store.read(command.layer, rows, lengths, padded, traffic)
         flash = self._throttle.read(begin_s, traffic.pages_read)
@@ -276,7 +306,7 @@ class Drive:
     def _traffic(self) -> Traffic:
         return Traffic(self.spec.flash.channels)
 
-    def _complete(self, outcome: _Outcome, start_s: float, compute_s: float) -> Completion:
+    def _complete(self, outcome: _Outcome, start_s: float, retries: int, compute_s: float) -> Completion:
         read = int(outcome.traffic.pages_read.sum())
         programmed = int(outcome.traffic.pages_programmed.sum())
         page_bytes = self.spec.flash.page_bytes
@@ -286,6 +316,7 @@ class Drive:
             background_pages_read=int(outcome.traffic.background_reads.sum()),
             pages_programmed=programmed,
             bytes_programmed=programmed * page_bytes,
+            read_retries=retries,
             channel_s=outcome.channel_s,
             engine_s=outcome.engine_s,
             compute_s=compute_s,

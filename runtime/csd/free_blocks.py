@@ -1,4 +1,4 @@
-"""Erased blocks, handed out least worn first."""
+"""Erased blocks, handed out least worn first; blocks that can no longer be trusted are retired."""
 
 import heapq
 
@@ -11,18 +11,44 @@ from runtime.csd.geometry import Geometry
 class FreeBlocks:
     """The erased blocks of every unit.
 
-    Blocks that were never used are counted, not listed, so that a drive of terabytes costs nothing to make.
+    Blocks that were never used are counted, not listed, so that a drive of terabytes costs nothing to make. A block is
+    retired, which means that it never comes back, when it has reached its rated erases or was condemned.
+
+    Attributes:
+        num_retired: Blocks retired so far.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(
+        self, geometry: Geometry, rated_pe_cycles: int | None = None, worn: np.ndarray | None = None
+    ) -> None:
+        """Makes all blocks free.
+
+        Args:
+            geometry: Shape of the array.
+            rated_pe_cycles: Erases after which a block is retired; None: it never is.
+            worn: Blocks that come with one erase left, int64 ``[n]``; they are handed out last.
+        """
+        self.num_retired = 0
         self._geometry = geometry
-        self._fresh = np.zeros(geometry.num_units, np.int64)
+        self._rated_pe_cycles = rated_pe_cycles
+        self._next = np.zeros(geometry.num_units, np.int64)
+        self._unused = np.full(geometry.num_units, geometry.blocks_per_plane)
         self._erased: list[list[tuple[int, int]]] = [[] for _ in range(geometry.num_units)]
+        self._worn = frozenset([] if worn is None else worn.tolist())
+        self._condemned: set[int] = set()
+        for block in self._worn:
+            self._unused[geometry.unit_of(block)] -= 1
+            self.give(block, (rated_pe_cycles or 1) - 1)
+
+    @property
+    def condemned(self) -> np.ndarray:
+        """Blocks that take no more pages and will be retired, int64 ``[n]``."""
+        return np.array(sorted(self._condemned), np.int64)
 
     @property
     def count(self) -> int:
         """Erased blocks in the drive."""
-        return self._geometry.num_blocks - int(self._fresh.sum()) + sum(len(heap) for heap in self._erased)
+        return int(self._unused.sum()) + sum(len(heap) for heap in self._erased)
 
     def take(self, units: np.ndarray) -> np.ndarray:
         """Takes the least worn erased block of each unit named; all or none.
@@ -38,21 +64,34 @@ class FreeBlocks:
         """
         wanted = np.bincount(units, minlength=self._geometry.num_units)
         for unit in np.flatnonzero(wanted).tolist():
-            free = self._geometry.blocks_per_plane - int(self._fresh[unit]) + len(self._erased[unit])
+            free = int(self._unused[unit]) + len(self._erased[unit])
             if wanted[unit] > free:
+                retired = f", {self.num_retired} blocks of the drive are retired" if self.num_retired else ""
                 raise CapacityError(
-                    f"flash is full: {int(wanted[unit])} blocks wanted in one plane, {free} erased ones; "
+                    f"flash is full: {int(wanted[unit])} blocks wanted in one plane, {free} erased ones{retired}; "
                     "reclaim sequences that are done, or use more or larger drives"
                 )
         return np.array([self._take_one(unit) for unit in units.tolist()], np.int64)
 
     def give(self, block: int, wear: int) -> None:
-        """Takes back a block that was erased for the ``wear``-th time."""
-        heapq.heappush(self._erased[self._geometry.unit_of(block)], (wear, block))
+        """Takes back a block that was erased for the ``wear``-th time, or retires it."""
+        if block in self._condemned or (self._rated_pe_cycles is not None and wear >= self._rated_pe_cycles):
+            self._condemned.discard(block)
+            self.num_retired += 1
+        else:
+            heapq.heappush(self._erased[self._geometry.unit_of(block)], (wear, block))
+
+    def condemn(self, blocks: np.ndarray) -> None:
+        """Has blocks, int64 ``[n]``, retired when they are given back."""
+        self._condemned.update(blocks.tolist())
 
     def _take_one(self, unit: int) -> int:
         """Returns a block that was never used, else the least worn of the erased ones."""
-        if self._fresh[unit] < self._geometry.blocks_per_plane:
-            self._fresh[unit] += 1
-            return self._geometry.first_block(unit) + int(self._fresh[unit]) - 1
-        return heapq.heappop(self._erased[unit])[1]
+        if not self._unused[unit]:
+            return heapq.heappop(self._erased[unit])[1]
+        self._unused[unit] -= 1
+        first = self._geometry.first_block(unit)
+        while first + int(self._next[unit]) in self._worn:
+            self._next[unit] += 1
+        self._next[unit] += 1
+        return first + int(self._next[unit]) - 1

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cost_models.hardware import DriveSpec
+from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.geometry import Geometry
 from runtime.csd.nand import NandArray
 from runtime.csd.records import HealthReport, Identity
@@ -28,12 +29,19 @@ def identify(name: str, spec: DriveSpec, geometry: Geometry, store: KvStore | No
 
 
 def report_health(
-    nand: NandArray, throttle: Throttle, store: KvStore | None, host_bytes: int, *, scan: bool
+    nand: NandArray,
+    free: FreeBlocks,
+    throttle: Throttle,
+    store: KvStore | None,
+    host_bytes: int,
+    *,
+    scan: bool,
 ) -> HealthReport:
     """Returns a drive's counters and state.
 
     Args:
         nand: The flash.
+        free: Its erased blocks.
         throttle: The emulated resources.
         store: The configured cache, if any.
         host_bytes: Bytes of keys and values that commands brought.
@@ -41,6 +49,7 @@ def report_health(
     """
     geometry = nand.geometry
     waiting = np.zeros(0, np.int64) if store is None else store.buffer.fill.sum(axis=1)
+    usable_pages = geometry.num_pages - free.num_retired * geometry.pages_per_block
     scanned = store.ftl.valid_pages() if scan and store is not None else np.zeros(0, np.int64)
     return HealthReport(
         pages_read=nand.pages_read,
@@ -51,7 +60,7 @@ def report_health(
         wear_min=int(nand.wear.min()),
         wear_mean=float(nand.wear.mean()),
         wear_max=int(nand.wear.max()),
-        free_bytes=(geometry.num_pages - int(nand.next_page.sum(dtype=np.int64))) * geometry.page_bytes,
+        free_bytes=(usable_pages - int(nand.next_page.sum(dtype=np.int64))) * geometry.page_bytes,
         buffered_tokens=int(waiting.sum()),
         buffered_bytes=_buffered_bytes(store, waiting),
         channel_busy_s=tuple(channel.busy_s for channel in throttle.channels),
@@ -59,6 +68,10 @@ def report_health(
         engine_busy_s=throttle.engine.busy_s,
         pages_scanned=len(scanned),
         checksum_errors=len(nand.verify(scanned)),
+        read_retries=throttle.read_retries,
+        uncorrectable_pages=nand.uncorrectable_pages,
+        program_failures=nand.program_failures,
+        retired_blocks=free.num_retired,
     )
 
 

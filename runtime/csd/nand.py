@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cost_models.hardware import FaultSpec
 from runtime.csd.arena import PageArena
 from runtime.csd.errors import ChecksumError, DriveError
+from runtime.csd.fault_plan import FaultPlan
 from runtime.csd.geometry import Geometry
 
 
@@ -39,10 +41,16 @@ class NandArray:
         pages_read: Pages read so far, by whatever reader.
         pages_programmed: Pages programmed so far.
         blocks_erased: Blocks erased so far.
+        faults: What goes wrong in it; whoever reads and programs asks it.
+        uncorrectable_pages: Pages lost so far.
+        program_failures: Programs that failed so far.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, faults: FaultPlan | None = None) -> None:
         self.geometry = geometry
+        self.faults = faults or FaultPlan(FaultSpec(), "")
+        self.uncorrectable_pages = 0
+        self.program_failures = 0
         self.next_page = np.zeros(geometry.num_blocks, np.int32)
         self.wear = np.zeros(geometry.num_blocks, np.int32)
         self.pages_read = 0

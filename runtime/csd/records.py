@@ -16,6 +16,7 @@ class CommandDetail:
         background_pages_read: Pages that the drive read for its own use behind the command, to keep K by channel.
         pages_programmed: Pages programmed, background flushes included.
         bytes_programmed: Their bytes.
+        read_retries: Page reads that were repeated, background reads included; not counted in ``pages_read``.
         channel_s: Emulated seconds that the busiest channel carried what the command reads or writes.
         engine_s: Emulated seconds of the engine.
         compute_s: Real seconds that this machine took to work the values out.
@@ -26,6 +27,7 @@ class CommandDetail:
     background_pages_read: int = 0
     pages_programmed: int = 0
     bytes_programmed: int = 0
+    read_retries: int = 0
     channel_s: float = 0.0
     engine_s: float = 0.0
     compute_s: float = 0.0
@@ -100,6 +102,10 @@ class HealthReport:
         engine_busy_s: Emulated busy seconds of the engine.
         pages_scanned: Pages that the scan read back.
         checksum_errors: Pages that failed it.
+        read_retries: Page reads that were repeated, each repetition counted.
+        uncorrectable_pages: Pages whose data was lost.
+        program_failures: Pages that could not be programmed where they should have been, and went elsewhere.
+        retired_blocks: Blocks that hold nothing any more: worn out, or after a fault.
     """
 
     pages_read: int
@@ -118,6 +124,15 @@ class HealthReport:
     engine_busy_s: float
     pages_scanned: int
     checksum_errors: int
+    read_retries: int
+    uncorrectable_pages: int
+    program_failures: int
+    retired_blocks: int
+
+    @property
+    def retries_per_page_read(self) -> float:
+        """Repetitions for each page read; 0 while nothing was read."""
+        return self.read_retries / self.pages_read if self.pages_read else 0.0
 
     @property
     def write_amplification(self) -> float:

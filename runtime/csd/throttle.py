@@ -6,6 +6,8 @@ Everything follows from the geometry and the data sheet's times.
   per channel; later senses overlap with transfers, yet the planes behind a channel deliver no more than one
   page each per ``t_read_s``. Pages are striped over all planes, so the planes of a channel share the work
   evenly.
+- A page that could not be corrected is sensed and transferred once more (a read retry), as soon as the controller has found
+  out. Its sense hides behind the transfers of pages that are still to come from other planes; near the end of a read none are.
 - A program moves a page over the channel, then keeps a plane for ``t_program_s``. Planes program side by
   side, so a channel programs a page every ``t_program_s / planes``. A write is done when its pages have been
   accepted at that rate: the drive's memory is protected against power loss, and the last pages may still be
@@ -19,8 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cost_models.hardware import DriveSpec
+from cost_models.hardware import DriveSpec, FaultSpec
 from runtime.busy import BusyUntil
+from runtime.csd.fault_plan import FaultPlan
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,13 @@ class Throttle:
         planes: One for the planes behind each channel, as far as they program or erase.
         dram: Drive memory.
         engine: The attention engine; never reserved on a plain SSD.
+        read_retries: Page reads so far that were repetitions.
     """
 
-    def __init__(self, spec: DriveSpec, name: str) -> None:
+    def __init__(self, spec: DriveSpec, name: str, faults: FaultPlan | None = None) -> None:
+        self.read_retries = 0
         self._spec = spec
+        self._faults = faults or FaultPlan(spec.faults or FaultSpec(), name)
         self._planes_per_channel = spec.flash.dies_per_channel * spec.flash.planes_per_die
         count = range(spec.flash.channels)
         self.channels = tuple(BusyUntil(f"{name}.channel{index}") for index in count)
@@ -62,12 +68,18 @@ class Throttle:
         flash = self._spec.flash
         transfer_s = flash.page_bytes / flash.channel_bytes_per_s
         sense_s = flash.t_read_s / self._planes_per_channel
+        retried = self._faults.retried(pages)
+        self.read_retries += int(retried.retries.sum())
         spans = []
         for channel in np.flatnonzero(pages).tolist():
-            count = int(pages[channel])
+            position, retries = retried.of_channel(channel)
+            count = int(pages[channel]) + int(retries.sum())
             # The last page leaves its plane no sooner than (count - 1) senses, spread over the planes, after
             # the first.
             seconds = max(count * transfer_s, (count - 1) * sense_s + transfer_s)
+            if retries.size:
+                arrival_s = position * max(transfer_s, sense_s) + transfer_s
+                seconds = max(seconds, _last_retry_s(arrival_s, retries, flash.t_read_s, transfer_s))
             begin_s, end_s = self.channels[channel].reserve(start_s + flash.t_read_s, seconds)
             spans.append(Occupied(begin_s, end_s, seconds))
         return _together(start_s, spans)
@@ -125,6 +137,21 @@ class Throttle:
         _, engine_end_s = self.engine.reserve(flash.begin_s, seconds)
         end_s = max(max(flash.end_s, buffered_s) + engine.setup_s, engine_end_s)
         return Occupied(start_s, end_s, flash.busy_s), seconds
+
+
+def _last_retry_s(arrival_s: np.ndarray, retries: np.ndarray, t_read_s: float, transfer_s: float) -> float:
+    """Returns when the last retry of a channel's pages has been transferred.
+
+    Args:
+        arrival_s: When each page has been transferred for the first time, float64 ``[n]``.
+        retries: How often each is read again, int64 ``[n]``, 1 at least.
+        t_read_s: Seconds of a sense.
+        transfer_s: Seconds that a page takes on the channel.
+    """
+    turn = np.arange(retries.sum()) - np.repeat(np.cumsum(retries) - retries, retries)
+    sensed_s = np.sort(np.repeat(arrival_s, retries) + turn * (t_read_s + transfer_s) + t_read_s)
+    # Retries that have been sensed share the channel: behind the m-th last of them, m transfers are left.
+    return float((sensed_s + transfer_s * np.arange(len(sensed_s), 0, -1)).max())
 
 
 def _together(start_s: float, spans: list[Occupied]) -> Occupied:

@@ -28,3 +28,37 @@ def test_a_full_unit_gives_nothing_at_all() -> None:
     ):
         free.take(np.array([1, 0, 0, 0, 0]))
     assert free.count == 6
+
+
+def test_blocks_that_come_worn_are_handed_out_last() -> None:
+    free = FreeBlocks(GEOMETRY, rated_pe_cycles=10, worn=np.array([0, 1, 4]))
+    assert free.count == 6
+    assert free.take(np.array([0, 1, 1])).tolist() == [2, 3, 5]
+    free.give(3, wear=8)
+    assert free.take(np.array([1, 1, 0, 0])).tolist() == [3, 4, 0, 1]
+    assert (free.count, free.num_retired) == (0, 0)
+
+
+def test_a_block_at_its_rated_erases_is_retired() -> None:
+    free = FreeBlocks(GEOMETRY, rated_pe_cycles=10)
+    assert free.take(np.array([0, 0])).tolist() == [0, 1]
+    free.give(0, wear=9)
+    free.give(1, wear=10)
+    assert (free.count, free.num_retired) == (5, 1)
+    assert free.take(np.array([0, 0])).tolist() == [2, 0]
+    with pytest.raises(
+        CapacityError,
+        match=r"1 blocks wanted in one plane, 0 erased ones, 1 blocks of the drive are retired; reclaim",
+    ):
+        free.take(np.array([0]))
+
+
+def test_a_condemned_block_is_retired_when_it_is_given_back() -> None:
+    free = FreeBlocks(GEOMETRY)
+    blocks = free.take(np.array([0, 1, 1]))
+    free.condemn(blocks[:2])
+    assert (free.count, free.num_retired) == (3, 0)
+    for block in blocks.tolist():
+        free.give(block, wear=1)
+    assert (free.count, free.num_retired) == (4, 2)
+    assert free.take(np.array([1, 1])).tolist() == [5, 4]

@@ -7,8 +7,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cost_models.hardware import EngineSpec
+from cost_models.hardware import EngineSpec, FaultSpec
 from runtime.csd import Attend, Health, Read, Reclaim, Write
 from runtime.csd.throttle import Throttle
 
@@ -156,3 +158,53 @@ def test_reclaim_erases_in_the_background() -> None:
     done = drive.execute(Reclaim(), 1.0)
     assert done.end_s == 1.0
     assert drive.execute(Health(), 1.0).value.program_busy_s == pytest.approx((0.04 + 0.1,) * 4)
+
+
+RETRIES = FaultSpec(read_retries_mean=1.0, read_retries_max=1)
+
+
+def test_a_retry_near_the_end_of_a_read_is_exposed() -> None:
+    """Every page is read twice; the last one has nothing to hide its second sense behind."""
+    throttle = Throttle(spec(t_read_s=5 * MS, planes_per_die=8, faults=RETRIES), "csd0")
+    assert throttle.read(0.0, pages(1)).end_s == pytest.approx((5 + 1 + 5 + 1) * MS)
+    assert throttle.read_retries == 1
+    throttle = Throttle(spec(t_read_s=5 * MS, planes_per_die=8, faults=RETRIES), "csd0")
+    assert throttle.read(0.0, pages(3, 1)).end_s == pytest.approx((5 + 3 + 5 + 1) * MS)
+    assert throttle.read_retries == 4
+
+
+def test_a_retry_in_the_middle_costs_its_transfer_alone() -> None:
+    throttle = Throttle(spec(t_read_s=5 * MS, planes_per_die=8, faults=RETRIES), "csd0")
+    span = throttle.read(0.0, pages(10))
+    assert span.end_s == pytest.approx((5 + 20) * MS)
+    assert span.busy_s == pytest.approx(20 * MS)
+
+
+def test_retries_take_senses_where_the_dies_are_the_bound() -> None:
+    throttle = Throttle(spec(t_read_s=6 * MS, faults=RETRIES), "csd0")  # 2 planes: a page every 3 ms
+    assert throttle.read(0.0, pages(11)).end_s == pytest.approx((6 + 21 * 3 + 1) * MS)
+
+
+def test_a_page_that_is_read_again_and_again_waits_for_every_sense() -> None:
+    faults = FaultSpec(read_retries_mean=3.0, read_retries_max=3)
+    throttle = Throttle(spec(t_read_s=5 * MS, planes_per_die=8, faults=faults), "csd0")
+    assert throttle.read(0.0, pages(1)).end_s == pytest.approx(4 * (5 + 1) * MS)
+    assert throttle.read_retries == 3
+
+
+@settings(deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 60), min_size=4, max_size=4),
+    seed=st.integers(0, 99),
+    t_read=st.integers(1, 9),
+)
+def test_retries_take_at_least_their_transfers_and_at_most_everything_one_by_one(
+    counts: list[int], seed: int, t_read: int
+) -> None:
+    drive = spec(t_read_s=t_read * MS, faults=FaultSpec(seed=seed, read_retries_mean=0.2))
+    plain = Throttle(dataclasses.replace(drive, faults=None), "csd0").read(0.0, pages(*counts))
+    throttle = Throttle(drive, "csd0")
+    end_s = throttle.read(0.0, pages(*counts)).end_s
+    assert plain.end_s - 1e-12 <= end_s <= plain.end_s + throttle.read_retries * (t_read + 1) * MS + 1e-12
+    busy_s = sum(channel.busy_s for channel in throttle.channels)
+    assert busy_s >= (sum(counts) + throttle.read_retries) * MS - 1e-12
