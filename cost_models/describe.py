@@ -26,14 +26,14 @@ def describe(hw: HardwareSpec) -> str:
         lines.append(f"  {_names('csd', index, len(drives)):<12}{_drive(drives[0])}")
         lines.append(f"  {'':<12}{_engine(drives[0])}")
         lines.extend(f"  {'':<12}{text}" for text in _upkeep(drives[0], each=len(drives) > 1))
-        lines.extend(f"  {'':<12}{text}" for text in _faults(drives[0]))
     lines.append(f"  {'links':<12}{_links(hw.links)}")
     if hw.drives:
         way = "peer to peer, or through host memory" if hw.p2p else "through host memory only"
         lines.append(f"  {'gpu to csd':<12}{way}")
     if hw.service_life_s is not None or hw.electricity_usd_per_j is not None:
         lines.append(f"  {'upkeep':<12}{_terms(hw)}")
-    lines.extend(f"  {'note':<12}{note}" for note in hw.notes)
+    for note in hw.notes:
+        lines.extend(textwrap.wrap(f"  {'note':<12}{note}", 100, subsequent_indent=" " * 14))
     return "\n".join(lines)
 
 
@@ -96,13 +96,6 @@ def _engine(spec: DriveSpec) -> str:
     pages = f"{spec.flash.page_bytes} B pages, tR {seconds(spec.flash.t_read_s)}"
     engine = "no engine" if spec.engine is None else f"engine {si(spec.engine.flops, 'FLOP/s')}"
     return f"{pages}, {engine}, {si(spec.dram_bytes, 'B')} DRAM"
-
-
-def _faults(spec: DriveSpec) -> list[str]:
-    """Describes what goes wrong in a drive, if anything does."""
-    if spec.faults is None:
-        return []
-    return textwrap.wrap(f"faults: {spec.faults.description}", 86, subsequent_indent="  ")
 
 
 def _upkeep(spec: ComputeSpec | DriveSpec, *, each: bool = False) -> list[str]:

@@ -114,10 +114,11 @@ class HardwareSpec:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks on how the description came about, and warnings from its self-check."""
+        """Remarks on how the description came about, warnings from its self-check, and the faults of its drives."""
+        from cost_models.fault_notes import fault_notes
         from cost_models.self_check import geometry_warnings
 
-        return (*self.remarks, *geometry_warnings(self))
+        return (*self.remarks, *geometry_warnings(self), *fault_notes(self))
 
     def compute(self, device: str) -> ComputeSpec:
         """Returns the processor behind ``gpuN`` or ``host``.

@@ -132,13 +132,15 @@ def test_data_without_faults_still_loads():
         HardwareSpec.from_dict(data)
 
 
-def test_the_printed_form_shows_them():
-    text = system().with_faults(ALL, drive="csd1").describe()
-    assert "faults" not in system().describe()
-    assert text.count("faults: ") == 1
-    shown = " ".join(line.strip() for line in text.splitlines())
-    assert (
-        "faults: 0.003 retries a page read, 5 at most, 1e-09 of page reads uncorrectable, 1e-06 of page "
-        "programs fail, 0.25 of blocks come worn, stops after 100 commands"
-    ) in shown
+def test_notes_and_the_printed_form_show_them():
+    hw = system(num_drives=4).with_faults(ALL)
+    assert system().notes == ()
+    assert hw.with_faults(FaultSpec(worn_blocks=0.5), drive="csd3").with_faults(None, drive="csd0").notes == (
+        "csd1-2 are made to fail: 0.003 retries a page read, 5 at most, 1e-09 of page reads uncorrectable, 1e-06 of page "
+        "programs fail, 0.25 of blocks come worn, stops after 100 commands; predictions leave faults aside",
+        "csd3 is made to fail: 0.5 of blocks come worn; predictions leave faults aside",
+    )
+    text = hw.describe()
+    assert "note        csd0-3 are made to fail: 0.003 retries a page read" in text
+    assert " ".join(text.split()).endswith(hw.notes[0])
     assert all(len(line) <= 100 for line in text.splitlines())

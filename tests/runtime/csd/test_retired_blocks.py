@@ -12,7 +12,7 @@ from runtime.csd import (
 )
 
 from .drives import tokens
-from .failing_drives import again_and_again, faulty, health
+from .failing_drives import again_and_again, become, faulty, health
 from .reference import attention
 
 START = np.zeros(3, np.int64)
@@ -55,6 +55,10 @@ def test_they_go_on_until_the_flash_is_full_and_all_stays_readable() -> None:
     report = health(drive)
     assert report.free_bytes == (64 - report.retired_blocks) * 8 * 64
     assert drive._free.count == 64 - report.retired_blocks
+    become(drive, program_failure_per_page=0.0)
+    key = tokens(rng, 1, 2, 40, 4)
+    drive.execute(Write(0, key[:, :, :8], key[:, :, :8], START[:1]), 0.0)
+    assert (drive.execute(Read(0, num_tokens=8), 0.0).value[0] == key[:, :, :8]).all()
 
 
 def test_a_generation_stops_with_all_its_tokens() -> None:
