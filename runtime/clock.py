@@ -24,6 +24,10 @@ class Clock(Protocol):
         """Returns when a command that is handed over now, and may start at ``not_before_s``, arrives."""
         ...
 
+    def seconds_left(self, t_s: float) -> float | None:
+        """Returns the real seconds until the clock shows ``t_s`` by itself, at least 0; None if it never does."""
+        ...
+
 
 class WallClock:
     """Real time since the clock was made."""
@@ -43,6 +47,10 @@ class WallClock:
     def arrival_s(self, not_before_s: float) -> float:
         """Returns the later of now and ``not_before_s``."""
         return max(self.now_s(), not_before_s)
+
+    def seconds_left(self, t_s: float) -> float | None:
+        """Returns the seconds until ``t_s``, 0 where it has passed."""
+        return max(0.0, t_s - self.now_s())
 
 
 class VirtualClock:
@@ -64,3 +72,7 @@ class VirtualClock:
     def arrival_s(self, not_before_s: float) -> float:
         """Returns ``not_before_s``: what other threads waited for must not delay an independent command."""
         return not_before_s
+
+    def seconds_left(self, t_s: float) -> float | None:
+        """Returns None: this clock moves with what is done alone, so nothing that takes real time is ever late."""
+        return None

@@ -1,7 +1,7 @@
 """A virtual computational storage drive: flash pages with real bytes, attention inside, an honest clock.
 
-Bottom up: ``geometry``, ``arena``, ``nand`` (the flash array); ``free_blocks``, ``stripe``, ``ftl``
-(where pages go); ``group_buffer`` (drive memory); ``store`` (the KV cache in both);
+Bottom up: ``geometry``, ``arena`` (``memory_arena`` or ``file_arena``), ``nand`` (the flash array);
+``free_blocks``, ``stripe``, ``ftl`` (where pages go); ``group_buffer`` (drive memory); ``store`` (the KV cache in both);
 ``engine`` (attention over both); ``commands``, ``records``, ``drive``; ``throttle`` (how long it takes); ``queue``.
 
 The drive shares parameters with the cost models, never code, so that holding measured against predicted time
@@ -19,6 +19,7 @@ from runtime.csd.errors import (
     LostTokens,
     MediaError,
 )
+from runtime.csd.file_backing import FileBacking
 from runtime.csd.queue import DriveQueue
 from runtime.csd.records import CommandDetail, Completion, HealthReport, Identity
 
@@ -35,6 +36,7 @@ __all__ = [
     "DriveQueue",
     "DriveStopped",
     "DriveTimeout",
+    "FileBacking",
     "Health",
     "HealthReport",
     "Identify",

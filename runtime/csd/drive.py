@@ -14,6 +14,8 @@ from runtime.csd.commands import Attend, Command, Configure, Health, Identify, R
 from runtime.csd.engine import attend, prepare
 from runtime.csd.errors import CapacityError, DriveError, DriveStopped
 from runtime.csd.fault_plan import FaultPlan
+from runtime.csd.file_arena import FileArena
+from runtime.csd.file_backing import FileBacking
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.geometry import Geometry
 from runtime.csd.health import identify, report_health
@@ -46,15 +48,28 @@ class Drive:
     Attributes:
         spec: What is emulated.
         name: Name in messages and timelines.
+
+    Args:
+        spec: Likewise.
+        name: Likewise.
+        backing: Where pages lie, if not in memory.
+
+    Raises:
+        DriveError: No file can be made where ``backing`` wants it.
+        CapacityError: There is no room for it.
     """
 
-    def __init__(self, spec: DriveSpec, name: str = "csd0") -> None:
+    def __init__(self, spec: DriveSpec, name: str = "csd0", backing: FileBacking | None = None) -> None:
         self.spec = spec
         self.name = name
         geometry = Geometry.of(spec.flash)
+        try:
+            arena = None if backing is None else FileArena(geometry.page_bytes, backing, name)
+        except DriveError as error:
+            raise error.of_drive(name) from error
         self._faults = FaultPlan(spec.faults or FaultSpec(), name)
         worn = self._faults.worn_blocks(geometry.num_blocks)
-        self._nand = NandArray(geometry, self._faults)
+        self._nand = NandArray(geometry, self._faults, arena)
         self._nand.wear[worn] = spec.flash.rated_pe_cycles - 1
         self._free = FreeBlocks(geometry, spec.flash.rated_pe_cycles, worn)
         self._lost = LostPages(self._nand, self._free)
@@ -62,6 +77,7 @@ class Drive:
         self._store: KvStore | None = None
         self._host_bytes = 0
         self._commands = 0
+        self._closed = False
         self._lock = threading.Lock()
 
     def execute(self, command: Command, start_s: float) -> Completion:
@@ -81,6 +97,8 @@ class Drive:
             began_s = time.perf_counter()
             retries = self._throttle.read_retries
             try:
+                if self._closed:
+                    raise DriveError("the drive is closed and its pages are gone; make a new one")
                 self._count_command()
                 outcome = self._dispatch(command, start_s + self.spec.command_s)
             except DriveError as error:
@@ -95,6 +113,12 @@ class Drive:
             raise DriveStopped(f"stopped after {last} commands and answers no more; go on without this drive")
         self._commands += 1
 
+    def close(self) -> None:
+        """Finishes the running command and gives the storage of all pages back; closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+            self._nand.arena.close()
+
     def _dispatch(self, command: Command, begin_s: float) -> _Outcome:
         match command:
             case Configure():
@@ -108,9 +132,8 @@ class Drive:
             case Reclaim():
                 return self._reclaim(command, begin_s)
             case Identify():
-                return _Outcome(
-                    identify(self.name, self.spec, self._nand.geometry, self._store), begin_s, self._traffic()
-                )
+                identity = identify(self.name, self.spec, self._nand, self._store)
+                return _Outcome(identity, begin_s, self._traffic())
             case Health():
                 report = report_health(
                     self._nand, self._free, self._throttle, self._store, self._host_bytes, scan=command.scan

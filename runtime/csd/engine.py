@@ -9,6 +9,7 @@ from runtime.core_threads import run_parts, split_pairs
 from runtime.csd.ftl import Ftl
 from runtime.csd.group_buffer import GroupBuffer
 from runtime.csd.nand import NandArray
+from runtime.csd.page_pieces import AttendedPages
 from runtime.csd.task import Task
 
 
@@ -62,7 +63,12 @@ def attend(
     geometry = nand.geometry
     first = np.zeros_like(lengths) if window is None else np.maximum(lengths - window, 0)
     in_flash = ftl.num_groups[layer, rows] * task.group_tokens
-    view = nand.view()
+    read = AttendedPages(
+        ftl.table(layer),
+        rows,
+        first // task.group_tokens,
+        np.minimum(-(-lengths // task.group_tokens), ftl.num_groups[layer, rows]),
+    )
     output = np.empty(query.shape, np.float32)
     heads = task.kv_heads(layer)
     parts = split_pairs(lengths - first, heads, 2 * task.token_bytes)
@@ -70,12 +76,14 @@ def attend(
     storage = buffer.layer(layer)
 
     def run(part: int) -> None:
-        attend_pairs(
-            *parts[part], query, rows, first, lengths, in_flash, ftl.table(layer),
-            storage.ctypes.data, task.group_tokens, ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0),
-            geometry.pages_per_block, geometry.pages_per_channel, geometry.page_bytes, view.slot, view.frames,
-            view.chunk_addresses, view.shift, output, pages_read[part],
-        )  # fmt: skip
+        pieces = read.pieces(*parts[part], nand.arena.stage_pages)
+        for piece, view in zip(pieces, nand.staged(read.sets(pieces)), strict=True):
+            attend_pairs(
+                *piece, query, rows, first, lengths, in_flash, read.table,
+                storage.ctypes.data, task.group_tokens, ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0),
+                geometry.pages_per_block, geometry.pages_per_channel, geometry.page_bytes, view.slot, view.frames,
+                view.chunk_addresses, view.shift, output, pages_read[part],
+            )  # fmt: skip
 
     run_parts(run, len(parts))
     nand.pages_read += int(pages_read.sum())

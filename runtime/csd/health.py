@@ -4,15 +4,15 @@ import numpy as np
 
 from cost_models.hardware import DriveSpec
 from runtime.csd.free_blocks import FreeBlocks
-from runtime.csd.geometry import Geometry
 from runtime.csd.nand import NandArray
 from runtime.csd.records import HealthReport, Identity
 from runtime.csd.store import KvStore
 from runtime.csd.throttle import Throttle
 
 
-def identify(name: str, spec: DriveSpec, geometry: Geometry, store: KvStore | None) -> Identity:
+def identify(name: str, spec: DriveSpec, nand: NandArray, store: KvStore | None) -> Identity:
     """Returns what a drive is."""
+    geometry = nand.geometry
     return Identity(
         name=name,
         capacity_bytes=geometry.capacity_bytes,
@@ -24,6 +24,7 @@ def identify(name: str, spec: DriveSpec, geometry: Geometry, store: KvStore | No
         rated_pe_cycles=spec.flash.rated_pe_cycles,
         dram_bytes=spec.dram_bytes,
         has_engine=spec.engine is not None,
+        backing=nand.arena.backing,
         task=None if store is None else store.task,
     )
 

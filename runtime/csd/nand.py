@@ -1,6 +1,7 @@
 """The NAND array: pages that are programmed once, in order, and erased by the block."""
 
 import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from runtime.csd.arena import PageArena
 from runtime.csd.errors import ChecksumError, DriveError
 from runtime.csd.fault_plan import FaultPlan
 from runtime.csd.geometry import Geometry
+from runtime.csd.memory_arena import MemoryArena
 
 
 class PageView(NamedTuple):
@@ -36,6 +38,7 @@ class NandArray:
 
     Attributes:
         geometry: Shape and numbering of the pages.
+        arena: Where their bytes lie.
         next_page: int32 ``[num_blocks]``, the only page of each block that may be programmed now.
         wear: int32 ``[num_blocks]``, erases so far.
         pages_read: Pages read so far, by whatever reader.
@@ -46,7 +49,9 @@ class NandArray:
         program_failures: Programs that failed so far.
     """
 
-    def __init__(self, geometry: Geometry, faults: FaultPlan | None = None) -> None:
+    def __init__(
+        self, geometry: Geometry, faults: FaultPlan | None = None, arena: PageArena | None = None
+    ) -> None:
         self.geometry = geometry
         self.faults = faults or FaultPlan(FaultSpec(), "")
         self.uncorrectable_pages = 0
@@ -56,15 +61,43 @@ class NandArray:
         self.pages_read = 0
         self.pages_programmed = 0
         self.blocks_erased = 0
-        self._arena = PageArena(geometry.page_bytes)
+        self.arena: PageArena = MemoryArena(geometry.page_bytes) if arena is None else arena
         self._slot = np.full(geometry.num_blocks, -1, np.int32)
         self._frames = np.zeros((0, geometry.pages_per_block), np.int32)
         self._checksums = np.zeros((0, geometry.pages_per_block), np.uint32)
         self._free_slots: list[int] = []
 
     def view(self) -> PageView:
-        """Returns the tables that lead from a page number to its bytes; valid until the next program."""
-        return PageView(self._slot, self._frames, self._arena.chunk_addresses, self._arena.shift)
+        """Returns the tables that lead from a page number to its bytes, where these are in memory.
+
+        They are valid until the next program. Pages in a file are in memory while they are staged.
+        """
+        return PageView(self._slot, self._frames, self.arena.chunk_addresses, self.arena.shift)
+
+    def staged(self, page_sets: Sequence[Callable[[], np.ndarray]]) -> Iterator[PageView]:
+        """Brings one set of pages after the other into memory, and yields tables that lead to them.
+
+        A set is there until the next one is asked for, which is read meanwhile. Threads may do so side by side, as long as
+        no page is in two sets at a time. Nothing is moved or called where pages are in memory anyway.
+
+        Args:
+            page_sets: Each gives page numbers, int64 ``[n]``.
+        """
+        view = self.view()
+
+        def frames_of(pages: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
+            return lambda: self._locate(pages())[0]
+
+        for _ in self.arena.staged([frames_of(pages) for pages in page_sets]):
+            yield view
+
+    def reserve(self, count: int) -> None:
+        """Makes room in this machine for ``count`` more pages.
+
+        Raises:
+            CapacityError: It has none.
+        """
+        self.arena.reserve(count)
 
     def program(self, ppns: np.ndarray, pages: np.ndarray) -> None:
         """Programs pages; nothing is programmed when one of them breaks a rule.
@@ -82,8 +115,8 @@ class NandArray:
         for block in touched[self._slot[touched] < 0].tolist():
             self._slot[block] = self._take_slot()
         slots = self._slot[blocks]
-        frames = self._arena.take(len(ppns))
-        self._arena.write(frames, pages)
+        frames = self.arena.take(len(ppns))
+        self.arena.write(frames, pages)
         self._frames[slots, offsets] = frames
         self._checksums[slots, offsets] = [zlib.crc32(page) for page in np.ascontiguousarray(pages)]
         self.next_page[touched] += counts.astype(np.int32)
@@ -120,7 +153,7 @@ class NandArray:
         for block in blocks.tolist():
             slot = int(self._slot[block])
             if slot >= 0:
-                self._arena.release(self._frames[slot, : self.next_page[block]])
+                self.arena.release(self._frames[slot, : self.next_page[block]])
                 self._free_slots.append(slot)
         self._slot[blocks] = -1
         self.next_page[blocks] = 0
@@ -130,14 +163,14 @@ class NandArray:
     def flip_bit(self, ppn: int, bit: int) -> None:
         """Flips one stored bit of a programmed page, as a charge that leaked would."""
         frames, _ = self._locate(np.array([ppn]))
-        pages = self._arena.read(frames)
+        pages = self.arena.read(frames)
         pages[0, bit // 8] ^= np.uint8(1 << bit % 8)
-        self._arena.write(frames, pages)
+        self.arena.write(frames, pages)
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of this machine's memory that hold pages."""
-        return self._arena.num_frames * self.geometry.page_bytes
+        """Bytes of pages that this machine stores."""
+        return self.arena.num_frames * self.geometry.page_bytes
 
     def _check_order(self, blocks: np.ndarray, offsets: np.ndarray) -> None:
         """Requires that each block continues at its next page, page by page."""
@@ -162,7 +195,7 @@ class NandArray:
     def _read(self, ppns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the pages and the page numbers that fail their checksum."""
         frames, checksums = self._locate(ppns)
-        pages = self._arena.read(frames)
+        pages = self.arena.read(frames)
         found = np.fromiter((zlib.crc32(page) for page in pages), np.uint32, len(pages))
         return pages, ppns[found != checksums]
 

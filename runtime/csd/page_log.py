@@ -42,6 +42,7 @@ class PageLog:
         geometry = self._nand.geometry
         if pages.shape[1] < geometry.page_bytes:
             pages = np.pad(pages, ((0, 0), (0, geometry.page_bytes - pages.shape[1])))
+        self._nand.reserve(len(pages))
         of_stream = streams.reshape(-1, *[1] * (units.ndim - 1)) * geometry.num_units
         if (condemned := self._free.condemned).size:
             self._open.close(condemned)

@@ -65,6 +65,7 @@ class Identity:
         rated_pe_cycles: Erases that a block is rated for.
         dram_bytes: Bytes of drive memory.
         has_engine: False for a plain SSD.
+        backing: Where this machine keeps the pages: ``memory``, ``file, direct`` or ``file, page cache dropped``.
         task: The configured KV cache, if any.
     """
 
@@ -78,6 +79,7 @@ class Identity:
     rated_pe_cycles: int
     dram_bytes: float
     has_engine: bool
+    backing: str
     task: Task | None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cost_models.hardware import DriveSpec, EngineSpec, FlashSpec
-from runtime.csd import Configure, Drive
+from runtime.csd import Configure, Drive, FileBacking
 
 FLASH = FlashSpec(
     channels=4,
@@ -23,6 +23,15 @@ FLASH = FlashSpec(
 )
 ENGINE = EngineSpec(flops=1e9, bytes_per_s=1e9, setup_s=0.0)
 SPEC = DriveSpec(flash=FLASH, engine=ENGINE, dram_bytes=1e6, dram_bytes_per_s=1e12, command_s=0.0)
+
+
+backing: FileBacking | None = None
+"""Where the pages of new drives lie; the fixture ``each_backing`` sets it."""
+
+
+def new_drive(drive_spec: DriveSpec = SPEC, name: str = "csd0") -> Drive:
+    """Returns a drive whose pages lie where the running tests want them."""
+    return Drive(drive_spec, name, backing)
 
 
 def spec(**changes: Any) -> DriveSpec:
@@ -43,7 +52,7 @@ def configured(drive_spec: DriveSpec = SPEC, **changes: Any) -> Drive:
         "batch_size": 3,
         "max_len": 40,
     }
-    drive = Drive(drive_spec)
+    drive = new_drive(drive_spec)
     drive.execute(Configure(**{**task, **changes}), 0.0)
     return drive
 

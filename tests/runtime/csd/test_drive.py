@@ -11,7 +11,6 @@ from runtime.csd import (
     Attend,
     ChecksumError,
     Configure,
-    Drive,
     DriveError,
     Health,
     Identify,
@@ -20,8 +19,10 @@ from runtime.csd import (
     Write,
 )
 
-from .drives import SPEC, configured, spec, tokens
+from .drives import SPEC, configured, new_drive, spec, tokens
 from .reference import attention
+
+pytestmark = pytest.mark.usefixtures("each_backing")
 
 
 @settings(max_examples=60, deadline=None)
@@ -179,7 +180,7 @@ def test_bad_pages_are_found_on_read_and_by_the_scan() -> None:
 
 
 def test_identity_of_a_plain_drive() -> None:
-    identity = Drive(spec(engine=None), name="ssd").execute(Identify(), 0.0).value
+    identity = new_drive(spec(engine=None), name="ssd").execute(Identify(), 0.0).value
     assert (identity.name, identity.has_engine, identity.task) == ("ssd", False, None)
     assert identity.capacity_bytes == 4 * 2 * 64 * 8 * 64
     assert (identity.channels, identity.units, identity.blocks) == (4, 8, 512)
@@ -276,7 +277,7 @@ def change(command: Any, **changes: Any) -> Any:
     ],
 )
 def test_bad_commands_are_refused_and_change_nothing(command: Any, message: str) -> None:
-    drive = Drive(SPEC)
+    drive = new_drive(SPEC)
     drive.execute(TASK, 0.0)
     with pytest.raises(DriveError, match="csd0: .*" + message):
         drive.execute(command, 0.0)
@@ -290,11 +291,11 @@ def test_bad_commands_are_refused_and_change_nothing(command: Any, message: str)
 )
 def test_commands_need_a_task(command: Any) -> None:
     with pytest.raises(DriveError, match="csd0: no KV cache is configured; execute Configure first"):
-        Drive(SPEC).execute(command, 0.0)
+        new_drive(SPEC).execute(command, 0.0)
 
 
 def test_a_plain_drive_cannot_attend() -> None:
-    drive = Drive(spec(engine=None), name="ssd")
+    drive = new_drive(spec(engine=None), name="ssd")
     drive.execute(TASK, 0.0)
     with pytest.raises(
         DriveError, match="ssd: this drive has no engine; read its cache and attend elsewhere"

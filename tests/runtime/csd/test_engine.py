@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import attention_kernel
-from runtime.csd import Attend, Configure, Drive, Write
+from runtime.csd import Attend, Configure, Write
 
-from .drives import SPEC, spec, tokens
+from .drives import SPEC, new_drive, spec, tokens
 from .reference import attention
 
+pytestmark = pytest.mark.usefixtures("each_backing")
 DTYPES = [np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 # Inputs are rounded to the KV dtype before both computations, so only float32 sums differ: some hundred
 # additions of weights that sum to 1, each off by 2**-24 of a value around 3.
@@ -29,7 +30,7 @@ def attend(
     **attributes: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Writes all but the newest token, attends with it, and returns output and reference."""
-    drive, count, longest = Drive(drive_spec), len(lengths), int(lengths.max())
+    drive, count, longest = new_drive(drive_spec), len(lengths), int(lengths.max())
     drive.execute(Configure(1, kv_heads, kv_heads * shared, head_size, dtype, count, longest), 0.0)
     key = tokens(rng, count, kv_heads, longest, head_size, dtype=dtype)
     value = tokens(rng, count, kv_heads, longest, head_size, dtype=dtype)
@@ -92,7 +93,7 @@ def test_every_bit_pattern_is_widened_exactly(dtype: np.dtype) -> None:
     value = value.reshape(1, 16, 4096)
     with np.errstate(invalid="ignore"):
         value = np.where(np.isnan(value), np.ones_like(value), value)
-    drive = Drive(spec(page_bytes=16384, dram_bytes=1e8))
+    drive = new_drive(spec(page_bytes=16384, dram_bytes=1e8))
     drive.execute(Configure(1, 16, 16, 4096, dtype, 1, 1), 0.0)
     query = np.zeros((1, 16, 4096), np.float32)
     got = drive.execute(Attend(0, query, np.zeros_like(value), value, np.array([1]), 1.0), 0.0).value
@@ -102,7 +103,7 @@ def test_every_bit_pattern_is_widened_exactly(dtype: np.dtype) -> None:
 def test_nan_stays_nan() -> None:
     for dtype in DTYPES:
         value = np.array([[[1.0, np.nan, np.inf, -np.inf]]], dtype)
-        drive = Drive(SPEC)
+        drive = new_drive(SPEC)
         drive.execute(Configure(1, 1, 1, 4, dtype, 1, 1), 0.0)
         query = np.zeros((1, 1, 4), np.float32)
         got = drive.execute(Attend(0, query, np.zeros_like(value), value, np.array([1]), 1.0), 0.0).value
@@ -110,7 +111,7 @@ def test_nan_stays_nan() -> None:
 
 
 def test_large_scores_do_not_overflow() -> None:
-    drive = Drive(SPEC)
+    drive = new_drive(SPEC)
     drive.execute(Configure(1, 1, 1, 4, np.dtype(np.float32), 1, 9), 0.0)
     key = np.linspace(-1e3, 1e3, 9, dtype=np.float32)[None, None, :, None] * np.ones(4, np.float32)
     value = np.arange(36, dtype=np.float32).reshape(1, 1, 9, 4)
@@ -123,7 +124,7 @@ def test_large_scores_do_not_overflow() -> None:
 
 def test_fewer_tokens_than_stored_and_none() -> None:
     rng = np.random.default_rng(0)
-    drive = Drive(SPEC)
+    drive = new_drive(SPEC)
     drive.execute(Configure(1, 2, 4, 4, np.dtype(np.float32), 3, 20), 0.0)
     key, value = tokens(rng, 3, 2, 18, 4), tokens(rng, 3, 2, 18, 4)
     drive.execute(Write(0, key, value, np.zeros(3, int)), 0.0)
@@ -138,7 +139,7 @@ def test_fewer_tokens_than_stored_and_none() -> None:
 
 def test_a_window_reads_only_its_pages() -> None:
     rng = np.random.default_rng(0)
-    drive = Drive(SPEC)
+    drive = new_drive(SPEC)
     drive.execute(Configure(1, 1, 1, 4, np.dtype(np.float32), 1, 40), 0.0)
     drive.execute(Write(0, tokens(rng, 1, 1, 40, 4), tokens(rng, 1, 1, 40, 4), np.array([0])), 0.0)
     query = tokens(rng, 1, 1, 4)
@@ -149,7 +150,7 @@ def test_a_window_reads_only_its_pages() -> None:
 
 def test_queries_may_be_of_any_float_type() -> None:
     rng = np.random.default_rng(0)
-    drive = Drive(SPEC)
+    drive = new_drive(SPEC)
     drive.execute(Configure(1, 1, 1, 4, np.dtype(np.float32), 1, 4), 0.0)
     drive.execute(Write(0, tokens(rng, 1, 1, 4, 4), tokens(rng, 1, 1, 4, 4), np.array([0])), 0.0)
     for dtype in DTYPES:

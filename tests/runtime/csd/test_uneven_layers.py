@@ -9,6 +9,8 @@ from runtime.csd import Attend, CapacityError, Configure, Drive, DriveError, Hea
 from tests.runtime.csd.drives import SPEC, configured, spec, tokens
 from tests.runtime.csd.reference import attention
 
+pytestmark = pytest.mark.usefixtures("each_backing")
+
 UNEVEN: dict[str, Any] = {
     "num_kv_heads": 3,
     "num_query_heads": 6,
