@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from partitioner.plan.plan import Plan
@@ -27,6 +28,7 @@ def bench(
     repeats: int = 3,
     clock: Literal["wall", "virtual"] = "wall",
     progress: Progress | None = None,
+    drive_folder: str | Path | None = None,
 ) -> BenchReport:
     """Runs every plan and returns predicted next to measured speed, time and bytes.
 
@@ -41,13 +43,17 @@ def bench(
         repeats: Runs of each plan.
         clock: ``wall`` measures time; ``virtual`` emulates it without waiting.
         progress: Told of what is being done, as by a session: stage (with the policy before it), done, total.
+        drive_folder: Folder in which drives keep their pages; None: memory.
 
     Raises:
         BenchError: If there is nothing to run, or the plans are for different systems.
     """
     _check(plans, prompts, repeats)
     ordered = sorted(plans, key=lambda plan: plan.workload.batch_size)
-    rows = [_measure(plan, model, prompts, max_new_tokens, repeats, clock, progress) for plan in ordered]
+    rows = [
+        _measure(plan, model, prompts, max_new_tokens, repeats, clock, progress, drive_folder)
+        for plan in ordered
+    ]
     policies = [plan.policy for plan in plans]
     return BenchReport(
         model=plans[0].model_name,
@@ -85,10 +91,12 @@ def _measure(
     repeats: int,
     clock: Literal["wall", "virtual"],
     progress: Progress | None,
+    drive_folder: str | Path | None,
 ) -> BenchRow:
     """Runs one plan ``repeats`` times in one session, so that loading and compiling do not count."""
     batch = [prompts[index % len(prompts)] for index in range(plan.workload.batch_size)]
-    with Session(plan, model, clock=clock, progress=_named(plan, progress)) as session:
+    told = _named(plan, progress)
+    with Session(plan, model, clock=clock, progress=told, drive_folder=drive_folder) as session:
         results = [session.generate(batch, max_new_tokens=max_new_tokens) for _ in range(repeats)]
     prediction = predict_generation(plan, [_num_tokens(prompt, model) for prompt in batch], max_new_tokens)
     middle = sorted(results, key=lambda result: result.tokens_per_second)[repeats // 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ from partitioner.errors import PartitionError
 from partitioner.jaxpr import shape_of
 from partitioner.plan.bind import BoundModel, bind_model
 from partitioner.plan.plan import Plan
+from runtime.csd import FileBacking
+from runtime.csd.queue import IO_TIMEOUT_S
 from runtime.errors import SessionError
 from runtime.generation import Generator, OnToken, Progress, rows_of
 from runtime.pace import VirtualPace, make_pace
@@ -32,6 +35,8 @@ class Session:
         clock: ``wall`` lets devices and links overlap for real and holds emulated ones to their rates; ``virtual`` computes the
             same values without waiting and takes all times from the mechanism.
         progress: Told of loading, compiling, prefill and decode: stage, done, total.
+        drive_folder: Folder in which drives keep their pages, in files that are gone when the session is closed; None: memory.
+        command_timeout_s: Seconds without an answer, by the session's clock, after which a drive is given up.
 
     Raises:
         SessionError: An unknown clock, a model that is abstract or not the one of the plan, or a plan that the runtime cannot
@@ -44,6 +49,9 @@ class Session:
         model: Any,
         clock: Literal["wall", "virtual"] = "wall",
         progress: Progress | None = None,
+        *,
+        drive_folder: str | Path | None = None,
+        command_timeout_s: float = IO_TIMEOUT_S,
     ) -> None:
         pace = make_pace(clock)
         if pace is None:
@@ -54,9 +62,14 @@ class Session:
         self._tokenizer = bound.tokenizer
         self._closed = False
         self._executor = VirtualExecutor() if isinstance(pace, VirtualPace) else WallExecutor()
-        self._system = System(plan, pace)
-        self._system.load(plan, bound, lambda done, total: told("loading", done, total))
-        self._generator = Generator(plan, self._system, self._executor, told)
+        backing = None if drive_folder is None else FileBacking(Path(drive_folder))
+        self._system = System(plan, pace, backing, command_timeout_s)
+        try:
+            self._system.load(plan, bound, lambda done, total: told("loading", done, total))
+            self._generator = Generator(plan, self._system, self._executor, told)
+        except BaseException:
+            self._system.close()
+            raise
 
     def __enter__(self) -> Session:
         return self
@@ -67,9 +80,10 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Ends the session's threads; closing twice does nothing."""
+        """Ends the session's threads and drops what its drives hold; closing twice does nothing."""
         self._closed = True
         self._executor.close()
+        self._system.close()
 
     def generate(
         self, prompts: Sequence[Prompt], max_new_tokens: int = 64, on_token: OnToken | None = None

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from partitioner.plan.bind import BoundModel
 from partitioner.plan.plan import Plan
 from runtime.cache_homes import check_shares
-from runtime.csd import DriveError
+from runtime.csd import DriveError, FileBacking
+from runtime.csd.queue import IO_TIMEOUT_S
 from runtime.devices.csd import StorageDrive
 from runtime.devices.gpu import make_gpu
 from runtime.devices.host import make_host
@@ -23,6 +24,12 @@ from runtime.states import States
 class System:
     """Brings up what a plan runs on.
 
+    Args:
+        plan: Says what is needed.
+        pace: The clock, and how work relates to it.
+        backing: Where the pages of drives lie, if not in memory.
+        command_timeout_s: Seconds without an answer after which a drive is given up.
+
     Attributes:
         pace: The clock, and how work relates to it.
         log: What happened.
@@ -36,7 +43,13 @@ class System:
         SessionError: The plan wants more GPUs than the runtime drives, or a drive cannot hold what it is to hold.
     """
 
-    def __init__(self, plan: Plan, pace: Pace) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        pace: Pace,
+        backing: FileBacking | None = None,
+        command_timeout_s: float = IO_TIMEOUT_S,
+    ) -> None:
         if len(plan.hw.gpus) != 1:
             raise SessionError(
                 f"the plan is for {len(plan.hw.gpus)} GPUs, and the runtime drives one; partition for hardware with one GPU"
@@ -47,12 +60,13 @@ class System:
         self.processors = {
             p.name: p for p in (make_gpu(plan.hw, pace, self.log), make_host(plan.hw, pace, self.log))
         }
+        self.drives: dict[str, StorageDrive] = {}
         try:
-            self.drives = {
-                name: StorageDrive(name, plan.hw.drive(name), task, pace, self.log)
-                for name, task in drive_tasks(plan).items()
-            }
+            for name, task in drive_tasks(plan).items():
+                spec = plan.hw.drive(name)
+                self.drives[name] = StorageDrive(name, spec, task, pace, self.log, backing, command_timeout_s)
         except DriveError as error:
+            self.close()
             raise SessionError(f"a drive cannot hold its caches: {error}") from error
         self.links = Links(plan.hw, self.log)
         self.states = States(plan, self.processors)
@@ -74,6 +88,11 @@ class System:
                     )
                 self.processors[device].weights[name] = self.processors[device].place(value)
         progress(len(model.params), len(model.params))
+
+    def close(self) -> None:
+        """Gives back what the drives hold; closing twice does nothing."""
+        for drive in self.drives.values():
+            drive.close()
 
     def clear(self) -> None:
         """Drops all tokens from all caches, and waits until the drives have erased the blocks that held them."""

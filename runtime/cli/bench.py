@@ -18,6 +18,7 @@ from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.options import (
     Clock,
     ClockName,
+    DriveFolder,
     Drives,
     Hardware,
     Json,
@@ -46,6 +47,7 @@ def bench_command(
     max_new_tokens: MaxNewTokens = 32,
     repeats: Repeats = 3,
     clock: Clock = ClockName.WALL,
+    drive_folder: DriveFolder = None,
     as_json: Json = False,
     plot: Plot = None,
 ) -> None:
@@ -72,6 +74,7 @@ def bench_command(
             repeats=repeats,
             clock=clock.value,
             progress=progress,
+            drive_folder=drive_folder,
         )
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())
     if plot is not None:

@@ -42,6 +42,16 @@ class ClockName(StrEnum):
 Clock = Annotated[
     ClockName, typer.Option("--clock", help="wall: devices wait for real; virtual: time is only counted.")
 ]
+DriveFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--drive-folder",
+        exists=True,
+        file_okay=False,
+        writable=True,
+        help="Let the emulated drives keep their pages in files in this folder, instead of memory.",
+    ),
+]
 Prompts = Annotated[
     list[str] | None, typer.Option("--prompt", help="A prompt; repeat the option for a batch.")
 ]

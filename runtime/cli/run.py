@@ -19,6 +19,7 @@ from runtime.cli.given_prompts import read_prompts
 from runtime.cli.options import (
     Clock,
     ClockName,
+    DriveFolder,
     Drives,
     Hardware,
     Json,
@@ -48,6 +49,7 @@ def run_command(
     max_new_tokens: MaxNewTokens = 64,
     clock: Clock = ClockName.WALL,
     plan: SavedPlan = None,
+    drive_folder: DriveFolder = None,
     as_json: Json = False,
 ) -> None:
     """Generate text for one prompt or a batch of them."""
@@ -64,7 +66,9 @@ def run_command(
             workload = Workload(len(prompts), max(lengths), max_new_tokens)
             chosen = partition(loaded, hardware(hw, drives), workload, policy)
         progress("planning", 1, 1)
-        with Session(chosen, loaded, clock=clock.value, progress=progress) as session:
+        with Session(
+            chosen, loaded, clock=clock.value, progress=progress, drive_folder=drive_folder
+        ) as session:
             result = session.generate(prompts, max_new_tokens=max_new_tokens)
     prediction = predict_generation(chosen, lengths, max_new_tokens)
     if as_json:

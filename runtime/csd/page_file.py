@@ -67,7 +67,7 @@ class PageFile:
         Raises:
             DriveError: The file is shorter than it was made, or the disk fails.
         """
-        rest, at = memoryview(buffer).cast("B"), offset
+        rest, at = buffer.data.cast("B"), offset
         while rest:
             count = self._attempt(lambda rest=rest, at=at: _read_at(self._file, rest, at))
             if count == 0:
@@ -85,7 +85,7 @@ class PageFile:
             CapacityError: The disk has no room.
             DriveError: The disk fails.
         """
-        rest, at = memoryview(buffer).cast("B"), offset
+        rest, at = buffer.data.cast("B"), offset
         while rest:
             count = self._attempt(lambda rest=rest, at=at: _write_at(self._file, rest, at))
             rest, at = rest[count:], at + count
@@ -111,7 +111,7 @@ class PageFile:
         if not direct:
             return False
         flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
-        block = memoryview(StagingArea().frames(1, BLOCK_BYTES)[0])
+        block = StagingArea().frames(1, BLOCK_BYTES)[0].data
         try:
             fcntl.fcntl(self._file, fcntl.F_SETFL, flags | direct)
             _write_at(self._file, block, 0)

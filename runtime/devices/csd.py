@@ -10,40 +10,72 @@ from runtime.csd import (
     Command,
     Completion,
     Drive,
+    DriveError,
+    DriveQueue,
+    FileBacking,
     Health,
     HealthReport,
     Read,
     Reclaim,
     Write,
 )
+from runtime.csd.queue import IO_TIMEOUT_S
 from runtime.drive_tasks import DriveTask
 from runtime.event_log import EventLog
 from runtime.pace import Pace
 
 
 class StorageDrive:
-    """Holds one drive and the caches it has been given.
+    """Holds one drive behind its queue, and the caches it has been given.
+
+    The queue gives each answer as soon as its values are known; whoever needs them waits until they would be there.
 
     Attributes:
         name: ``csd0``, ``csd1``, ...
         task: What it holds.
         first_page_s: Seconds from a read command to the first page that leaves the drive.
+
+    Args:
+        name: Likewise.
+        spec: What is emulated.
+        task: What it is to hold.
+        pace: The clock, and how work relates to it.
+        log: Takes what the drive did when.
+        backing: Where pages lie, if not in memory.
+        command_timeout_s: Seconds without an answer after which the drive is given up.
+
+    Raises:
+        DriveError: The drive cannot hold its task, or there is no place for its pages.
     """
 
-    def __init__(self, name: str, spec: DriveSpec, task: DriveTask, pace: Pace, log: EventLog) -> None:
+    def __init__(
+        self,
+        name: str,
+        spec: DriveSpec,
+        task: DriveTask,
+        pace: Pace,
+        log: EventLog,
+        backing: FileBacking | None = None,
+        command_timeout_s: float = IO_TIMEOUT_S,
+    ) -> None:
         self.name = name
         self.task = task
         self.first_page_s = spec.command_s + spec.flash.t_read_s
-        self._drive = Drive(spec, name)
+        self._drive = Drive(spec, name, backing)
+        self._queue = DriveQueue(self._drive, pace.clock, command_timeout_s)
         self._pace = pace
         self._log = log
-        self._drive.execute(task.configure, pace.clock.now_s())
+        try:
+            self._queue.execute(task.configure, pace.clock.now_s())
+        except DriveError:
+            self.close()
+            raise
 
     def clear(self) -> float:
         """Drops all tokens, and returns when the blocks that held them are erased."""
         now_s = self._pace.clock.now_s()
         before = self.health().program_busy_s
-        self._drive.execute(Reclaim(), now_s)
+        self._queue.execute(Reclaim(), now_s)
         after = self.health().program_busy_s
         return now_s + max(later - sooner for later, sooner in zip(after, before, strict=True))
 
@@ -106,10 +138,15 @@ class StorageDrive:
 
     def health(self) -> HealthReport:
         """Returns the drive's counters."""
-        return self._drive.execute(Health(), self._pace.clock.now_s()).value
+        return self._queue.execute(Health(), self._pace.clock.now_s()).value
+
+    def close(self) -> None:
+        """Finishes what is under way and gives the storage of the pages back."""
+        self._queue.close()
+        self._drive.close()
 
     def _execute(self, command: Command, start_s: float, name: str, phase: str) -> tuple[Completion, float]:
-        completion = self._drive.execute(command, start_s)
+        completion = self._queue.execute(command, start_s)
         end_s = self._pace.finish(completion.start_s, completion.end_s)
         detail = completion.detail
         size = detail.bytes_programmed if isinstance(command, Write) else detail.bytes_read

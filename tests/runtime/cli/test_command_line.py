@@ -85,6 +85,17 @@ class TestRun:
         assert printed["measured"]["flash_read_bytes"] >= 0
         assert set(printed["measured"]["busy_s"]) >= {"gpu0", "csd0"}
 
+    def test_keeps_pages_of_drives_in_a_folder(self, tmp_path: Path) -> None:
+        kept = ["--policy", "instinfer", "--json"]
+        in_memory = json.loads(invoke(*RUN, *kept))
+        assert json.loads(invoke(*RUN, *kept, "--drive-folder", str(tmp_path))) == in_memory
+        assert not list(tmp_path.iterdir())
+
+    def test_refuses_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
+        result = CliRunner().invoke(app, [*RUN, "--drive-folder", str(tmp_path / "nowhere")])
+        assert result.exit_code == 2
+        assert "--drive-folder" in result.output
+
     def test_reads_prompts_from_a_text_file(self, tmp_path: Path) -> None:
         file = tmp_path / "prompt.txt"
         file.write_text("x = [", encoding="utf-8")
