@@ -10,7 +10,7 @@ from types import TracebackType
 from runtime.clock import Clock
 from runtime.csd.commands import Command
 from runtime.csd.drive import Drive
-from runtime.csd.errors import DriveError, DriveTimeout
+from runtime.csd.errors import DriveError, DriveStopped, DriveTimeout
 from runtime.csd.records import Completion
 
 IO_TIMEOUT_S = 30.0
@@ -176,7 +176,9 @@ class DriveQueue:
         begin_s = max(entry.start_s, self._progress_s)
         deadline_s = begin_s + self.command_timeout_s
         done, _ = wait([entry.answer], self._clock.seconds_left(deadline_s))
-        completion = entry.answer.result() if done else None
+        completion = None
+        with suppress(DriveStopped):
+            completion = entry.answer.result() if done else None
         if completion is None or completion.end_s > deadline_s:
             self._clock.sleep_until(deadline_s)
             raise self._give_up(entry, begin_s)
@@ -187,10 +189,9 @@ class DriveQueue:
     def _give_up(self, entry: _Entry, begin_s: float) -> DriveTimeout:
         """Marks a command as timed out, so that it does not begin any more, and returns the error."""
         error = DriveTimeout(
-            f"{self._drive.name}: {type(entry.command).__name__} got no answer within "
-            f"{self.command_timeout_s:g} s from {begin_s:g} s on; replace the drive, or set a longer "
-            "command_timeout_s if it is described to be that slow"
-        )
+            f"{type(entry.command).__name__} got no answer within {self.command_timeout_s:g} s from {begin_s:g} s on; "
+            "go on without this drive, or set a longer command_timeout_s if it is described to be that slow"
+        ).of_drive(self._drive.name)
         with self._lock, suppress(InvalidStateError):
             self._is_stuck |= not entry.answer.done()
             entry.delivered.set_exception(error)

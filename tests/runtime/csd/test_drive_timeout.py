@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cost_models.hardware import FaultSpec
 from runtime.clock import Clock, VirtualClock, WallClock
 from runtime.csd import Command, Completion, Drive, DriveError, DriveQueue, DriveTimeout, Health, Identify
 
@@ -68,7 +69,7 @@ def test_a_virtual_clock_moves_to_the_time_that_is_up() -> None:
         message = error_of(queue.submit(Identify(), not_before_s=7.0))
         assert clock.now_s() == 37.0
         assert (
-            "csd0: Identify got no answer within 30 s from 7 s on; replace the drive, or set a longer"
+            "csd0: Identify got no answer within 30 s from 7 s on; go on without this drive, or set"
             in message
         )
     with DriveQueue(Drive(SLOW), clock, command_timeout_s=51.0) as queue:
@@ -89,6 +90,19 @@ def test_the_queue_goes_on(clock: Callable[[], Clock], submit: bool) -> None:
                     queue.execute(Identify(), time.now_s())
         assert time.now_s() >= before_s + 0.1
         assert queue.submit(Health(), time.now_s()).result().value.pages_read == 0
+
+
+@pytest.mark.parametrize("clock", [VirtualClock, WallClock])
+def test_a_drive_that_stops_says_nothing(clock: Callable[[], Clock]) -> None:
+    drive = Drive(spec(faults=FaultSpec(stop_after_commands=1)))
+    with DriveQueue(drive, clock(), command_timeout_s=0.05) as queue:
+        assert queue.submit(Identify()).result().value.name == "csd0"
+        futures = [queue.submit(Identify()) for _ in range(2)]
+        for future in futures:
+            assert "csd0: Identify got no answer within 0.05 s" in error_of(future)
+        with pytest.raises(DriveTimeout, match="csd0: Health got no answer") as found:
+            queue.execute(Health(), 0.0)
+        assert found.value.drive == "csd0"
 
 
 def test_waiting_behind_others_does_not_count() -> None:
