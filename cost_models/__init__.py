@@ -38,10 +38,20 @@ from cost_models.money import (
 from cost_models.primitives import equation_flops, unknown_primitives, work_of
 from cost_models.processor_attention import processor_attend_cost
 from cost_models.roofline import compute_cost, launch_cost, ridge_point
+from cost_models.sparse_attend import (
+    CHANNEL_GROUPS,
+    SparsePages,
+    SparseReads,
+    channel_page_tokens,
+    channel_pages,
+    sparse_attend_cost,
+    sparse_pages,
+)
 from cost_models.work import Work
 
 __all__ = [
     "BOUNDS",
+    "CHANNEL_GROUPS",
     "RELAXED_RETENTION",
     "Bound",
     "ComputeSpec",
@@ -57,10 +67,14 @@ __all__ = [
     "Hop",
     "LinkSpec",
     "PathKind",
+    "SparsePages",
+    "SparseReads",
     "Work",
     "WorkError",
     "attend_cost",
     "attend_pages",
+    "channel_page_tokens",
+    "channel_pages",
     "compute_cost",
     "drive_writes_per_day",
     "energy_j",
@@ -84,6 +98,8 @@ __all__ = [
     "running_usd",
     "sequential",
     "slowest",
+    "sparse_attend_cost",
+    "sparse_pages",
     "system_price_usd",
     "tokens_per_page",
     "transfer_cost",

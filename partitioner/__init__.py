@@ -3,7 +3,8 @@
 from partitioner.errors import ModelError, PartitionError, PassError, PlacementError, PlanError, WorkloadError
 from partitioner.partition import partition
 from partitioner.plan.plan import Plan
-from partitioner.workload import SparF, Workload
+from partitioner.sparsity import SparF
+from partitioner.workload import Workload
 
 __all__ = [
     "ModelError",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +20,9 @@ from cost_models import (
     path_kinds,
     processor_attend_cost,
     route,
-    tokens_per_page,
+    sparse_attend_cost,
 )
+from partitioner.drive_cache import DriveCache, best_channel_group
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import num_bytes
 from partitioner.plan.steps import PathKind
@@ -137,7 +137,10 @@ class Costing:
         }
         tier = share.device.rstrip("0123456789")
         if tier == "csd":
-            return attend_cost(self.hw.drive(share.device), context_len=context_len, **part)
+            drive, reads = self.hw.drive(share.device), self.drive_cache(attention).reads(context_len)
+            if reads is not None:
+                return sparse_attend_cost(drive, context_len=context_len, reads=reads, **part)
+            return attend_cost(drive, context_len=context_len, **part)
         tokens = self.workload.max_len if tier == "gpu" else context_len
         dtype = "float32" if tier == "host" else attention.cache_dtype
         return processor_attend_cost(self.processors[tier], context_len=tokens, dtype=dtype, **part)
@@ -147,9 +150,27 @@ class Costing:
         costs = [self.share_attend_cost(attention, s, context_len) for s in self.shares(attention)]
         return max(costs, key=lambda c: c.seconds)
 
+    def drive_cache(self, attention: Attention) -> DriveCache:
+        """Returns how an attention's cache lies in a drive."""
+        flash, size = self.hw.drives[0].flash, itemsize(attention.cache_dtype)
+        if attention.sparsity is None or attention.source is not None:
+            return DriveCache(flash, attention.head_size, size)
+        group = best_channel_group(
+            flash, attention.head_size, size, attention.sparsity, self._decode_contexts
+        )
+        return DriveCache(flash, attention.head_size, size, attention.sparsity, group)
+
+    def attended_bytes(self, attention: Attention, context_len: int, fraction: float = 1.0) -> float:
+        """Returns the bytes of the flash pages that drives read to attend for every row of a micro-batch."""
+        return self._page_bytes(attention, self.drive_cache(attention).attend_pages(context_len)) * fraction
+
+    def written_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
+        """Returns the bytes of the flash pages that ``tokens`` tokens of every row of a micro-batch fill."""
+        return self._page_bytes(attention, self.drive_cache(attention).written_pages(tokens)) * fraction
+
     def flash_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
         """Returns the bytes in flash pages of ``tokens`` tokens of every row; the rest is in the drive's group buffer."""
-        page = tokens_per_page(self.hw.drives[0].flash, attention.head_size, itemsize(attention.cache_dtype))
+        page = self.drive_cache(attention).group_tokens
         return self.kv_bytes(attention, tokens - tokens % page, fraction)
 
     def kv_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
@@ -161,11 +182,8 @@ class Costing:
         """Returns what the longest context of the whole batch occupies on a tier; drives keep whole pages."""
         tokens = self.workload.max_len
         if tier == "csd":
-            size = itemsize(attention.cache_dtype)
-            page = tokens_per_page(self.hw.drives[0].flash, attention.head_size, size)
-            page_bytes = self.hw.drives[0].flash.page_bytes
-            pages = 2 * math.ceil(tokens / page) * self.workload.batch_size * attention.num_kv_heads
-            return float(pages * page_bytes)
+            pages = self.drive_cache(attention).held_pages(tokens)
+            return self._page_bytes(attention, pages) * self.micro_batches
         return self.kv_bytes(attention, tokens) * self.micro_batches
 
     def path(self, src: str, dst: str) -> PathKind:
@@ -228,6 +246,14 @@ class Costing:
     def flash_write_s(self, num_bytes: float) -> float:
         """Returns the time to program bytes spread evenly over all drives."""
         return flash_write_cost(self.hw.drives[0], num_bytes / len(self.hw.drives)).seconds
+
+    def _page_bytes(self, attention: Attention, pages: float) -> float:
+        """Returns the bytes of some pages for each row of a micro-batch and KV head."""
+        return pages * self.rows * attention.num_kv_heads * self.hw.drives[0].flash.page_bytes
+
+    @cached_property
+    def _decode_contexts(self) -> tuple[tuple[int, float], ...]:
+        return self.workload.decode_contexts(with_prefill=True)
 
     def _members(self, tier: Tier) -> tuple[str, ...]:
         return self.drives if tier == "csd" else (self.device(tier),)

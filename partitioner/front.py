@@ -22,6 +22,7 @@ from partitioner.passes.raise_attention import (
     raise_decode_attention,
     raise_prefill_attention,
 )
+from partitioner.passes.set_sparsity import set_sparsity
 from partitioner.passes.split_equations import split_equations
 from partitioner.workload import Workload
 
@@ -118,6 +119,7 @@ def trace_model(
         without = {u.name for u in lost}
         raised = tuple(r for r in raised if r.attention.key_cache not in without)
     graphs.append(group_ops(decode, split, raised, unraised))
+    graphs = list(set_sparsity(graphs, workload.sparsity))
     show("raise", lambda: "\n".join(str(g) for g in graphs))
     if verify:
         for graph in graphs:

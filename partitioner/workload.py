@@ -7,30 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from partitioner.errors import WorkloadError
-
-
-@dataclass(frozen=True)
-class SparF:
-    """Chooses flash-aware sparse attention: ``r`` channels and ``k`` tokens are read per KV head.
-
-    Attributes:
-        num_channels: r, the query's largest channels; None for a share of the head size.
-        num_tokens: k, the tokens kept; None for a share of the context.
-        compression: Share by traffic when given by :meth:`ratio`; 8 stands for 1/8, which is r = d/8 and k = S/16 (SparQ).
-    """
-
-    num_channels: int | None = None
-    num_tokens: int | None = None
-    compression: float | None = None
-
-    @classmethod
-    def ratio(cls, compression: float) -> SparF:
-        """Returns SparF that reads one part in ``compression`` of what dense attention reads."""
-        if not compression > 1:
-            raise WorkloadError(
-                f"SparF.ratio needs a number above 1 (8 reads one eighth), got {compression!r}"
-            )
-        return cls(compression=float(compression))
+from partitioner.sparsity import Sparsity, checked_sparsity, sparsity_from_data, sparsity_to_data
 
 
 @dataclass(frozen=True)
@@ -41,23 +18,21 @@ class Workload:
         batch_size: Sequences generated together.
         prompt_len: Tokens of the longest prompt; shorter prompts are padded on the right.
         decode_len: New tokens per sequence.
-        sparsity: None for exact attention.
+        sparsity: How drives attend: a :class:`partitioner.SparF`, one (or None) for each layer, or None for exact attention.
+            GPU and host attend exactly to the share of a cache that they hold.
     """
 
     batch_size: int = 1
     prompt_len: int = 512
     decode_len: int = 128
-    sparsity: SparF | None = None
+    sparsity: Sparsity = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "prompt_len", "decode_len"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise WorkloadError(f"Workload.{name} must be a whole number of at least 1, got {value!r}")
-        if self.sparsity is not None:
-            raise WorkloadError(
-                "Workload.sparsity is not executable yet: the drive runs exact attention only. Leave it None."
-            )
+        object.__setattr__(self, "sparsity", checked_sparsity(self.sparsity))
 
     @property
     def max_len(self) -> int:
@@ -66,7 +41,7 @@ class Workload:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON."""
-        return asdict(self)
+        return {**asdict(self), "sparsity": sparsity_to_data(self.sparsity)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Workload:
@@ -75,7 +50,7 @@ class Workload:
         unknown = set(data) - known
         if unknown:
             raise WorkloadError(f"unknown workload fields {sorted(unknown)}; known are {sorted(known)}")
-        return cls(**data)
+        return cls(**{**data, "sparsity": sparsity_from_data(data.get("sparsity"))})
 
     def decode_contexts(self, *, with_prefill: bool, num: int = 8) -> tuple[tuple[int, float], ...]:
         """Returns (context length, number of decode steps at about that length) pairs over the generation.

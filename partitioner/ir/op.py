@@ -7,6 +7,7 @@ from typing import Literal
 
 from cost_models import Work
 from partitioner.jaxpr import Eqn, Var
+from partitioner.sparsity import SparF
 
 OpKind = Literal["compute", "attention"]
 AxisRole = Literal["batch", "kv_head", "group", "token", "head_size"]
@@ -55,6 +56,7 @@ class Attention:
         output_layout: Axes of ``output``.
         source: Set where the cache keeps the layer's input. ``key_cache`` and ``value_cache`` then are one state, whose rows
             count as K and V of ``num_kv_heads`` heads: one half of a row is the K of all heads, the other one their V.
+        sparsity: How drives attend; None for exactly. What else attends, attends exactly.
     """
 
     layer: int
@@ -74,6 +76,7 @@ class Attention:
     cache_layout: Layout
     output_layout: Layout
     source: StoredInput | None = None
+    sparsity: SparF | None = None
 
     @property
     def group_size(self) -> int:
@@ -84,6 +87,7 @@ class Attention:
         return (
             f"heads={self.num_heads} kv_heads={self.num_kv_heads} d={self.head_size} scale={self.scale:.6g} "
             f"cache={self.key_cache},{self.value_cache} {self.cache_dtype}"
+            + (f" {self.sparsity}" if self.sparsity else "")
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
@@ -81,6 +82,8 @@ class AttentionVariants:
         self, pair: PairedOp, attention: Attention, placed: tuple[str | None, ...], home: str
     ) -> Variant:
         costing = self._costs.costing
+        if placed[-1] != "csd":  # what is read elsewhere is read whole, and kept once
+            attention = dataclasses.replace(attention, sparsity=None)
         memory = dict.fromkeys(TIERS, 0.0)
         memory[home] = costing.cache_bytes(attention, home)
         seconds = [0.0] * len(placed)
@@ -226,7 +229,8 @@ class AttentionVariants:
             self._costs.add(busy, phase, resource, seconds)
         if dst != "csd":
             return 0.0
-        once = costing.flash_write_s(stored / self._costs.steps[phase])
+        written = stored * costing.drive_cache(attention).copies
+        once = costing.flash_write_s(written / self._costs.steps[phase])
         self._costs.add(busy, phase, FLASH, self._costs.steps[phase] * once)
         return self._costs.steps[phase] * once * len(costing.drives)
 

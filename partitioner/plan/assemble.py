@@ -10,7 +10,7 @@ from partitioner.front import Traced
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
 from partitioner.placement.policies import POLICIES
-from partitioner.plan.cache_forms import with_kept_inputs
+from partitioner.plan.cache_forms import exact_off_the_drives, with_kept_inputs
 from partitioner.plan.decisions import Decision, Decisions
 from partitioner.plan.emit_steps import emit_steps
 from partitioner.plan.plan import PhasePlan, Plan
@@ -28,7 +28,7 @@ def assemble_plan(
     Raises:
         PlanError: If they have a cache keep what K and V cannot be made of again.
     """
-    traced = with_kept_inputs(traced, decisions.ops)
+    traced = with_kept_inputs(exact_off_the_drives(traced, decisions.ops), decisions.ops)
     costing = Costing(hw, workload, POLICIES[policy].via_host, decisions.micro_batches)
     kept_on = _kept_on(traced.graphs, decisions, costing)
     caches = _cache_shares(traced.graphs[-1], decisions, costing)

@@ -9,7 +9,19 @@ from partitioner.errors import PlanError
 from partitioner.front import Traced
 from partitioner.passes.keep_inputs import keep_inputs
 from partitioner.passes.kv_sources import KvSource
+from partitioner.passes.set_sparsity import attend_exactly
 from partitioner.plan.decisions import Decision
+
+
+def exact_off_the_drives(traced: Traced, decisions: Mapping[str, Decision]) -> Traced:
+    """Returns a traced model in which only attentions that drives have a part in are sparse."""
+    sparse = {op.name for op in traced.graphs[-1].ops if op.attention and op.attention.sparsity}
+    elsewhere = {
+        name
+        for name in sparse
+        if decisions[name].tier("decode") != "csd" and "csd" not in dict(decisions[name].split)
+    }
+    return dataclasses.replace(traced, graphs=attend_exactly(traced.graphs, elsewhere))
 
 
 def with_kept_inputs(traced: Traced, decisions: Mapping[str, Decision]) -> Traced:

@@ -1,7 +1,8 @@
 """What a plan writes to flash, and how long the drives last at the predicted throughput, run day and night.
 
 A drive programs whole pages: the tokens of one KV head that do not fill a page wait in drive memory. All prompts are
-taken to be as long as the longest. Every byte is programmed once (see :mod:`cost_models.endurance`).
+taken to be as long as the longest. Every byte of K and V is programmed once (see :mod:`cost_models.endurance`), and K a second
+time where drives attend sparsely.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from cost_models import (
     drive_writes_per_day,
     life_years,
     lifetime_bytes,
-    tokens_per_page,
 )
 from partitioner.costing import itemsize
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
+
+
+WITH_SECOND_K = 1.5
+"""Bytes programmed per byte of K and V where K is kept by token and by channel (InstInfer, arXiv 2409.04992)."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class DriveWear:
     Attributes:
         device: ``csd0``, ...
         spec: The drive.
-        token_bytes: K and V of one token of context that the drive keeps, in bytes, over all sequences.
+        kv_bytes: K and V of one token of context that the drive keeps, in bytes, over all sequences.
+        token_bytes: The same as it is programmed: with the second copy of K where there is one.
         prefill_bytes: Bytes written to its flash by the prefill of one generation.
         decode_bytes: Bytes written to its flash by the decode steps of one generation.
         bytes_per_s: Rate of its writes while one generation follows the other.
@@ -38,6 +43,7 @@ class DriveWear:
 
     device: str
     spec: DriveSpec
+    kv_bytes: float
     token_bytes: float
     prefill_bytes: float
     decode_bytes: float
@@ -70,11 +76,13 @@ class Endurance:
         drives: Those that keep a KV cache, in the hardware's order.
         num_sequences: Sequences of one generation.
         num_new_tokens: New tokens of one generation, of all sequences together.
+        copied: Whether some K is kept a second time.
     """
 
     drives: tuple[DriveWear, ...]
     num_sequences: int
     num_new_tokens: int
+    copied: bool
 
     @property
     def generation_bytes(self) -> float:
@@ -89,13 +97,18 @@ class Endurance:
     @property
     def bytes_per_kv_token(self) -> float:
         """Returns the K and V of one token of one sequence, of the prompt or new, that the drives keep, in bytes."""
-        return sum(drive.token_bytes for drive in self.drives) / self.num_sequences
+        return sum(drive.kv_bytes for drive in self.drives) / self.num_sequences
 
-    def lifetime_kv_tokens(self, stretch: float = 1.0) -> float:
-        """Returns how many tokens, of prompts or new, can be kept until the first drive is worn out."""
-        return self.num_sequences * min(
-            lifetime_bytes(drive.spec.flash, stretch) / drive.token_bytes for drive in self.drives
-        )
+    def lifetime_kv_tokens(self, stretch: float = 1.0, copies: float | None = None) -> float:
+        """Returns how many tokens, of prompts or new, can be kept until the first drive is worn out.
+
+        Args:
+            stretch: Factor on the rated P/E cycles, such as :data:`cost_models.RELAXED_RETENTION`.
+            copies: Bytes programmed per byte of K and V; None: as the plan has it, 1 or :data:`WITH_SECOND_K`.
+        """
+        programmed = [d.token_bytes if copies is None else copies * d.kv_bytes for d in self.drives]
+        lives = [lifetime_bytes(drive.spec.flash, stretch) for drive in self.drives]
+        return self.num_sequences * min(life / size for life, size in zip(lives, programmed, strict=True))
 
     def years(self, stretch: float = 1.0) -> float | None:
         """Returns the years until the first drive is worn out; None where no page is ever filled."""
@@ -119,9 +132,11 @@ def endurance(plan: Plan) -> Endurance | None:
     repeats = plan.micro_batches
     # the last new token is not fed back, so its K and V are never made
     last = plan.workload.max_len - 1
+    raw: dict[str, float] = {}
     tokens: dict[str, float] = {}
     prefills: dict[str, float] = {}
     wholes: dict[str, float] = {}
+    copied = False
     for op in plan.ops("decode"):
         if op.attention is None:
             continue
@@ -130,17 +145,20 @@ def endurance(plan: Plan) -> Endurance | None:
             if not share.device.startswith("csd"):
                 continue
             flash = plan.hw.drive(share.device).flash
-            group = tokens_per_page(flash, op.attention.head_size, itemsize(op.attention.cache_dtype))
-            lanes = 2 * share.num_rows * share.num_kv_heads * repeats
-            _add(tokens, share.device, lanes * head_bytes)
-            _add(prefills, share.device, lanes * (prompt // group) * flash.page_bytes)
-            _add(wholes, share.device, lanes * (last // group) * flash.page_bytes)
+            cache = plan.costing.drive_cache(op.attention)
+            copied = copied or cache.copies > 1
+            pairs = share.num_rows * share.num_kv_heads * repeats
+            _add(raw, share.device, 2 * pairs * head_bytes)
+            _add(tokens, share.device, 2 * pairs * head_bytes * cache.copies)
+            _add(prefills, share.device, pairs * cache.written_pages(prompt) * flash.page_bytes)
+            _add(wholes, share.device, pairs * cache.written_pages(last) * flash.page_bytes)
     if not tokens:
         return None
     drives = (
         DriveWear(
             device,
             plan.hw.drive(device),
+            raw[device],
             tokens[device],
             prefills[device],
             wholes[device] - prefills[device],
@@ -150,7 +168,7 @@ def endurance(plan: Plan) -> Endurance | None:
         if device in tokens
     )
     load = plan.workload
-    return Endurance(tuple(drives), load.batch_size, load.batch_size * load.decode_len)
+    return Endurance(tuple(drives), load.batch_size, load.batch_size * load.decode_len, copied)
 
 
 def _add(amounts: dict[str, float], device: str, amount: float) -> None:

@@ -74,6 +74,10 @@ class StepCosts:
             return step.num_bytes * min(1.0, context_len / self.costing.workload.prompt_len)
         return float(step.num_bytes)
 
+    def copies(self, attention: str | None) -> float:
+        """Returns how often a drive programs each byte of K and V that it is given."""
+        return 1.0 if attention is None else self.costing.drive_cache(self.attention(attention)).copies
+
     def attention(self, name: str) -> Attention:
         """Returns the description of a raised attention."""
         found = self._ops[name].attention
@@ -151,7 +155,9 @@ def _run(
     segment = costs.segments[step.segment]
     size = 0.0
     if segment.attention is not None and step.share is not None and step.device.startswith("csd"):
-        size = costs.costing.flash_bytes(costs.attention(segment.attention), context_len, step.share.fraction)
+        size = costs.costing.attended_bytes(
+            costs.attention(segment.attention), context_len, step.share.fraction
+        )
     return clock.use(step.device, start, cost.seconds, segment.name, phase, size)
 
 
@@ -191,6 +197,7 @@ def _move(
         read = flash_read_cost(hw.drive(step.src), pages).seconds
         end = max(end, clock.use(step.src, start, read, name, phase, pages))
     elif step.kind == "store_cache" and step.dst.startswith("csd"):
-        written = flash_write_cost(hw.drive(step.dst), size).seconds
-        end = max(end, clock.use(step.dst, start, written, name, phase, size))
+        pages = size * costs.copies(step.attention)
+        written = flash_write_cost(hw.drive(step.dst), pages).seconds
+        end = max(end, clock.use(step.dst, start, written, name, phase, pages))
     return (end + latency if part == step.num_parts else end), part

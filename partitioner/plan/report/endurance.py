@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cost_models import RELAXED_RETENTION
-from partitioner.plan.endurance import DriveWear
+from partitioner.plan.endurance import WITH_SECOND_K, DriveWear
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import significant, size, size_unit
 from partitioner.plan.report.rows import merged
@@ -38,10 +38,19 @@ def endurance(figures: Figures) -> list[str]:
         Column("life\nyears"),
         Column("life, weeks\nof retention"),
     )
+    once, twice = (_exponent(found.lifetime_kv_tokens(copies=copies)) for copies in (1.0, WITH_SECOND_K))
+    if found.copied:
+        written = "whole pages of V once and of K twice, by token and by channel"
+        wear = f"{twice} tokens, of prompts or new; {once} if K were kept once, for exact attention"
+    else:
+        written = "whole pages of K and V, each once"
+        wear = (
+            f"{once} tokens, of prompts or new; {twice} if K were kept by channel too, for sparse attention"
+        )
     text = (
         f"One generation writes {size(found.generation_bytes)} to flash, {size(found.bytes_per_new_token)} per new token: "
-        "whole pages of K and V, each once; tokens that do not fill a page stay in drive memory. Life is capacity x rated "
-        "P/E cycles over the rate of writes while one generation follows the other at the predicted speed, day and night. "
+        f"{written}; tokens that do not fill a page stay in drive memory. The first drive is worn out "
+        f"after {wear}. Life is capacity x rated P/E cycles over the rate of writes while one generation follows the other at the predicted speed, day and night. "
         f"Where data has to last for weeks and not for years, it is {RELAXED_RETENTION} times as long (InstInfer, arXiv "
         "2409.04992)."
     )
@@ -51,3 +60,9 @@ def endurance(figures: Figures) -> list[str]:
 def _lives(drive: DriveWear) -> list[str]:
     lives = (drive.years(), drive.years(RELAXED_RETENTION))
     return ["-" if years is None else significant(years) for years in lives]
+
+
+def _exponent(value: float) -> str:
+    """Returns a large number with four digits: ``3.221e10``."""
+    digits, exponent = f"{value:.3e}".split("e")
+    return f"{digits}e{int(exponent)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from partitioner.ir.op import Attention
 from partitioner.jaxpr import num_bytes, shape_of
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.report.figures import Figures
@@ -27,6 +28,7 @@ def header(figures: Figures) -> list[str]:
             f"batch of {load.batch_size}, prompts of {counted(load.prompt_len, 'token')}, "
             f"{counted(load.decode_len, 'new token')} each",
         ),
+        *([("attention", _sparsity(figures))] if load.sparsity else []),
         ("policy", f"{plan.policy}: {POLICIES[plan.policy].summary}"),
         ("prefill", _prefill(figures)),
         ("decode step", _decode(figures)),
@@ -34,6 +36,31 @@ def header(figures: Figures) -> list[str]:
         ("generation", _generation(figures)),
     ]
     return [*title("Plan"), *pairs(rows)]
+
+
+def _sparsity(figures: Figures) -> str:
+    """Returns what drives read of a cache, and how many attentions they have a part in."""
+    plan = figures.plan
+    raised = [op.attention for op in plan.decode.graph.ops if op.attention is not None]
+    sparse = [attention for attention in raised if attention.sparsity is not None]
+    if not sparse:
+        return "sparse on drives, which have no part in any: exact"
+    kinds = {str(attention.sparsity): attention for attention in sparse}
+    rules = ", ".join(_rule(figures, attention) for attention in kinds.values())
+    return f"{len(sparse)} of {len(raised)} sparse on drives: {rules}; exact elsewhere"
+
+
+def _rule(figures: Figures, attention: Attention) -> str:
+    sparsity, context = attention.sparsity, figures.contexts[1]
+    assert sparsity is not None
+    cache = figures.plan.costing.drive_cache(attention)
+    if cache.channel_group is None:
+        return f"{sparsity} (attended exactly: a head of {attention.head_size} cannot be stored by channel)"
+    return (
+        f"{sparsity} (K of {sparsity.channels(attention.head_size)} of {attention.head_size} channels, "
+        f"{cache.channel_group} to a page; "
+        f"K and V of {sparsity.tokens(context)} of {context} tokens)"
+    )
 
 
 def _prefill(figures: Figures) -> str:

@@ -1,0 +1,116 @@
+"""How K and V of one attention lie in a drive's flash: by token, and K by channel too where drives attend sparsely."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cost_models import (
+    CHANNEL_GROUPS,
+    FlashSpec,
+    SparseReads,
+    channel_pages,
+    sparse_pages,
+    tokens_per_page,
+)
+from partitioner.sparsity import SparF
+
+
+@dataclass(frozen=True)
+class DriveCache:
+    """Counts the pages of one sequence and one KV head.
+
+    Attributes:
+        flash: Of the drive.
+        head_size: d.
+        element_bytes: Bytes of an element of K or V.
+        sparsity: How the drive attends; None for exactly.
+        channel_group: Channels in a page of the second copy of K; None where there is none.
+    """
+
+    flash: FlashSpec
+    head_size: int
+    element_bytes: float
+    sparsity: SparF | None = None
+    channel_group: int | None = None
+
+    @property
+    def group_tokens(self) -> int:
+        """Returns the tokens in a page."""
+        return tokens_per_page(self.flash, self.head_size, self.element_bytes)
+
+    def reads(self, context_len: int) -> SparseReads | None:
+        """Returns what sparse attention wants at a context length; None where attention is exact."""
+        if self.sparsity is None or self.channel_group is None:
+            return None
+        wanted = self.sparsity.tokens(context_len)
+        if wanted >= context_len:
+            return None
+        return SparseReads(
+            num_channels=self.sparsity.channels(self.head_size),
+            num_tokens=wanted,
+            num_newest=self.sparsity.newest(context_len),
+            channel_group=self.channel_group,
+        )
+
+    def attend_pages(self, context_len: int) -> float:
+        """Returns the pages that an attention reads; the tokens that do not fill a page are in drive memory."""
+        reads = self.reads(context_len)
+        if reads is None:
+            return 2.0 * (context_len // self.group_tokens)
+        return sparse_pages(
+            self.flash,
+            head_size=self.head_size,
+            context_len=context_len,
+            kv_bytes_per_element=self.element_bytes,
+            reads=reads,
+        ).total
+
+    def written_pages(self, tokens: int) -> int:
+        """Returns the pages programmed once ``tokens`` tokens are there: full ones alone."""
+        return 2 * (tokens // self.group_tokens) + self._copy_pages(tokens)
+
+    def held_pages(self, tokens: int) -> int:
+        """Returns the pages to keep free for ``tokens`` tokens."""
+        return 2 * math.ceil(tokens / self.group_tokens) + self._copy_pages(tokens)
+
+    @property
+    def copies(self) -> float:
+        """Returns how often each byte of K and V is programmed on average."""
+        return 1.0 if self.channel_group is None else 1.5
+
+    def _copy_pages(self, tokens: int) -> int:
+        if self.channel_group is None:
+            return 0
+        return channel_pages(self.flash, self.head_size, self.element_bytes, self.channel_group, tokens)
+
+
+@lru_cache(maxsize=1024)
+def best_channel_group(
+    flash: FlashSpec,
+    head_size: int,
+    element_bytes: float,
+    sparsity: SparF,
+    contexts: Sequence[tuple[int, float]],
+) -> int | None:
+    """Returns the channels per page with which a generation reads the fewest pages; None where no group divides the head.
+
+    More channels in a page waste more of it; more tokens in a page wait longer until they are stored by channel, and are
+    read by token meanwhile.
+
+    Args:
+        flash: Of the drive.
+        head_size: d.
+        element_bytes: Bytes of an element of K.
+        sparsity: How the drive attends.
+        contexts: (context length, steps at about that length).
+    """
+
+    def pages(channels: int) -> float:
+        cache = DriveCache(flash, head_size, element_bytes, sparsity, channels)
+        return sum(steps * cache.attend_pages(context) for context, steps in contexts)
+
+    fitting = [c for c in CHANNEL_GROUPS if head_size % c == 0 and flash.page_bytes >= c * element_bytes]
+    return min(fitting, key=lambda c: (pages(c), c), default=None)
