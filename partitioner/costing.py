@@ -27,6 +27,7 @@ from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import num_bytes
 from partitioner.plan.steps import PathKind
 from partitioner.shares import Share, even_shares
+from partitioner.sparsity import SparF
 from partitioner.split_grid import Split, SplitGrid
 from partitioner.workload import Workload
 
@@ -155,9 +156,7 @@ class Costing:
         flash, size = self.hw.drives[0].flash, itemsize(attention.cache_dtype)
         if attention.sparsity is None or attention.source is not None:
             return DriveCache(flash, attention.head_size, size)
-        group = best_channel_group(
-            flash, attention.head_size, size, attention.sparsity, self._decode_contexts
-        )
+        group = best_channel_group(flash, attention.head_size, size, self._sparsities, self._decode_contexts)
         return DriveCache(flash, attention.head_size, size, attention.sparsity, group)
 
     def attended_bytes(self, attention: Attention, context_len: int, fraction: float = 1.0) -> float:
@@ -250,6 +249,11 @@ class Costing:
     def _page_bytes(self, attention: Attention, pages: float) -> float:
         """Returns the bytes of some pages for each row of a micro-batch and KV head."""
         return pages * self.rows * attention.num_kv_heads * self.hw.drives[0].flash.page_bytes
+
+    @cached_property
+    def _sparsities(self) -> tuple[SparF, ...]:
+        given = self.workload.sparsity
+        return tuple(s for s in (given if isinstance(given, tuple) else (given,)) if s is not None)
 
     @cached_property
     def _decode_contexts(self) -> tuple[tuple[int, float], ...]:

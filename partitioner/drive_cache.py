@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -92,25 +91,25 @@ def best_channel_group(
     flash: FlashSpec,
     head_size: int,
     element_bytes: float,
-    sparsity: SparF,
-    contexts: Sequence[tuple[int, float]],
+    sparsities: tuple[SparF, ...],
+    contexts: tuple[tuple[int, float], ...],
 ) -> int | None:
     """Returns the channels per page with which a generation reads the fewest pages; None where no group divides the head.
 
     More channels in a page waste more of it; more tokens in a page wait longer until they are stored by channel, and are
-    read by token meanwhile.
+    read by token meanwhile. All layers of a model share the choice.
 
     Args:
         flash: Of the drive.
         head_size: d.
         element_bytes: Bytes of an element of K.
-        sparsity: How the drive attends.
+        sparsities: How the drive attends in each layer.
         contexts: (context length, steps at about that length).
     """
 
     def pages(channels: int) -> float:
-        cache = DriveCache(flash, head_size, element_bytes, sparsity, channels)
-        return sum(steps * cache.attend_pages(context) for context, steps in contexts)
+        caches = [DriveCache(flash, head_size, element_bytes, sparsity, channels) for sparsity in sparsities]
+        return sum(steps * cache.attend_pages(context) for cache in caches for context, steps in contexts)
 
     fitting = [c for c in CHANNEL_GROUPS if head_size % c == 0 and flash.page_bytes >= c * element_bytes]
     return min(fitting, key=lambda c: (pages(c), c), default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import groupby
 from typing import Any
 
 from partitioner.errors import WorkloadError
@@ -93,6 +94,14 @@ def checked_sparsity(value: Any) -> Sparsity:
     raise WorkloadError(
         f"Workload.sparsity must be a SparF, one SparF or None for each layer, or None, got {value!r}; use SparF.ratio(8)"
     )
+
+
+def sparsity_text(sparsity: Sparsity) -> str | None:
+    """Returns a sparsity in words, layers that are alike and follow one another as one: ``2 x exact, 10 x SparF 1/8``."""
+    if not isinstance(sparsity, tuple):
+        return None if sparsity is None else str(sparsity)
+    runs = ((layer, len(list(members))) for layer, members in groupby(sparsity))
+    return ", ".join(f"{count} x {layer or 'exact'}" for layer, count in runs)
 
 
 def sparsity_to_data(sparsity: Sparsity) -> Any:

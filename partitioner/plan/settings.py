@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from partitioner.sparsity import sparsity_text
+
 if TYPE_CHECKING:
     from cost_models import HardwareSpec
     from partitioner.plan.plan import Plan
@@ -23,6 +25,7 @@ def settings(plan: Plan) -> dict[str, Setting]:
         "batch": load.batch_size,
         "prompt-len": load.prompt_len,
         "decode-len": load.decode_len,
+        "sparsity": sparsity_text(load.sparsity),
         **hardware_settings(plan.hw),
     }
 

@@ -14,6 +14,7 @@ from runtime.cli.comparison import plans_to_compare
 from runtime.cli.given_hardware import hardware
 from runtime.cli.given_model import model_to_run
 from runtime.cli.given_prompts import read_prompts
+from runtime.cli.given_sparsity import sparsity
 from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.options import (
     Clock,
@@ -26,6 +27,7 @@ from runtime.cli.options import (
     Model,
     PromptFile,
     Prompts,
+    Sparse,
 )
 from runtime.cli.progress import GenerationProgress
 from runtime.cli.written_file import PLOT_FORMATS, check_output, write_to
@@ -45,6 +47,7 @@ def bench_command(
     prompt: Prompts = None,
     prompt_file: PromptFile = None,
     max_new_tokens: MaxNewTokens = 32,
+    sparse: Sparse = None,
     repeats: Repeats = 3,
     clock: Clock = ClockName.WALL,
     drive_folder: DriveFolder = None,
@@ -54,6 +57,7 @@ def bench_command(
     """Run a model under several policies and compare speed, time and bytes with the prediction."""
     names = [name.strip() for name in policies.split(",") if name.strip()]
     sizes = _batch_sizes(batches)
+    wanted = sparsity(sparse)
     check_output(plot, PLOT_FORMATS)
     prompts = read_prompts(prompt, prompt_file) if prompt or prompt_file else list(CODE_PROMPTS)
     if not names:
@@ -64,7 +68,13 @@ def bench_command(
     loaded = model_to_run(model)
     with GenerationProgress() as progress:
         plans = plans_to_compare(
-            loaded, system, policies=names, batches=sizes, prompts=prompts, max_new_tokens=max_new_tokens
+            loaded,
+            system,
+            policies=names,
+            batches=sizes,
+            prompts=prompts,
+            max_new_tokens=max_new_tokens,
+            sparsity=wanted,
         )
         report = bench(
             plans,

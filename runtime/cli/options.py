@@ -28,6 +28,14 @@ Objective = Annotated[
         help="What to be the best at: tokens-per-second, latency (time of a decode step), dollar or joule (per token).",
     ),
 ]
+Sparse = Annotated[
+    str | None,
+    typer.Option(
+        "--sparsity",
+        help="Let drives attend sparsely (SparF): a ratio such as 1/8, or channels and tokens as r=16,k=128. GPU and host "
+        "attend exactly.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="New tokens per prompt.")]
 

@@ -13,8 +13,9 @@ from partitioner.objective import TOKENS_PER_SECOND, objective_named
 from runtime.cli.given_hardware import hardware
 from runtime.cli.given_model import model_to_plan
 from runtime.cli.given_policies import policy_names
+from runtime.cli.given_sparsity import sparsity
 from runtime.cli.one_line_errors import ArgumentError
-from runtime.cli.options import Drives, Hardware, Json, Model, Objective, Policy
+from runtime.cli.options import Drives, Hardware, Json, Model, Objective, Policy, Sparse
 from runtime.cli.progress import GenerationProgress
 from runtime.cli.sweep.axis import parse_axis
 from runtime.cli.sweep.points import sweep
@@ -52,6 +53,7 @@ def plan_command(
     batch: Batch = 1,
     prompt_len: PromptLen = 512,
     decode_len: DecodeLen = 128,
+    sparse: Sparse = None,
     policy: Policy = "auto",
     objective: Objective = TOKENS_PER_SECOND,
     as_json: Json = False,
@@ -64,7 +66,9 @@ def plan_command(
     """Plan a model on a system and print the placement report. No weights are needed."""
     check_output(save)
     check_output(plot, PLOT_FORMATS)
-    workload = Workload(batch_size=batch, prompt_len=prompt_len, decode_len=decode_len)
+    workload = Workload(
+        batch_size=batch, prompt_len=prompt_len, decode_len=decode_len, sparsity=sparsity(sparse)
+    )
     system = hardware(hw, drives)
     if swept is not None:
         if save is not None or print_after is not None:

@@ -16,6 +16,7 @@ from runtime.bench_usage import measured_usage
 from runtime.cli.given_hardware import hardware
 from runtime.cli.given_model import model_to_run, tokenizer_of
 from runtime.cli.given_prompts import read_prompts
+from runtime.cli.given_sparsity import sparsity
 from runtime.cli.options import (
     Clock,
     ClockName,
@@ -28,6 +29,7 @@ from runtime.cli.options import (
     Policy,
     PromptFile,
     Prompts,
+    Sparse,
 )
 from runtime.cli.progress import GenerationProgress
 from runtime.cli.usage_table import usage_table
@@ -35,7 +37,9 @@ from runtime.result import GenerationResult
 
 SavedPlan = Annotated[
     Path | None,
-    typer.Option("--plan", help="Run this saved plan instead of making one; --hw and --policy are its."),
+    typer.Option(
+        "--plan", help="Run this saved plan instead of making one; --hw, --policy and --sparsity are its."
+    ),
 ]
 
 
@@ -47,6 +51,7 @@ def run_command(
     prompt: Prompts = None,
     prompt_file: PromptFile = None,
     max_new_tokens: MaxNewTokens = 64,
+    sparse: Sparse = None,
     clock: Clock = ClockName.WALL,
     plan: SavedPlan = None,
     drive_folder: DriveFolder = None,
@@ -54,6 +59,7 @@ def run_command(
 ) -> None:
     """Generate text for one prompt or a batch of them."""
     prompts = read_prompts(prompt, prompt_file)
+    wanted = sparsity(sparse)
     with GenerationProgress() as progress:
         progress("reading the model", 0, 1)
         loaded = model_to_run(model)
@@ -63,7 +69,7 @@ def run_command(
         if plan is not None:
             chosen = Plan.load(plan, loaded)
         else:
-            workload = Workload(len(prompts), max(lengths), max_new_tokens)
+            workload = Workload(len(prompts), max(lengths), max_new_tokens, wanted)
             chosen = partition(loaded, hardware(hw, drives), workload, policy)
         progress("planning", 1, 1)
         with Session(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partitioner import SparF, Workload
+from partitioner import Workload
 from partitioner.errors import PartitionError, WorkloadError
 
 WORKLOADS = st.builds(
@@ -28,23 +28,6 @@ def test_a_field_out_of_range_is_named_with_its_value(field: str, value: Any) ->
         WorkloadError, match=f"Workload.{field} must be a whole number of at least 1, got {value!r}"
     ):
         Workload(**given)
-
-
-def test_sparse_attention_is_refused_until_it_can_be_executed() -> None:
-    with pytest.raises(WorkloadError, match=r"Workload.sparsity is not executable yet: .* Leave it None"):
-        Workload(sparsity=SparF.ratio(8))
-
-
-@pytest.mark.parametrize("compression", [1, 0, -8, 0.125, float("nan")])
-def test_a_ratio_must_compress(compression: float) -> None:
-    with pytest.raises(
-        WorkloadError, match=r"SparF.ratio needs a number above 1 \(8 reads one eighth\), got"
-    ):
-        SparF.ratio(compression)
-
-
-def test_a_ratio_is_kept() -> None:
-    assert SparF.ratio(8) == SparF(num_channels=None, num_tokens=None, compression=8.0)
 
 
 @given(WORKLOADS)

@@ -49,10 +49,10 @@ def endurance(figures: Figures) -> list[str]:
         )
     text = (
         f"One generation writes {size(found.generation_bytes)} to flash, {size(found.bytes_per_new_token)} per new token: "
-        f"{written}; tokens that do not fill a page stay in drive memory. The first drive is worn out "
-        f"after {wear}. Life is capacity x rated P/E cycles over the rate of writes while one generation follows the other at the predicted speed, day and night. "
-        f"Where data has to last for weeks and not for years, it is {RELAXED_RETENTION} times as long (InstInfer, arXiv "
-        "2409.04992)."
+        f"{written}; tokens that do not fill a page stay in drive memory. The first drive is worn out after {wear}. Life "
+        "is capacity x rated P/E cycles over the rate of writes while one generation follows the other at the predicted speed, "
+        f"day and night. Where data has to last for weeks and not for years, it is {RELAXED_RETENTION} times as long "
+        "(InstInfer, arXiv 2409.04992)."
     )
     return [*title("Endurance"), *table(columns, merged(rows)), *paragraph(text)]
 

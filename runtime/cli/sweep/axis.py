@@ -7,12 +7,12 @@ import difflib
 from dataclasses import dataclass
 
 from cost_models import HardwareError, HardwareSpec
-from partitioner import Workload
+from partitioner import SparF, Workload
 from partitioner.plan.settings import hardware_settings
 from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.sweep.quantity import Quantity, quantity
 
-WORKLOAD_KEYS = ("batch", "prompt-len", "decode-len", "context")
+WORKLOAD_KEYS = ("batch", "prompt-len", "decode-len", "context", "sparsity")
 _COUNTS = (*WORKLOAD_KEYS, "drives")
 _UNITS = (
     ("bytes_per_s", "B/s"),
@@ -28,6 +28,7 @@ _WORDS = {
     "prompt-len": "tokens of the prompt",
     "decode-len": "new tokens per sequence",
     "context": "tokens of prompt and answer together",
+    "sparsity": "drives read one part in",
     "drives": "number of drives",
 }
 
@@ -66,6 +67,8 @@ class Axis:
         if self.key == "context":
             new = min(load.decode_len, int(number) // 2)
             return hw, dataclasses.replace(load, prompt_len=int(number) - new, decode_len=new)
+        if self.key == "sparsity":
+            return hw, dataclasses.replace(load, sparsity=SparF.ratio(number))
         if self.key in WORKLOAD_KEYS:
             field = "batch_size" if self.key == "batch" else self.key.replace("-", "_")
             return hw, dataclasses.replace(load, **{field: number})
@@ -130,7 +133,7 @@ def known_keys(hw: HardwareSpec) -> tuple[str, ...]:
 
 
 def _check_value(key: str, value: Quantity, hw: HardwareSpec) -> None:
-    least = {"drives": 0, "context": 2}.get(key, 1)
+    least = {"drives": 0, "context": 2, "sparsity": 2}.get(key, 1)
     if key in _COUNTS:
         if value.whole is None or value.whole < least:
             raise ArgumentError(

@@ -1,0 +1,102 @@
+"""Sparse attention inside a drive: expected pages against a simulation, and time between its bounds."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cost_models import (
+    HardwareError,
+    HardwareSpec,
+    SparseReads,
+    attend_cost,
+    channel_page_tokens,
+    channel_pages,
+    sparse_attend_cost,
+    sparse_pages,
+)
+
+DRIVE = HardwareSpec.load("a6000-csd").drives[0]
+SHAPE = {"head_size": 128, "kv_bytes_per_element": 2}
+EIGHTH = SparseReads(num_channels=16, num_tokens=128, num_newest=32, channel_group=4)
+
+
+def _drawn_pages(context_len: int, reads: SparseReads, rng: np.random.Generator) -> tuple[int, int]:
+    """Returns pages of step one and step two for channels and tokens drawn at random, counted one by one."""
+    group, copied = 16, 2048 // reads.channel_group
+    in_pages = context_len // group * group
+    by_channel = in_pages // copied * copied
+    channels = rng.choice(128, reads.num_channels, replace=False)
+    step_one = len(set(channels // reads.channel_group)) * (by_channel // copied)
+    tail = set(range(by_channel // group, in_pages // group))
+    older = context_len - reads.num_newest
+    tokens = [
+        *rng.choice(older, reads.num_tokens - reads.num_newest, replace=False),
+        *range(older, context_len),
+    ]
+    pages = {int(t) // group for t in tokens if t < in_pages}
+    return step_one + len(tail), len(pages - tail) + len(pages)
+
+
+@pytest.mark.parametrize("context_len", [1024, 1500, 2047, 3000])
+@pytest.mark.parametrize("channel_group", [2, 8])
+def test_expected_pages_are_the_mean_of_random_choices(context_len: int, channel_group: int) -> None:
+    reads = dataclasses.replace(EIGHTH, channel_group=channel_group)
+    rng = np.random.default_rng(context_len)
+    drawn = np.array([_drawn_pages(context_len, reads, rng) for _ in range(300)])
+    expected = sparse_pages(DRIVE.flash, context_len=context_len, reads=reads, **SHAPE)
+    assert expected.step_one == pytest.approx(drawn[:, 0].mean(), rel=0.02)
+    assert expected.token_pages == pytest.approx(drawn[:, 1].mean(), rel=0.02)
+
+
+def test_a_context_that_k_covers_is_attended_exactly() -> None:
+    part = {"batch": 4, "kv_heads": 40, "group_size": 1, **SHAPE}
+    sparse = sparse_attend_cost(DRIVE, context_len=128, reads=EIGHTH, **part)
+    assert sparse == attend_cost(DRIVE, context_len=128, **part)
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_sparse_attention_is_faster_than_exact_and_no_faster_than_its_pages(batch: int) -> None:
+    part = {"batch": batch, "kv_heads": 40, "group_size": 1, "context_len": 4096, **SHAPE}
+    sparse = sparse_attend_cost(DRIVE, reads=EIGHTH, **part)
+    pages = sparse_pages(DRIVE.flash, context_len=4096, reads=EIGHTH, **SHAPE)
+    read_s = pages.total * batch * 40 * DRIVE.flash.page_bytes / DRIVE.flash.internal_bytes_per_s
+    assert read_s < sparse.seconds < attend_cost(DRIVE, **part).seconds
+    assert sparse.bound == "flash"
+
+
+def test_a_single_pair_waits_for_its_first_step() -> None:
+    # nothing else keeps the channels busy between the steps: the engine's pipeline and a second sense show
+    part = {"batch": 1, "kv_heads": 1, "group_size": 1, "context_len": 4096, **SHAPE}
+    pages = sparse_pages(DRIVE.flash, context_len=4096, reads=EIGHTH, **SHAPE)
+    read_s = pages.total * DRIVE.flash.page_bytes / DRIVE.flash.internal_bytes_per_s
+    assert DRIVE.engine is not None
+    shown_s = 2 * DRIVE.flash.t_read_s + 2 * DRIVE.engine.setup_s + DRIVE.command_s
+    assert sparse_attend_cost(DRIVE, reads=EIGHTH, **part).seconds == pytest.approx(
+        read_s + shown_s, rel=0.02
+    )
+
+
+def test_the_second_copy_of_k_takes_whole_pages() -> None:
+    # InstInfer (arXiv 2409.04992): 2 to 8 head channels of 256 to 1K tokens in a page of 4 KiB
+    assert [channel_page_tokens(DRIVE.flash, 128, 2, c) for c in (8, 4, 2)] == [256, 512, 1024]
+    assert channel_pages(DRIVE.flash, 128, 2, 8, tokens=1024) == 64
+    assert channel_pages(DRIVE.flash, 128, 2, 8, tokens=1023) == 48
+
+
+@pytest.mark.parametrize(
+    ("head_size", "channels", "said"),
+    [
+        (100, 8, "channel_group = 8 does not divide the head size 100"),
+        (4096, 4096, "cannot hold 4096 channels"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(head_size: int, channels: int, said: str) -> None:
+    with pytest.raises(HardwareError, match=said):
+        channel_page_tokens(DRIVE.flash, head_size, 2, channels)
+
+
+@pytest.mark.parametrize("field", ["num_channels", "num_tokens", "channel_group"])
+def test_counts_are_checked(field: str) -> None:
+    with pytest.raises(HardwareError, match=f"{field} = 0 is not accepted"):
+        dataclasses.replace(EIGHTH, **{field: 0})
