@@ -3,7 +3,7 @@
 import pytest
 
 from cost_models import HardwareSpec
-from partitioner import Workload
+from partitioner import SparF, Workload
 from partitioner.plan.settings import hardware_settings
 from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.sweep.axis import Axis, known_keys, parse_axis
@@ -56,6 +56,10 @@ def test_a_context_keeps_the_new_tokens_or_takes_half() -> None:
     assert at("context=2")[1] == Workload(4, 1, 1)
 
 
+def test_a_sparsity_is_one_part_in_so_many() -> None:
+    assert at("sparsity=8")[1].sparsity == SparF.ratio(8)
+
+
 def test_values_are_put_into_the_hardware() -> None:
     assert len(at("drives=3")[0].drives) == 3
     assert at("drives=0")[0].drives == ()
@@ -71,7 +75,7 @@ def test_every_known_key_leads_somewhere() -> None:
     hw = HardwareSpec.load("smartssd-16")
     current = hardware_settings(hw)
     for key in known_keys(hw):
-        value = current.get(key, 2)
+        value = 2 if key == "sparsity" else current.get(key, 2)
         assert parse_axis(f"{key}={0.5 if value is None else value}", hw).key == key
 
 
@@ -108,10 +112,14 @@ def test_labels_have_units(key: str, label: str) -> None:
         ("drives=1.5", r"'1\.5' is not accepted; give whole numbers of at least 0"),
         ("batch=0", r"'0' is not accepted; give whole numbers of at least 1"),
         ("context=1", r"give whole numbers of at least 2"),
+        ("sparsity=1", r"give whole numbers of at least 2"),
         ("drves=1", r"no key 'drves' to vary; did you mean drives\?"),
         ("gpu.memory=1", r"did you mean gpu\.memory_bytes or "),
         ("x.memory_bytes=1", r"no key 'x\.memory_bytes' to vary; did you mean .*memory_bytes"),
-        ("zzzz=1", r"known are batch, prompt-len, decode-len, context, drives and numbers of the hardware"),
+        (
+            "zzzz=1",
+            r"known are batch, prompt-len, decode-len, context, sparsity, drives and numbers of the hardware",
+        ),
         ("gpu.name=1", r"gpu\.name: name = 1\.0 is not accepted"),
         ("gpu.peak_flops=1", r"no key 'gpu\.peak_flops' to vary"),
         ("gpu.memory_efficiency=0.5,2", r"memory_efficiency=2: .* at most 1"),
