@@ -127,7 +127,9 @@ def known_keys(hw: HardwareSpec) -> tuple[str, ...]:
     numbers = (
         name
         for name, value in hardware_settings(hw).items()
-        if not isinstance(value, str | bool) and ("." in name or name.endswith(("_s", "_j")))
+        if not isinstance(value, str | bool)
+        and ("." in name or name.endswith(("_s", "_j")))
+        and not name.endswith(".faults")  # a table that is not there
     )
     return (*_COUNTS, *numbers)
 
