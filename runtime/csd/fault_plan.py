@@ -43,16 +43,18 @@ class FaultPlan:
         self._retries, self._losses, self._programs, self._wear = map(np.random.default_rng, seeds)
         self._retry_chances = retry_chances(faults.read_retries_mean, faults.read_retries_max)
 
-    def retried(self, pages: np.ndarray) -> RetriedPages:
-        """Draws the page reads that are repeated.
+    def retried(self, pages: np.ndarray) -> RetriedPages | None:
+        """Draws the page reads that are repeated; None where none is.
 
         Args:
             pages: Pages read on each channel, int64 ``[channels]``.
         """
+        if not self.faults.read_retries_mean:
+            return None
         chance = 1.0 - float(self._retry_chances[0])
-        chosen = _choose(self._retries, int(pages.sum()), chance if self.faults.read_retries_mean else 0.0)
+        chosen = _choose(self._retries, int(pages.sum()), chance)
         if not chosen.size:
-            return RetriedPages(chosen, chosen, chosen)
+            return None
         ends = np.cumsum(pages)
         channel = np.searchsorted(ends, chosen, side="right")
         counts = np.arange(1, len(self._retry_chances))

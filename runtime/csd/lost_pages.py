@@ -38,6 +38,8 @@ class LostPages:
         Raises:
             MediaError: The read meets a page that is lost.
         """
+        if not self._can_meet_one:
+            return
         if self._nand.faults.faults.uncorrectable_per_page_read:
             self._draw(store, layer, rows, *_groups(store, layer, rows, first, last))
         self._check(store, layer, rows, first, last)
@@ -51,10 +53,17 @@ class LostPages:
         Raises:
             MediaError: What would be kept holds a page that is lost.
         """
+        if not self._can_meet_one:
+            return
         cut = start < store.lengths(layer)[rows]
         partial = start - start % store.task.group_tokens
         self.before_read(store, layer, rows[cut], partial[cut], start[cut])
         self._check(store, layer, rows, np.zeros_like(start), start)
+
+    @property
+    def _can_meet_one(self) -> bool:
+        """Whether a page is lost, or may be; most drives never fail, and their commands spend nothing on it."""
+        return bool(self._ppns.size or self._nand.faults.faults.uncorrectable_per_page_read)
 
     def _check(
         self, store: KvStore, layer: int, rows: np.ndarray, first: np.ndarray, last: np.ndarray

@@ -23,6 +23,7 @@ import numpy as np
 
 from cost_models.hardware import DriveSpec, FaultSpec
 from runtime.busy import BusyUntil
+from runtime.csd.channel_reads import channel_read_s
 from runtime.csd.fault_plan import FaultPlan
 
 
@@ -66,22 +67,15 @@ class Throttle:
     def read(self, start_s: float, pages: np.ndarray) -> Occupied:
         """Reads ``pages``, int ``[channels]``, at or after ``start_s``."""
         flash = self._spec.flash
-        transfer_s = flash.page_bytes / flash.channel_bytes_per_s
-        sense_s = flash.t_read_s / self._planes_per_channel
         retried = self._faults.retried(pages)
-        self.read_retries += int(retried.retries.sum())
         spans = []
         for channel in np.flatnonzero(pages).tolist():
-            position, retries = retried.of_channel(channel)
-            count = int(pages[channel]) + int(retries.sum())
-            # The last page leaves its plane no sooner than (count - 1) senses, spread over the planes, after
-            # the first.
-            seconds = max(count * transfer_s, (count - 1) * sense_s + transfer_s)
-            if retries.size:
-                arrival_s = position * max(transfer_s, sense_s) + transfer_s
-                seconds = max(seconds, _last_retry_s(arrival_s, retries, flash.t_read_s, transfer_s))
+            again = () if retried is None else retried.of_channel(channel)
+            seconds = channel_read_s(flash, int(pages[channel]), *again)
             begin_s, end_s = self.channels[channel].reserve(start_s + flash.t_read_s, seconds)
             spans.append(Occupied(begin_s, end_s, seconds))
+        if retried is not None:
+            self.read_retries += int(retried.retries.sum())
         return _together(start_s, spans)
 
     def program(self, start_s: float, pages: np.ndarray) -> Occupied:
@@ -137,21 +131,6 @@ class Throttle:
         _, engine_end_s = self.engine.reserve(flash.begin_s, seconds)
         end_s = max(max(flash.end_s, buffered_s) + engine.setup_s, engine_end_s)
         return Occupied(start_s, end_s, flash.busy_s), seconds
-
-
-def _last_retry_s(arrival_s: np.ndarray, retries: np.ndarray, t_read_s: float, transfer_s: float) -> float:
-    """Returns when the last retry of a channel's pages has been transferred.
-
-    Args:
-        arrival_s: When each page has been transferred for the first time, float64 ``[n]``.
-        retries: How often each is read again, int64 ``[n]``, 1 at least.
-        t_read_s: Seconds of a sense.
-        transfer_s: Seconds that a page takes on the channel.
-    """
-    turn = np.arange(retries.sum()) - np.repeat(np.cumsum(retries) - retries, retries)
-    sensed_s = np.sort(np.repeat(arrival_s, retries) + turn * (t_read_s + transfer_s) + t_read_s)
-    # Retries that have been sensed share the channel: behind the m-th last of them, m transfers are left.
-    return float((sensed_s + transfer_s * np.arange(len(sensed_s), 0, -1)).max())
 
 
 def _together(start_s: float, spans: list[Occupied]) -> Occupied:

@@ -28,6 +28,7 @@ def test_the_distribution_has_the_mean_and_falls_or_rises_by_one_ratio(most: int
 def test_retries_are_as_frequent_as_stated() -> None:
     plan, pages = FaultPlan(PAPER, "csd0"), np.array([1_000_000, 0, 3_000_000])
     retried = plan.retried(pages)
+    assert retried is not None
     assert retried.retries.sum() == pytest.approx(12_000, rel=0.05)
     assert 1 <= retried.retries.min() <= retried.retries.max() <= 5
     assert (np.bincount(retried.channel, minlength=3) > 0).tolist() == [True, False, True]
@@ -39,11 +40,14 @@ def test_retries_are_as_frequent_as_stated() -> None:
         assert 0 <= position.min() <= position.max() < pages[channel]
         assert position.mean() == pytest.approx(pages[channel] / 2, rel=0.05)
     assert not retried.of_channel(1)[0].size
+    assert plan.retried(np.array([0, 0, 0])) is None
+    assert FaultPlan(FaultSpec(), "csd0").retried(pages) is None
 
 
 def test_every_page_is_retried_as_often_as_the_mean_where_that_is_the_most() -> None:
     faults = FaultSpec(read_retries_mean=2, read_retries_max=2)
     retried = FaultPlan(faults, "csd0").retried(np.array([2, 3]))
+    assert retried is not None
     assert retried.channel.tolist() == [0, 0, 1, 1, 1]
     assert retried.position.tolist() == [0, 1, 0, 1, 2]
     assert retried.retries.tolist() == [2] * 5
@@ -68,6 +72,7 @@ def test_the_others_are_as_frequent_as_stated(field: str, draw: Any) -> None:
 def drawn(faults: FaultSpec, drive: str) -> list[list[int]]:
     plan = FaultPlan(faults, drive)
     retried = plan.retried(np.array([5000, 5000]))
+    assert retried is not None
     return [
         np.concatenate([retried.channel, retried.position, retried.retries]).tolist(),
         plan.uncorrectable(1000).tolist(),
