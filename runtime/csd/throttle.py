@@ -23,7 +23,7 @@ import numpy as np
 
 from cost_models.hardware import DriveSpec, FaultSpec
 from runtime.busy import BusyUntil
-from runtime.csd.channel_reads import channel_read_s
+from runtime.csd.channel_reads import retried_read_s, steady_read_s
 from runtime.csd.fault_plan import FaultPlan
 
 
@@ -70,8 +70,11 @@ class Throttle:
         retried = self._faults.retried(pages)
         spans = []
         for channel in np.flatnonzero(pages).tolist():
-            again = () if retried is None else retried.of_channel(channel)
-            seconds = channel_read_s(flash, int(pages[channel]), *again)
+            count = int(pages[channel])
+            if retried is None:
+                seconds = steady_read_s(flash, count)
+            else:
+                seconds = retried_read_s(flash, count, *retried.of_channel(channel))
             begin_s, end_s = self.channels[channel].reserve(start_s + flash.t_read_s, seconds)
             spans.append(Occupied(begin_s, end_s, seconds))
         if retried is not None:
