@@ -1,4 +1,4 @@
-# make demo | test | check | bench | gain | clean
+# make demo | test | check | bench | gain | fidelity | clean
 # PYTHON chooses the interpreter (3.11 or newer), VENV the folder of the virtual environment.
 
 VENV ?= .venv
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet 
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test check bench gain clean
+.PHONY: demo test check bench gain fidelity clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/python -m runtime.cli demo
@@ -30,6 +30,9 @@ bench: $(VENV)/.run-installed
 
 gain: $(VENV)/.run-installed
 	$(BIN)/python -m benchmarks.measured_gain --check
+
+fidelity: $(VENV)/.run-installed
+	$(BIN)/python -m benchmarks.drive_fidelity --check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
