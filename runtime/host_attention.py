@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from runtime.attention_kernel import ELEMENTS, FLOAT32, attend_dense
 from runtime.core_threads import run_parts, split_pairs
+from runtime.kernels.attend_memory import attend_memory
+from runtime.kernels.elements import ELEMENTS, FLOAT32
 
 _TILE_BYTES = 4096
 """Stored bytes that are widened together: with their float32 and the tile that is on its way they fit into 32 KiB."""
@@ -60,7 +61,7 @@ def attend_host(
     output = np.empty(scaled.shape, np.float32)
 
     def run(part: int) -> None:
-        attend_dense(
+        attend_memory(
             *parts[part], scaled, tokens, key.ctypes.data, value.ctypes.data, kv_heads, max_len,
             ELEMENTS[key.dtype.name], tile_tokens, output,
         )  # fmt: skip
@@ -72,7 +73,7 @@ def attend_host(
 def prepare() -> None:
     """Compiles the kernel, or loads it from the compiler's cache, so that no attention has to wait for it."""
     empty = np.zeros((1, 1, 1), np.float32)
-    attend_dense(0, 0, empty, np.zeros(1, np.int64), 0, 0, 1, 1, FLOAT32, 1, empty.copy())
+    attend_memory(0, 0, empty, np.zeros(1, np.int64), 0, 0, 1, 1, FLOAT32, 1, empty.copy())
 
 
 def _even(pairs: int, num_parts: int) -> list[tuple[int, int]]:

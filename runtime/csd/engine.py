@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.attention_kernel import ELEMENTS, FLOAT32, attend_pairs
 from runtime.core_threads import run_parts, split_pairs
 from runtime.csd.ftl import Ftl
 from runtime.csd.group_buffer import GroupBuffer
 from runtime.csd.nand import NandArray
 from runtime.csd.page_pieces import AttendedPages
 from runtime.csd.task import Task
+from runtime.kernels.attend_pages import attend_pages
+from runtime.kernels.elements import ELEMENTS, FLOAT32
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def attend(
     def run(part: int) -> None:
         pieces = read.pieces(*parts[part], nand.arena.stage_pages)
         for piece, view in zip(pieces, nand.staged(read.sets(pieces)), strict=True):
-            attend_pairs(
+            attend_pages(
                 *piece, query, rows, first, lengths, in_flash, read.table,
                 storage.ctypes.data, task.group_tokens, ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0),
                 geometry.pages_per_block, geometry.pages_per_channel, geometry.page_bytes, view.slot, view.frames,
@@ -99,7 +100,7 @@ def attend(
 def prepare() -> None:
     """Compiles the kernel, or loads it from the compiler's cache, so that no command has to wait for it."""
     counts, table = np.zeros(1, np.int64), np.zeros((1, 1, 2, 1), np.int64)
-    attend_pairs(
+    attend_pages(
         0, 0, np.zeros((1, 1, 1), np.float32), counts, counts, counts, counts, table, 0,
         1, FLOAT32, np.float32(0.0), 1, 1, 1, np.zeros(1, np.int32), np.zeros((1, 1), np.int32), counts, 0,
         np.zeros((1, 1, 1), np.float32), counts,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import attention_kernel
 from runtime.host_attention import append_tokens, attend_host
+from runtime.kernels import elements
 from tests.runtime.csd.reference import attention
 
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
@@ -51,7 +51,7 @@ def test_it_is_attention_over_the_valid_tokens(
     np.testing.assert_allclose(output, attention(query, key, value, lengths, scale), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("halves", [attention_kernel._convert_halves, attention_kernel._rebuild_halves])
+@pytest.mark.parametrize("halves", [elements._convert_halves, elements._rebuild_halves])
 def test_every_half_is_widened_exactly(halves: object) -> None:
     """Subnormals, infinities and both zeros among them; NaN stays NaN."""
     every = np.arange(1 << 16, dtype=np.uint16)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import attention_kernel
 from runtime.csd import Attend, Configure, Write
+from runtime.kernels import compiling
 
 from .drives import SPEC, new_drive, spec, tokens
 from .reference import attention
@@ -169,6 +169,6 @@ def test_the_kernel_compiles_where_no_cache_folder_can_be_written(monkeypatch: p
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(attention_kernel, "njit", njit)
-    assert attention_kernel._compiled(attend) is attend
+    monkeypatch.setattr(compiling, "njit", njit)
+    assert compiling.entry_point(attend) is attend
     assert asked == [True, False]

@@ -1,0 +1,85 @@
+"""Dense attention over host memory.
+
+Letters: ``n`` sequences, ``H`` query heads, ``D`` head size.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from runtime.kernels.compiling import SOURCE_DIGEST, entry_point
+from runtime.kernels.elements import FLOAT32, widen
+from runtime.kernels.prefetch import prefetch_all
+from runtime.kernels.softmax import add_keys, add_values
+
+
+def _build(digest: int) -> Callable[..., None]:
+    """Returns the kernel, bound to the source it is made of; see :func:`runtime.kernels.compiling.entry_point`."""
+
+    def attend_memory(
+        begin: int,
+        end: int,
+        query: np.ndarray,
+        lengths: np.ndarray,
+        key_address: int,
+        value_address: int,
+        kv_heads: int,
+        max_len: int,
+        element: int,
+        tile_tokens: int,
+        out: np.ndarray,
+    ) -> None:
+        """Attends for the (sequence, KV head) pairs ``begin`` to ``end`` (exclusive), sequence-major.
+
+        K and V of a sequence are two streams that a processor's own prefetching loses at every change from one to the
+        other, so the next tile of one is asked for while the other is worked on.
+
+        Args:
+            begin: First pair.
+            end: Pair after the last one.
+            query: float32 ``[n, H, D]``, scaled.
+            lengths: int64 ``[n]``, tokens attended to; later ones are not read.
+            key_address: Address of the keys ``[n, kv_heads, max_len, D]`` of elements, contiguous.
+            value_address: Likewise of the values.
+            kv_heads: KV heads.
+            max_len: Tokens that a sequence has room for.
+            element: Element type of keys and values.
+            tile_tokens: Tokens that are widened together; their float32 should stay in the first-level cache.
+            out: float32 ``[n, H, D]``, written; zeros where there is nothing to attend to.
+        """
+        _ = digest  # what the compiler keeps is renewed with it
+        shared = query.shape[1] // kv_heads
+        head_size = query.shape[2]
+        token_bytes = head_size * (4 if element == FLOAT32 else 2)
+        tile = np.empty(tile_tokens * head_size, np.float32)
+        scores = np.empty((shared, tile_tokens), np.float32)
+        sums = np.empty((shared, head_size), np.float32)
+        top = np.empty(shared, np.float32)
+        total = np.empty(shared, np.float32)
+        for pair in range(begin, end):
+            i = pair // kv_heads
+            head = pair - i * kv_heads
+            queries = query[i, head * shared : (head + 1) * shared]
+            sums[:] = 0.0
+            top[:] = -np.inf
+            total[:] = 0.0
+            for first in range(0, lengths[i], tile_tokens):
+                count: Any = min(lengths[i] - first, tile_tokens)
+                skipped_bytes = (pair * max_len + first) * token_bytes
+                prefetch_all(value_address + skipped_bytes, count * token_bytes)
+                widen(key_address + skipped_bytes, count * head_size, element, tile)
+                add_keys(queries, tile, count, np.float32(0.0), scores, top, total, sums)
+                prefetch_all(key_address + skipped_bytes + count * token_bytes, count * token_bytes)
+                widen(value_address + skipped_bytes, count * head_size, element, tile)
+                add_values(tile, count, scores, sums)
+            for h in range(shared):
+                share = np.float32(1.0) / total[h] if total[h] > 0.0 else np.float32(0.0)
+                for d in range(head_size):
+                    out[i, head * shared + h, d] = sums[h, d] * share
+
+    return attend_memory
+
+
+attend_memory: Any = entry_point(_build(SOURCE_DIGEST))
+"""The compiled kernel for host memory; releases the interpreter lock."""
