@@ -12,7 +12,7 @@ from runtime.kernels.attend_memory import attend_memory
 from runtime.kernels.elements import ELEMENTS, FLOAT32
 
 _TILE_BYTES = 4096
-"""Stored bytes that are widened together: with their float32 and the tile that is on its way they fit into 32 KiB."""
+"""Stored bytes that are worked on together: with the tile that is on its way they fit into 32 KiB."""
 
 
 def append_tokens(

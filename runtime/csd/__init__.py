@@ -22,6 +22,7 @@ from runtime.csd.errors import (
 from runtime.csd.file_backing import FileBacking
 from runtime.csd.queue import DriveQueue
 from runtime.csd.records import CommandDetail, Completion, HealthReport, Identity
+from runtime.csd.sparse import Sparse
 
 __all__ = [
     "Attend",
@@ -45,5 +46,6 @@ __all__ = [
     "MediaError",
     "Read",
     "Reclaim",
+    "Sparse",
     "Write",
 ]

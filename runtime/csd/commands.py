@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from runtime.csd.sparse import Sparse
+
 
 @dataclass(frozen=True)
 class Configure:
@@ -80,6 +82,7 @@ class Attend:
         soft_cap: Caps scaled scores at ``soft_cap * tanh(score / soft_cap)``.
         window: Attends to the newest ``window`` tokens only.
         rows: Integer ``[n]``, each sequence once.
+        sparse: Reads only some channels and tokens; None: all. Needs a cache with a ``channel_group``.
     """
 
     layer: int
@@ -91,6 +94,7 @@ class Attend:
     soft_cap: float | None = None
     window: int | None = None
     rows: np.ndarray | None = None
+    sparse: Sparse | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from cost_models.hardware import DriveSpec, FaultSpec
+from runtime.csd.attention import attend_stored, prepare
 from runtime.csd.checks import check_integers, check_kv, check_layer, check_query, check_rows
 from runtime.csd.commands import Attend, Command, Configure, Health, Identify, Read, Reclaim, Write
-from runtime.csd.engine import attend, prepare
 from runtime.csd.errors import CapacityError, DriveError, DriveStopped
 from runtime.csd.fault_plan import FaultPlan
 from runtime.csd.file_arena import FileArena
@@ -22,6 +22,7 @@ from runtime.csd.health import identify, report_health
 from runtime.csd.lost_pages import LostPages
 from runtime.csd.nand import NandArray
 from runtime.csd.records import CommandDetail, Completion
+from runtime.csd.sparse import StepCounts, check_sparse
 from runtime.csd.store import KvStore
 from runtime.csd.task import Task
 from runtime.csd.throttle import Throttle
@@ -76,6 +77,7 @@ class Drive:
         self._throttle = Throttle(spec, name, self._faults)
         self._store: KvStore | None = None
         self._host_bytes = 0
+        self._steps = StepCounts()
         self._commands = 0
         self._closed = False
         self._lock = threading.Lock()
@@ -136,7 +138,13 @@ class Drive:
                 return _Outcome(identity, begin_s, self._traffic())
             case Health():
                 report = report_health(
-                    self._nand, self._free, self._throttle, self._store, self._host_bytes, scan=command.scan
+                    self._nand,
+                    self._free,
+                    self._throttle,
+                    self._store,
+                    self._host_bytes,
+                    self._steps,
+                    scan=command.scan,
                 )
                 return _Outcome(report, begin_s, self._traffic())
         raise DriveError(f"{type(command).__name__} is no drive command; use one of runtime.csd's commands")
@@ -164,7 +172,7 @@ class Drive:
                 self._store.reclaim(layer, range(old.rows(layer)), traffic)
         self._store = store
         if self.spec.engine is not None:
-            prepare()
+            prepare(task)
         self._throttle.erase(begin_s, traffic.blocks_erased)
         return _Outcome(None, begin_s, traffic)
 
@@ -228,8 +236,13 @@ class Drive:
             raise DriveError(f"soft_cap is {command.soft_cap}; give a positive number, or None for no cap")
         traffic = self._traffic()
         oldest = np.maximum(lengths - command.window, 0) if command.window else np.zeros_like(lengths)
+        appends = command.key is not None or command.value is not None
+        sparse = command.sparse
+        if sparse is not None:
+            after = lengths if appends else store.lengths(command.layer)[rows]
+            sparse = check_sparse(task, sparse, rows, oldest, lengths, after)
         self._lost.before_read(store, command.layer, rows, oldest, lengths)
-        if command.key is not None or command.value is not None:
+        if appends:
             self._append_one(store, command, rows, lengths, traffic)
         stored = store.lengths(command.layer)[rows]
         wrong = np.flatnonzero((lengths > stored) | (lengths < 0))
@@ -239,22 +252,13 @@ class Drive:
                 f"attend to {asked} tokens of sequence {row}, layer {command.layer}, which has "
                 f"{int(stored[wrong[0]])}; write the missing tokens first or lower the length"
             )
-        result = attend(
-            task,
-            self._nand,
-            store.ftl,
-            store.buffer,
-            layer=command.layer,
-            rows=rows,
-            query=query * np.float32(command.scale),
-            lengths=lengths,
-            soft_cap=command.soft_cap,
-            window=command.window,
-        )
+        result = attend_stored(store, self._nand, command, sparse, rows, query, lengths)
         traffic.pages_read += result.pages_read
         span, engine_s = self._throttle.attend(
-            begin_s, traffic.pages_read, result.flops, result.buffered_bytes, traffic.dram_bytes
+            begin_s, traffic.pages_read, result.flops, result.buffered_bytes, traffic.dram_bytes, result.steps
         )
+        traffic.add_steps(result.steps)
+        self._steps += traffic.steps
         with suppress(
             CapacityError
         ):  # what finds no page stays in drive memory; the next token there is refused
@@ -340,6 +344,9 @@ class Drive:
             pages_programmed=programmed,
             bytes_programmed=programmed * page_bytes,
             read_retries=retries,
+            pages_step_one=outcome.traffic.steps.pages_step_one,
+            pages_step_two=outcome.traffic.steps.pages_step_two,
+            entries_bytes=outcome.traffic.steps.entries_bytes,
             channel_s=outcome.channel_s,
             engine_s=outcome.engine_s,
             compute_s=compute_s,

@@ -9,6 +9,8 @@ from runtime.csd.ftl import Ftl
 from runtime.csd.group_buffer import GroupBuffer
 from runtime.csd.nand import NandArray
 from runtime.csd.page_pieces import AttendedPages
+from runtime.csd.pages import no_pages, pages_of
+from runtime.csd.sparse import TwoSteps
 from runtime.csd.task import Task
 from runtime.kernels.attend_pages import attend_pages
 from runtime.kernels.elements import ELEMENTS, FLOAT32
@@ -16,19 +18,21 @@ from runtime.kernels.elements import ELEMENTS, FLOAT32
 
 @dataclass(frozen=True)
 class Attended:
-    """The result of one dense attention.
+    """The result of one attention.
 
     Attributes:
         output: float32 ``[n, query_heads, head_size]``.
-        pages_read: int64 ``[channels]``.
+        pages_read: int64 ``[channels]``, pages that need not wait for a choice of tokens.
         buffered_bytes: Bytes of keys and values read from the group buffer.
-        flops: Multiplications and additions of the two products, ``q.K`` and ``p.V``.
+        flops: Multiplications and additions of the two products, ``q.K`` and ``p.V``, and of step one's.
+        steps: Pages that sparse attention reads.
     """
 
     output: np.ndarray
     pages_read: np.ndarray
     buffered_bytes: int
     flops: int
+    steps: TwoSteps | None = None
 
 
 def attend(
@@ -82,8 +86,7 @@ def attend(
             attend_pages(
                 *piece, query, rows, first, lengths, in_flash, read.table,
                 storage.ctypes.data, task.group_tokens, ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0),
-                geometry.pages_per_block, geometry.pages_per_channel, geometry.page_bytes, view.slot, view.frames,
-                view.chunk_addresses, view.shift, output, pages_read[part],
+                pages_of(geometry, view), output, pages_read[part],
             )  # fmt: skip
 
     run_parts(run, len(parts))
@@ -102,6 +105,6 @@ def prepare() -> None:
     counts, table = np.zeros(1, np.int64), np.zeros((1, 1, 2, 1), np.int64)
     attend_pages(
         0, 0, np.zeros((1, 1, 1), np.float32), counts, counts, counts, counts, table, 0,
-        1, FLOAT32, np.float32(0.0), 1, 1, 1, np.zeros(1, np.int32), np.zeros((1, 1), np.int32), counts, 0,
+        1, FLOAT32, np.float32(0.0), no_pages(),
         np.zeros((1, 1, 1), np.float32), counts,
     )  # fmt: skip

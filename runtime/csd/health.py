@@ -6,6 +6,7 @@ from cost_models.hardware import DriveSpec
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.nand import NandArray
 from runtime.csd.records import HealthReport, Identity
+from runtime.csd.sparse import StepCounts
 from runtime.csd.store import KvStore
 from runtime.csd.throttle import Throttle
 
@@ -35,6 +36,7 @@ def report_health(
     throttle: Throttle,
     store: KvStore | None,
     host_bytes: int,
+    steps: StepCounts,
     *,
     scan: bool,
 ) -> HealthReport:
@@ -46,6 +48,7 @@ def report_health(
         throttle: The emulated resources.
         store: The configured cache, if any.
         host_bytes: Bytes of keys and values that commands brought.
+        steps: What sparse attention read.
         scan: Also reads back every stored page against its checksum.
     """
     geometry = nand.geometry
@@ -73,6 +76,9 @@ def report_health(
         uncorrectable_pages=nand.uncorrectable_pages,
         program_failures=nand.program_failures,
         retired_blocks=free.num_retired,
+        pages_step_one=steps.pages_step_one,
+        pages_step_two=steps.pages_step_two,
+        entries_bytes=steps.entries_bytes,
     )
 
 

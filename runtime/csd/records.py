@@ -17,6 +17,9 @@ class CommandDetail:
         pages_programmed: Pages programmed, background flushes included.
         bytes_programmed: Their bytes.
         read_retries: Page reads that were repeated, background reads included; not counted in ``pages_read``.
+        pages_step_one: Pages that sparse attention read to choose tokens, among ``pages_read``.
+        pages_step_two: Pages that it read of chosen tokens, likewise.
+        entries_bytes: Bytes in both that passed the filters.
         channel_s: Emulated seconds that the busiest channel carried what the command reads or writes.
         engine_s: Emulated seconds of the engine.
         compute_s: Real seconds that this machine took to work the values out.
@@ -28,6 +31,9 @@ class CommandDetail:
     pages_programmed: int = 0
     bytes_programmed: int = 0
     read_retries: int = 0
+    pages_step_one: int = 0
+    pages_step_two: int = 0
+    entries_bytes: int = 0
     channel_s: float = 0.0
     engine_s: float = 0.0
     compute_s: float = 0.0
@@ -108,6 +114,9 @@ class HealthReport:
         uncorrectable_pages: Pages whose data was lost.
         program_failures: Pages that could not be programmed where they should have been, and went elsewhere.
         retired_blocks: Blocks that hold nothing any more: worn out, or after a fault.
+        pages_step_one: Pages that sparse attention read to choose tokens.
+        pages_step_two: Pages that it read of chosen tokens.
+        entries_bytes: Bytes in both that passed the filters.
     """
 
     pages_read: int
@@ -130,6 +139,9 @@ class HealthReport:
     uncorrectable_pages: int
     program_failures: int
     retired_blocks: int
+    pages_step_one: int
+    pages_step_two: int
+    entries_bytes: int
 
     @property
     def retries_per_page_read(self) -> float:

@@ -13,6 +13,10 @@ Everything follows from the geometry and the data sheet's times.
   accepted at that rate: the drive's memory is protected against power loss, and the last pages may still be
   on their way into the cells.
 - Reads suspend programs and erases, as flash allows, so the two meet on the channel only.
+- Sparse attention reads twice. Every (sequence, KV head) pair of a command chooses its tokens when its pages of step one have
+  arrived and passed the engine's pipeline (``setup_s``), and no page of its step two is sensed before. Pairs take turns in
+  step one, each with an even part of the pages; step two follows on the channels in the same order, behind step one. So all
+  but the first pair's choice, and the last pair's, hide behind the transfers of others.
 - The engine starts with the first page and works while pages stream in. Every page passes its whole pipeline, so it
   is done no earlier than the time to fill that (``setup_s``) after the last page arrives.
 """
@@ -25,6 +29,7 @@ from cost_models.hardware import DriveSpec, FaultSpec
 from runtime.busy import BusyUntil
 from runtime.csd.channel_reads import retried_read_s, steady_read_s
 from runtime.csd.fault_plan import FaultPlan
+from runtime.csd.sparse import TwoSteps
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,13 @@ class Throttle:
 
     def read(self, start_s: float, pages: np.ndarray) -> Occupied:
         """Reads ``pages``, int ``[channels]``, at or after ``start_s``."""
+        return _together(start_s, list(self._stream(start_s, pages).values()))
+
+    def _stream(self, start_s: float, pages: np.ndarray) -> dict[int, Occupied]:
+        """Reads ``pages``, int ``[channels]``, and returns how long that takes on each channel with any."""
         flash = self._spec.flash
         retried = self._faults.retried(pages)
-        spans = []
+        spans: dict[int, Occupied] = {}
         for channel in np.flatnonzero(pages).tolist():
             count = int(pages[channel])
             if retried is None:
@@ -76,10 +85,28 @@ class Throttle:
             else:
                 seconds = retried_read_s(flash, count, *retried.of_channel(channel))
             begin_s, end_s = self.channels[channel].reserve(start_s + flash.t_read_s, seconds)
-            spans.append(Occupied(begin_s, end_s, seconds))
+            spans[channel] = Occupied(begin_s, end_s, seconds)
         if retried is not None:
             self.read_retries += int(retried.retries.sum())
-        return _together(start_s, spans)
+        return spans
+
+    def _read_in_steps(self, start_s: float, pages: np.ndarray, steps: TwoSteps, setup_s: float) -> Occupied:
+        """Reads the pages of sparse attention, and others, ``[channels]``, that wait for no choice."""
+        one = self._stream(start_s, steps.step_one)
+        first_chosen_s = setup_s + max(
+            (span.begin_s + span.busy_s / steps.num_pairs for span in one.values()), default=start_s
+        )
+        last_chosen_s = setup_s + max((span.end_s for span in one.values()), default=start_s)
+        others = self._stream(start_s, pages)
+        two = self._stream(first_chosen_s, steps.step_two)
+        last_sensed_s = last_chosen_s + self._spec.flash.t_read_s
+        last_s = [last_sensed_s + span.busy_s / steps.num_pairs for span in two.values()]
+        whole = _together(start_s, [*one.values(), *others.values(), *two.values()])
+        busy_s = [
+            sum(part[channel].busy_s for part in (one, others, two) if channel in part)
+            for channel in range(len(self.channels))
+        ]
+        return Occupied(whole.begin_s, max([whole.end_s, *last_s]), max(busy_s))
 
     def program(self, start_s: float, pages: np.ndarray) -> Occupied:
         """Accepts and programs ``pages``, int ``[channels]``, at or after ``start_s``."""
@@ -107,16 +134,23 @@ class Throttle:
         return self.dram.reserve(start_s, num_bytes / self._spec.dram_bytes_per_s)[1]
 
     def attend(
-        self, start_s: float, pages: np.ndarray, flops: float, buffered_bytes: int, appended_bytes: int
+        self,
+        start_s: float,
+        pages: np.ndarray,
+        flops: float,
+        buffered_bytes: int,
+        appended_bytes: int,
+        steps: TwoSteps | None = None,
     ) -> tuple[Occupied, float]:
         """Streams ``pages``, int ``[channels]``, and buffered tokens through the engine.
 
         Args:
             start_s: When the command is understood.
-            pages: Pages read on each channel.
+            pages: Pages read on each channel, less those of ``steps``.
             flops: Floating-point operations of the engine.
             buffered_bytes: Bytes of keys and values that the engine takes from the group buffer.
             appended_bytes: Bytes of the new token, which go to the group buffer.
+            steps: Pages that sparse attention reads.
 
         Returns:
             The whole span, whose ``busy_s`` is the busiest channel's, and the engine's seconds.
@@ -127,9 +161,14 @@ class Throttle:
         engine = self._spec.engine
         if engine is None:
             raise ValueError("a drive without an engine cannot attend; read its pages instead")
-        flash = self.read(start_s, pages)
+        num_pages = int(pages.sum())
+        if steps is None:
+            flash = self.read(start_s, pages)
+        else:
+            flash = self._read_in_steps(start_s, pages, steps, engine.setup_s)
+            num_pages += int(steps.pages.sum())
         buffered_s = self.move_dram(start_s, buffered_bytes + appended_bytes)
-        ingest_bytes = int(pages.sum()) * self._spec.flash.page_bytes + buffered_bytes
+        ingest_bytes = num_pages * self._spec.flash.page_bytes + buffered_bytes
         seconds = engine.setup_s + max(flops / engine.flops, ingest_bytes / engine.bytes_per_s)
         _, engine_end_s = self.engine.reserve(flash.begin_s, seconds)
         end_s = max(max(flash.end_s, buffered_s) + engine.setup_s, engine_end_s)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from runtime.kernels.addresses import list_tokens
 from runtime.kernels.compiling import SOURCE_DIGEST, entry_point
-from runtime.kernels.elements import FLOAT32, widen
+from runtime.kernels.elements import FLOAT32
 from runtime.kernels.prefetch import prefetch_all
 from runtime.kernels.softmax import add_keys, add_values
 
@@ -45,14 +46,14 @@ def _build(digest: int) -> Callable[..., None]:
             kv_heads: KV heads.
             max_len: Tokens that a sequence has room for.
             element: Element type of keys and values.
-            tile_tokens: Tokens that are widened together; their float32 should stay in the first-level cache.
+            tile_tokens: Tokens that are worked on together; they should stay in the first-level cache.
             out: float32 ``[n, H, D]``, written; zeros where there is nothing to attend to.
         """
         _ = digest  # what the compiler keeps is renewed with it
         shared = query.shape[1] // kv_heads
         head_size = query.shape[2]
         token_bytes = head_size * (4 if element == FLOAT32 else 2)
-        tile = np.empty(tile_tokens * head_size, np.float32)
+        addresses = np.empty(tile_tokens, np.int64)
         scores = np.empty((shared, tile_tokens), np.float32)
         sums = np.empty((shared, head_size), np.float32)
         top = np.empty(shared, np.float32)
@@ -68,11 +69,11 @@ def _build(digest: int) -> Callable[..., None]:
                 count: Any = min(lengths[i] - first, tile_tokens)
                 skipped_bytes = (pair * max_len + first) * token_bytes
                 prefetch_all(value_address + skipped_bytes, count * token_bytes)
-                widen(key_address + skipped_bytes, count * head_size, element, tile)
-                add_keys(queries, tile, count, np.float32(0.0), scores, top, total, sums)
+                list_tokens(key_address + skipped_bytes, count, token_bytes, addresses)
+                add_keys(queries, addresses, count, element, np.float32(0.0), scores, top, total, sums)
                 prefetch_all(key_address + skipped_bytes + count * token_bytes, count * token_bytes)
-                widen(value_address + skipped_bytes, count * head_size, element, tile)
-                add_values(tile, count, scores, sums)
+                list_tokens(value_address + skipped_bytes, count, token_bytes, addresses)
+                add_values(addresses, count, element, scores, sums)
             for h in range(shared):
                 share = np.float32(1.0) / total[h] if total[h] > 0.0 else np.float32(0.0)
                 for d in range(head_size):

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from runtime.kernels.addresses import Pages, list_tokens, page_address
 from runtime.kernels.compiling import SOURCE_DIGEST, entry_point
-from runtime.kernels.elements import FLOAT32, widen
-from runtime.kernels.page_address import page_address
+from runtime.kernels.elements import FLOAT32
+from runtime.kernels.prefetch import prefetch_all
 from runtime.kernels.softmax import add_keys, add_values
 
 
@@ -30,17 +31,13 @@ def _build(digest: int) -> Callable[..., None]:
         group_tokens: int,
         element: int,
         soft_cap: np.float32,
-        pages_per_block: int,
-        pages_per_channel: int,
-        page_bytes: int,
-        slot: np.ndarray,
-        frames: np.ndarray,
-        chunk_addresses: np.ndarray,
-        shift: int,
+        pages: Pages,
         out: np.ndarray,
         pages_read: np.ndarray,
     ) -> None:
         """Attends for the (sequence, KV head) pairs ``begin`` to ``end`` (exclusive), sequence-major.
+
+        Pages lie in no order that a processor's own prefetching knows, so the next one is asked for while one is worked on.
 
         Args:
             begin: First pair.
@@ -55,13 +52,7 @@ def _build(digest: int) -> Callable[..., None]:
             group_tokens: Tokens in a page.
             element: Element type of pages and buffer.
             soft_cap: Scores are ``soft_cap * tanh(score / soft_cap)``; 0 for none.
-            pages_per_block: See :class:`runtime.csd.geometry.Geometry`.
-            pages_per_channel: Likewise.
-            page_bytes: Likewise.
-            slot: See :class:`runtime.csd.nand.PageView`.
-            frames: Likewise.
-            chunk_addresses: Likewise.
-            shift: Likewise.
+            pages: Where pages lie.
             out: float32 ``[n, H, D]``, written; zeros where there is nothing to attend to.
             pages_read: int64 ``[C]``, counted up.
         """
@@ -71,7 +62,7 @@ def _build(digest: int) -> Callable[..., None]:
         head_size = query.shape[2]
         token_bytes = head_size * (4 if element == FLOAT32 else 2)
         group_bytes = group_tokens * token_bytes
-        tile = np.empty(group_tokens * head_size, np.float32)
+        addresses = np.empty(group_tokens, np.int64)
         scores = np.empty((shared, group_tokens), np.float32)
         sums = np.empty((shared, head_size), np.float32)
         top = np.empty(shared, np.float32)
@@ -86,28 +77,31 @@ def _build(digest: int) -> Callable[..., None]:
             first_group = first_token[i] // group_tokens
             last_group = (last_token[i] + group_tokens - 1) // group_tokens
             flash_groups = flash_tokens[i] // group_tokens
-            for group in range(first_group, last_group):
-                if group < flash_groups:
-                    k_page = table[rows[i], head, 0, group]
-                    v_page = table[rows[i], head, 1, group]
-                    pages_read[k_page // pages_per_channel] += 1
-                    pages_read[v_page // pages_per_channel] += 1
-                    k_address = page_address(
-                        k_page, pages_per_block, page_bytes, slot, frames, chunk_addresses, shift
-                    )
-                    v_address = page_address(
-                        v_page, pages_per_block, page_bytes, slot, frames, chunk_addresses, shift
-                    )
+            buffered = buffer_address + (rows[i] * heads + head) * 2 * group_bytes
+            k_next = buffered
+            for group in range(first_group - 1, last_group):
+                k_address = k_next
+                v_address = buffered + group_bytes
+                if group + 1 < min(flash_groups, last_group):
+                    k_page = table[rows[i], head, 0, group + 1]
+                    pages_read[k_page // pages.pages_per_channel] += 1
+                    k_next = page_address(k_page, pages)
                 else:
-                    k_address = buffer_address + (rows[i] * heads + head) * 2 * group_bytes
-                    v_address = k_address + group_bytes
+                    k_next = buffered
+                if group < first_group:
+                    continue
+                if group < flash_groups:
+                    v_page = table[rows[i], head, 1, group]
+                    pages_read[v_page // pages.pages_per_channel] += 1
+                    v_address = page_address(v_page, pages)
                 first: Any = max(first_token[i] - group * group_tokens, 0)
                 count: Any = min(last_token[i] - group * group_tokens, group_tokens) - first
-                skipped_bytes = first * token_bytes
-                widen(k_address + skipped_bytes, count * head_size, element, tile)
-                add_keys(queries, tile, count, soft_cap, scores, top, total, sums)
-                widen(v_address + skipped_bytes, count * head_size, element, tile)
-                add_values(tile, count, scores, sums)
+                prefetch_all(v_address + first * token_bytes, count * token_bytes)
+                list_tokens(k_address + first * token_bytes, count, token_bytes, addresses)
+                add_keys(queries, addresses, count, element, soft_cap, scores, top, total, sums)
+                prefetch_all(k_next, group_bytes)
+                list_tokens(v_address + first * token_bytes, count, token_bytes, addresses)
+                add_values(addresses, count, element, scores, sums)
             for h in range(shared):
                 share = np.float32(1.0) / total[h] if total[h] > 0.0 else np.float32(0.0)
                 for d in range(head_size):

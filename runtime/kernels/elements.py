@@ -1,13 +1,16 @@
-"""The elements of stored keys and values, widened to float32."""
+"""The elements of stored keys and values, read as float32.
+
+A kernel's inner loop is compiled once for each element type: it takes the function that reads one element.
+"""
 
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
-from numba.np.numpy_support import carray
 
 from runtime.kernels.compiling import inner
 
@@ -18,22 +21,20 @@ ELEMENTS = {"float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32}
 """Element types by the name of their dtype."""
 
 
-def _build_uint16_at(typing_context: Any, address: Any) -> Any:
-    """Makes a pointer to 16-bit words from an address."""
+def _loads(element: ir.Type, result: types.Type) -> Callable[..., Any]:
+    """Returns how to load one element of an array from the array's address and an index."""
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.IntType(16).as_pointer())
+    def build_load(typing_context: Any, address: Any, index: Any) -> Any:
+        """Loads one element of an array."""
 
-    return types.CPointer(types.uint16)(types.int64), build
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], element.as_pointer())
+            loaded = builder.load(builder.gep(pointer, [arguments[1]]))
+            return builder.fpext(loaded, ir.FloatType()) if isinstance(element, ir.HalfType) else loaded
 
+        return result(types.int64, types.int64), build
 
-def _build_uint32_at(typing_context: Any, address: Any) -> Any:
-    """Makes a pointer to 32-bit words from an address."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.IntType(32).as_pointer())
-
-    return types.CPointer(types.uint32)(types.int64), build
+    return build_load
 
 
 def _build_float_of(typing_context: Any, bits: Any) -> Any:
@@ -45,46 +46,44 @@ def _build_float_of(typing_context: Any, bits: Any) -> Any:
     return types.float32(types.uint32), build
 
 
-def _build_half_at(typing_context: Any, address: Any, index: Any) -> Any:
-    """Reads a half of an array as a float."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        halves = builder.inttoptr(arguments[0], ir.HalfType().as_pointer())
-        return builder.fpext(builder.load(builder.gep(halves, [arguments[1]])), ir.FloatType())
-
-    return types.float32(types.int64, types.int64), build
-
-
 # An intrinsic is called without its typing context, which only the compiler knows; hence Any.
-_uint16_at: Any = intrinsic(_build_uint16_at)
-_uint32_at: Any = intrinsic(_build_uint32_at)
-_float_of: Any = intrinsic(_build_float_of)
-_half_at: Any = intrinsic(_build_half_at)
+float_of: Any = intrinsic(_build_float_of)
+_word_at: Any = intrinsic(_loads(ir.IntType(16), types.uint16))
+_half_at: Any = intrinsic(_loads(ir.HalfType(), types.float32))
+_float_at: Any = intrinsic(_loads(ir.FloatType(), types.float32))
 
 
 @inner
-def _convert_halves(address: int, count: int, tile: np.ndarray) -> None:
-    """Widens halves by the processor's own conversion."""
-    for i in range(count):
-        tile[i] = _half_at(address, i)
+def read_float(address: int, index: int) -> np.float32:
+    """Returns an element of an array of float32."""
+    return _float_at(address, index)
 
 
 @inner
-def _rebuild_halves(address: int, count: int, tile: np.ndarray) -> None:
-    """Widens halves on processors that cannot convert them.
+def read_bfloat(address: int, index: int) -> np.float32:
+    """Returns an element of an array of bfloat16, which are the upper halves of floats."""
+    return float_of(np.uint32(np.uint32(_word_at(address, index)) << np.uint32(16)))
+
+
+@inner
+def convert_half(address: int, index: int) -> np.float32:
+    """Returns an element of an array of halves by the processor's own conversion."""
+    return _half_at(address, index)
+
+
+@inner
+def rebuild_half(address: int, index: int) -> np.float32:
+    """Returns an element of an array of halves on processors that cannot convert them.
 
     A half's exponent and fraction, moved into a float's place, give the number times 2**-112, subnormals
     included; an exponent of all ones stays all ones.
     """
-    scale = np.float32(2.0**112)
-    halves = carray(_uint16_at(address), (count,))
-    for i in range(count):
-        word = np.uint32(halves[i])
-        bits = np.uint32((word & np.uint32(0x7FFF)) << np.uint32(13))
-        if (word & np.uint32(0x7C00)) == np.uint32(0x7C00):
-            bits = np.uint32(bits | np.uint32(0x7F800000))
-        sign = np.uint32((word & np.uint32(0x8000)) << np.uint32(16))
-        tile[i] = _float_of(np.uint32(bits | sign)) * scale
+    word = np.uint32(_word_at(address, index))
+    bits = np.uint32((word & np.uint32(0x7FFF)) << np.uint32(13))
+    if (word & np.uint32(0x7C00)) == np.uint32(0x7C00):
+        bits = np.uint32(bits | np.uint32(0x7F800000))
+    sign = np.uint32((word & np.uint32(0x8000)) << np.uint32(16))
+    return float_of(np.uint32(bits | sign)) * np.float32(2.0**112)
 
 
 def _converts_halves() -> bool:
@@ -94,19 +93,5 @@ def _converts_halves() -> bool:
     )
 
 
-_widen_halves: Any = _convert_halves if _converts_halves() else _rebuild_halves
-
-
-@inner
-def widen(address: int, count: int, element: int, tile: np.ndarray) -> None:
-    """Widens ``count`` elements at an address into a float32 tile."""
-    if element == FLOAT16:
-        _widen_halves(address, count, tile)
-    elif element == BFLOAT16:
-        upper = carray(_uint16_at(address), (count,))
-        for i in range(count):
-            tile[i] = _float_of(np.uint32(np.uint32(upper[i]) << np.uint32(16)))
-    else:
-        words = carray(_uint32_at(address), (count,))
-        for i in range(count):
-            tile[i] = _float_of(words[i])
+read_half: Any = convert_half if _converts_halves() else rebuild_half
+"""Returns an element of an array of halves."""

@@ -1,66 +1,124 @@
-"""Attention to a tile of tokens, the softmax taken on line."""
+"""Attention to some tokens, the softmax taken on line. Keys and values are widened as they are read."""
+
+from typing import Any
 
 import numpy as np
 
 from runtime.kernels.compiling import inner
+from runtime.kernels.elements import BFLOAT16, FLOAT16, read_bfloat, read_float, read_half
+from runtime.kernels.exponential import exponential
 
 
-# Loops count from 0: an index that might be negative keeps the compiler from vectorising.
+@inner
+def cap_scores(scores: np.ndarray, count: int, soft_cap: np.float32) -> np.float32:
+    """Caps ``count`` scores, where ``soft_cap`` is not 0, and returns the highest."""
+    if soft_cap > 0.0:
+        for t in range(count):
+            scores[t] = soft_cap * np.tanh(scores[t] / soft_cap)
+    highest = np.float32(-np.inf)
+    fours = count // 4
+    for four in range(fours):  # pairs first, so that one maximum need not wait for the one before
+        t = 4 * four
+        older, newer = max(scores[t], scores[t + 1]), max(scores[t + 2], scores[t + 3])
+        highest = max(highest, max(older, newer))  # noqa: PLW3301
+    for t in range(4 * fours, count):
+        highest = max(highest, scores[t])
+    return highest
+
+
+@inner
+def weigh(scores: np.ndarray, count: int, highest: np.float32) -> np.float32:
+    """Turns ``count`` scores into ``exp(score - highest)`` and returns their sum."""
+    added = np.float32(0.0)
+    for t in range(count):
+        weight = exponential(scores[t] - highest)
+        scores[t] = weight
+        added += weight
+    return added
+
+
+# Four tokens at a time, so that the query, or the sum, is loaded less often.
+def _scores_of(read: Any) -> Any:
+    """Returns the function that writes the products of a query with ``count`` keys, of elements that ``read`` gives."""
+
+    def score(query: np.ndarray, addresses: np.ndarray, count: int, scores: np.ndarray) -> None:
+        fours = count // 4
+        for four in range(fours):
+            t = 4 * four
+            first, second, third, fourth = addresses[t], addresses[t + 1], addresses[t + 2], addresses[t + 3]
+            a, b, c, e = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
+            for d in range(len(query)):
+                a += query[d] * read(first, d)
+                b += query[d] * read(second, d)
+                c += query[d] * read(third, d)
+                e += query[d] * read(fourth, d)
+            scores[t], scores[t + 1], scores[t + 2], scores[t + 3] = a, b, c, e
+        for t in range(4 * fours, count):
+            score = np.float32(0.0)
+            for d in range(len(query)):
+                score += query[d] * read(addresses[t], d)
+            scores[t] = score
+
+    return inner(score)
+
+
+def _sums_of(read: Any) -> Any:
+    """Returns the function that adds ``count`` values, weighted, to a row of sums, of elements that ``read`` gives."""
+
+    def add(addresses: np.ndarray, count: int, weights: np.ndarray, row: np.ndarray) -> None:
+        fours = count // 4
+        for four in range(fours):
+            t = 4 * four
+            first, second, third, fourth = addresses[t], addresses[t + 1], addresses[t + 2], addresses[t + 3]
+            a, b, c, e = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+            for d in range(len(row)):
+                row[d] += (a * read(first, d) + b * read(second, d)) + (
+                    c * read(third, d) + e * read(fourth, d)
+                )
+        for t in range(4 * fours, count):
+            address, weight = addresses[t], weights[t]
+            for d in range(len(row)):
+                row[d] += weight * read(address, d)
+
+    return inner(add)
+
+
+_score_halves, _score_bfloats, _score_floats = map(_scores_of, (read_half, read_bfloat, read_float))
+_add_halves, _add_bfloats, _add_floats = map(_sums_of, (read_half, read_bfloat, read_float))
+
+
 @inner
 def add_keys(
-    queries: np.ndarray, tile: np.ndarray, count: int, soft_cap: np.float32,
+    queries: np.ndarray, addresses: np.ndarray, count: int, element: int, soft_cap: np.float32,
     scores: np.ndarray, top: np.ndarray, total: np.ndarray, sums: np.ndarray,
 ) -> None:  # fmt: skip
-    """Turns ``count`` keys of a tile into weights and rescales the sums so far."""
-    head_size = queries.shape[1]
+    """Turns the keys at ``count`` addresses into weights and rescales the sums so far."""
     for h in range(queries.shape[0]):
-        query = queries[h]
         weights = scores[h]
-        for t in range(count):
-            key = tile[t * head_size : (t + 1) * head_size]
-            score = np.float32(0.0)
-            for d in range(head_size):
-                score += query[d] * key[d]
-            weights[t] = score
-        if soft_cap > 0.0:
-            for t in range(count):
-                weights[t] = soft_cap * np.tanh(weights[t] / soft_cap)
-        highest = top[h]
-        for t in range(count):
-            highest = max(highest, weights[t])
+        if element == FLOAT16:
+            _score_halves(queries[h], addresses, count, weights)
+        elif element == BFLOAT16:
+            _score_bfloats(queries[h], addresses, count, weights)
+        else:
+            _score_floats(queries[h], addresses, count, weights)
+        highest = max(top[h], cap_scores(weights, count, soft_cap))
         if highest > top[h]:
             shrink = np.exp(top[h] - highest)
             top[h] = highest
             total[h] *= shrink
             row = sums[h]
-            for d in range(head_size):
+            for d in range(len(row)):
                 row[d] *= shrink
-        added = np.float32(0.0)
-        for t in range(count):
-            weights[t] = np.exp(weights[t] - highest)
-            added += weights[t]
-        total[h] += added
+        total[h] += weigh(weights, count, highest)
 
 
 @inner
-def add_values(tile: np.ndarray, count: int, scores: np.ndarray, sums: np.ndarray) -> None:
-    """Adds ``count`` values of a tile, weighted; four at a time, so that the sums are loaded and stored less often."""
-    head_size = sums.shape[1]
+def add_values(addresses: np.ndarray, count: int, element: int, scores: np.ndarray, sums: np.ndarray) -> None:
+    """Adds the values at ``count`` addresses, weighted."""
     for h in range(sums.shape[0]):
-        row = sums[h]
-        weights = scores[h]
-        fours = count // 4
-        for four in range(fours):
-            t = 4 * four
-            first = tile[t * head_size : (t + 1) * head_size]
-            second = tile[(t + 1) * head_size : (t + 2) * head_size]
-            third = tile[(t + 2) * head_size : (t + 3) * head_size]
-            fourth = tile[(t + 3) * head_size : (t + 4) * head_size]
-            a, b, c, e = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
-            for d in range(head_size):
-                row[d] += (a * first[d] + b * second[d]) + (c * third[d] + e * fourth[d])
-        for t in range(4 * fours, count):
-            value = tile[t * head_size : (t + 1) * head_size]
-            weight = weights[t]
-            for d in range(head_size):
-                row[d] += weight * value[d]
+        if element == FLOAT16:
+            _add_halves(addresses, count, scores[h], sums[h])
+        elif element == BFLOAT16:
+            _add_bfloats(addresses, count, scores[h], sums[h])
+        else:
+            _add_floats(addresses, count, scores[h], sums[h])

@@ -1,0 +1,69 @@
+"""The attention of a command: exact, sparse, or each for some of its sequences."""
+
+import numpy as np
+
+from runtime.csd.commands import Attend
+from runtime.csd.engine import Attended, attend
+from runtime.csd.engine import prepare as prepare_exact
+from runtime.csd.nand import NandArray
+from runtime.csd.sparse import Sparse
+from runtime.csd.sparse_engine import attend_sparsely, prepare_sparse
+from runtime.csd.store import KvStore
+from runtime.csd.task import Task
+
+
+def attend_stored(
+    store: KvStore,
+    nand: NandArray,
+    command: Attend,
+    sparse: Sparse | None,
+    rows: np.ndarray,
+    query: np.ndarray,
+    lengths: np.ndarray,
+) -> Attended:
+    """Attends to what is stored as a command asks; where sparse attention would read every token, exactly.
+
+    Args:
+        store: The cache.
+        nand: The pages.
+        command: The command.
+        sparse: How much is read, checked; None for everything.
+        rows: Sequences, int64 ``[n]``.
+        query: float32 ``[n, query_heads, head_size]``.
+        lengths: int64 ``[n]``, at most the tokens stored.
+    """
+    first = np.zeros_like(lengths) if command.window is None else np.maximum(lengths - command.window, 0)
+    reads_all = np.ones(len(rows), bool) if sparse is None else sparse.num_tokens >= lengths - first
+
+    def exactly(select: np.ndarray | slice) -> Attended:
+        return attend(
+            store.task, nand, store.ftl, store.buffer, layer=command.layer, rows=rows[select],
+            query=query[select] * np.float32(command.scale), lengths=lengths[select],
+            soft_cap=command.soft_cap, window=command.window,
+        )  # fmt: skip
+
+    if sparse is None or reads_all.all():
+        return exactly(slice(None))
+    some = np.flatnonzero(~reads_all)
+    sparsely = attend_sparsely(
+        store, nand, sparse.of(some), layer=command.layer, rows=rows[some], query=query[some], scale=command.scale,
+        first=first[some], last=lengths[some], soft_cap=command.soft_cap,
+    )  # fmt: skip
+    others = np.flatnonzero(reads_all)
+    exact = exactly(others)
+    output = np.empty(query.shape, np.float32)
+    output[some], output[others] = sparsely.output, exact.output
+    return Attended(
+        output=output,
+        pages_read=exact.pages_read,
+        buffered_bytes=exact.buffered_bytes + sparsely.buffered_bytes,
+        flops=exact.flops + sparsely.flops,
+        steps=sparsely.steps,
+    )
+
+
+def prepare(task: Task) -> None:
+    """Compiles the kernels that a cache may need, or loads them, so that no command has to wait for them."""
+    prepare_exact()
+    if task.channel_pages:
+        prepare_sparse()

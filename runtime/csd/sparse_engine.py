@@ -1,0 +1,161 @@
+"""The engine's sparse attention: chooses tokens by some channels of K, then attends to those, on all cores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.core_threads import run_parts, split_pairs
+from runtime.csd.nand import NandArray
+from runtime.csd.page_pieces import AttendedPages, CandidatePages
+from runtime.csd.pages import no_pages, pages_of
+from runtime.csd.sparse import Sparse, TwoSteps
+from runtime.csd.store import KvStore
+from runtime.kernels.attend_sparse import attend_sparse
+from runtime.kernels.elements import ELEMENTS, FLOAT32
+
+
+@dataclass(frozen=True)
+class SparselyAttended:
+    """The result of one sparse attention.
+
+    Attributes:
+        output: float32 ``[n, query_heads, head_size]``.
+        channels: int64 ``[n, kv_heads, num_channels]``, channels of step one, ascending.
+        tokens: int64 ``[n, kv_heads, largest num_tokens]``, tokens of step two, ascending, -1 behind the last one.
+        steps: Pages read.
+        buffered_bytes: Bytes of keys and values read from the group buffer.
+        flops: Multiplications and additions of the products of both steps.
+    """
+
+    output: np.ndarray
+    channels: np.ndarray
+    tokens: np.ndarray
+    steps: TwoSteps
+    buffered_bytes: int
+    flops: int
+
+
+def attend_sparsely(
+    store: KvStore,
+    nand: NandArray,
+    sparse: Sparse,
+    *,
+    layer: int,
+    rows: np.ndarray,
+    query: np.ndarray,
+    scale: float,
+    first: np.ndarray,
+    last: np.ndarray,
+    soft_cap: float | None,
+) -> SparselyAttended:
+    """Attends to chosen ones of the tokens ``first`` to ``last`` (exclusive) of sequences.
+
+    Args:
+        store: The cache.
+        nand: The pages.
+        sparse: How much is read; every sequence has more tokens than that.
+        layer: Layer.
+        rows: Sequences, int64 ``[n]``.
+        query: float32 ``[n, query_heads, head_size]``, not scaled.
+        scale: Factor of the scores.
+        first: int64 ``[n]``.
+        last: int64 ``[n]``, at most the tokens stored.
+        soft_cap: Caps scores at ``soft_cap * tanh(score / soft_cap)``, in both steps.
+    """
+    task, ftl, channels = store.task, store.ftl, nand.geometry.channels
+    heads = task.kv_heads(layer)
+    in_flash = ftl.num_groups[layer, rows] * task.group_tokens
+    in_lanes = ftl.num_channel_groups[layer, rows] * task.channel_tokens
+    output = np.empty(query.shape, np.float32)
+    chosen_channels = np.empty((len(rows), heads, sparse.num_channels), np.int64)
+    chosen_tokens = np.full((len(rows), heads, int(sparse.num_tokens.max(initial=0))), -1, np.int64)
+    work = (last - first) * sparse.num_channels + 2 * sparse.num_tokens * task.head_size
+    parts = split_pairs(work, heads, task.dtype.itemsize)
+    pages_read = np.zeros((len(parts), 2, channels), np.int64)
+    storage = store.buffer.layer(layer)
+    read = CandidatePages(
+        AttendedPages(
+            ftl.table(layer),
+            rows,
+            first // task.group_tokens,
+            np.minimum(-(-last // task.group_tokens), ftl.num_groups[layer, rows]),
+        ),
+        AttendedPages(
+            ftl.channel_table(layer),
+            rows,
+            first // task.channel_tokens,
+            np.minimum(-(-last // task.channel_tokens), ftl.num_channel_groups[layer, rows]),
+        ),
+    )
+
+    def run(part: int) -> None:
+        pieces = read.pieces(*parts[part], nand.arena.stage_pages)
+        for piece, view in zip(pieces, nand.staged(read.sets(pieces)), strict=True):
+            attend_sparse(
+                *piece, query, np.float32(scale), np.float32(soft_cap or 0.0), rows, first, last, in_flash, in_lanes,
+                sparse.num_tokens, sparse.num_newest, store.value_sums(layer), sparse.mean_value, ftl.table(layer),
+                ftl.channel_table(layer), storage.ctypes.data, task.group_tokens, task.channel_tokens,
+                ELEMENTS[task.dtype.name], pages_of(nand.geometry, view), output, chosen_channels, chosen_tokens,
+                pages_read[part],
+            )  # fmt: skip
+
+    run_parts(run, len(parts))
+    nand.pages_read += int(pages_read.sum())
+    step_one, step_two = pages_read.sum(axis=0)
+    buffered = int(np.maximum(last - np.maximum(first, in_flash), 0).sum())
+    scored, attended = int((last - first).sum()), int(sparse.num_tokens.sum())
+    elements = _elements(
+        task.head_size,
+        sparse.num_channels,
+        first,
+        np.minimum(last, in_lanes),
+        np.minimum(last, in_flash),
+        chosen_tokens,
+    )
+    return SparselyAttended(
+        output=output,
+        channels=chosen_channels,
+        tokens=chosen_tokens,
+        steps=TwoSteps(step_one, step_two, len(rows) * heads, elements * task.dtype.itemsize),
+        buffered_bytes=buffered * heads * 2 * task.token_bytes,
+        flops=task.query_heads(layer) * (2 * scored * sparse.num_channels + 4 * attended * task.head_size),
+    )
+
+
+def _elements(
+    head_size: int,
+    num_channels: int,
+    first: np.ndarray,
+    in_lanes: np.ndarray,
+    in_flash: np.ndarray,
+    tokens: np.ndarray,
+) -> int:
+    """Returns the elements in flash pages that are wanted.
+
+    By channel, step one wants the chosen ones; keys that are in token pages alone it takes whole, and step two uses them, too.
+
+    Args:
+        head_size: Channels of a head.
+        num_channels: Those that step one reads.
+        first: Oldest token attended to, int64 ``[n]``.
+        in_lanes: Token after the last one of them that is stored by channel, int64 ``[n]``.
+        in_flash: Token after the last one of them that is in flash, int64 ``[n]``.
+        tokens: Tokens of step two, int64 ``[n, kv_heads, k]``, -1 for none.
+    """
+    heads = tokens.shape[1]
+    by_channel = int(np.maximum(in_lanes - first, 0).sum()) * num_channels
+    whole = int(np.maximum(in_flash - np.maximum(first, in_lanes), 0).sum()) * head_size
+    read = tokens >= 0
+    keys = int((read & (tokens < in_lanes[:, None, None])).sum())
+    values = int((read & (tokens < in_flash[:, None, None])).sum())
+    return heads * (by_channel + whole) + (keys + values) * head_size
+
+
+def prepare_sparse() -> None:
+    """Compiles the kernel, or loads it from the compiler's cache, so that no command has to wait for it."""
+    counts, query = np.zeros(1, np.int64), np.zeros((1, 1, 1), np.float32)
+    table, chosen = np.zeros((1, 1, 2, 1), np.int64), np.zeros((1, 1, 1), np.int64)
+    attend_sparse(
+        0, 0, query, np.float32(1.0), np.float32(0.0), counts, counts, counts, counts, counts, counts, counts, query.copy(),
+        False, table, table.copy(), 0, 1, 1, FLOAT32, no_pages(), query.copy(), chosen, chosen.copy(), table[0, 0],
+    )  # fmt: skip
