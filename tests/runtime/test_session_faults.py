@@ -29,9 +29,7 @@ def test_retries_and_failed_programs_cost_time_and_change_no_token() -> None:
     plain = generate(session(None))
     faults = FaultSpec(read_retries_mean=0.3, program_failure_per_page=0.05, worn_blocks=0.1)
     result = generate(session(faults))
-    assert (
-        result.tokens == plain.tokens == plain_tokens(transformer("float16"), PROMPTS, 10, WORKLOAD.max_len)
-    )
+    assert result.tokens == plain.tokens
     health = result.drive_health["csd0"]
     assert health.retries_per_page_read == pytest.approx(0.3, rel=0.2)
     assert health.program_failures > 0
