@@ -84,8 +84,9 @@ class Ftl:
             return
         units = self._stripe.units(rows, groups, self._task.kv_heads(layer))
         pages = data.reshape(units.size, -1)
+        num_lanes = units.size // len(units) if (rows == rows[0]).all() else 1
         self.table(layer)[rows, :, :, groups] = self._log.program(
-            self._stripe.streams(rows), units, pages, traffic
+            self._stripe.streams(rows), units, pages, traffic, num_lanes
         )
         np.add.at(self.num_groups[layer], rows, 1)
 
@@ -106,7 +107,8 @@ class Ftl:
         rows = np.full(len(data), row)
         units = self._stripe.channel_units(rows, groups, self._task.kv_heads(layer))
         pages = data.reshape(units.size, -1)
-        ppns = self._log.program(self._stripe.streams(rows), units, pages, traffic)
+        num_lanes = units.size // max(1, len(units))
+        ppns = self._log.program(self._stripe.streams(rows), units, pages, traffic, num_lanes)
         self.channel_table(layer)[rows, :, :, groups] = ppns
         self.num_channel_groups[layer, row] = first + len(data)
 

@@ -99,12 +99,14 @@ class NandArray:
         """
         self.arena.reserve(count)
 
-    def program(self, ppns: np.ndarray, pages: np.ndarray) -> None:
+    def program(self, ppns: np.ndarray, pages: np.ndarray, num_lanes: int = 1) -> None:
         """Programs pages; nothing is programmed when one of them breaks a rule.
 
         Args:
             ppns: int64 ``[n]``; the pages of one block in ascending order.
             pages: uint8 ``[n, page_bytes]``.
+            num_lanes: Pages take turns between so many lanes; this machine keeps those of a lane side by side, as they are
+                read.
 
         Raises:
             DriveError: A page is programmed already, or is not the next one of its block.
@@ -115,7 +117,7 @@ class NandArray:
         for block in touched[self._slot[touched] < 0].tolist():
             self._slot[block] = self._take_slot()
         slots = self._slot[blocks]
-        frames = self.arena.take(len(ppns))
+        frames = self.arena.take(len(ppns)).reshape(num_lanes, -1).T.reshape(-1)
         self.arena.write(frames, pages)
         self._frames[slots, offsets] = frames
         self._checksums[slots, offsets] = [zlib.crc32(page) for page in np.ascontiguousarray(pages)]

@@ -23,7 +23,12 @@ class PageLog:
         self._open = OpenBlocks(nand.geometry, free, num_streams)
 
     def program(
-        self, streams: np.ndarray, units: np.ndarray, pages: np.ndarray, traffic: Traffic
+        self,
+        streams: np.ndarray,
+        units: np.ndarray,
+        pages: np.ndarray,
+        traffic: Traffic,
+        num_lanes: int = 1,
     ) -> np.ndarray:
         """Programs pages, each behind the last one of its stream in its unit.
 
@@ -32,6 +37,7 @@ class PageLog:
             units: int64 ``[n, ...]``.
             pages: uint8 ``[units.size, at most page_bytes]``, padded with zeros.
             traffic: Counters of the running command.
+            num_lanes: See :meth:`NandArray.program`.
 
         Returns:
             Page numbers, int64 in the shape of ``units``.
@@ -47,7 +53,7 @@ class PageLog:
         if (condemned := self._free.condemned).size:
             self._open.close(condemned)
         placed = place_pages(self._nand, self._free, self._open, (of_stream + units).reshape(-1))
-        self._program(placed, pages, traffic)
+        self._program(placed, pages, traffic, num_lanes)
         blocks, counts = np.unique(placed.ppns // geometry.pages_per_block, return_counts=True)
         self._valid[blocks] += counts.astype(np.int32)
         bad = placed.spoiled // geometry.pages_per_block
@@ -67,14 +73,15 @@ class PageLog:
         """Valid pages."""
         return int(self._valid.sum(dtype=np.int64))
 
-    def _program(self, placed: PlacedPages, pages: np.ndarray, traffic: Traffic) -> None:
+    def _program(self, placed: PlacedPages, pages: np.ndarray, traffic: Traffic, num_lanes: int) -> None:
         """Programs pages ``[n, page_bytes]``, and in vain those whose programs fail."""
         ppns = placed.ppns
         if placed.spoiled.size:
             ppns = np.concatenate([placed.ppns, placed.spoiled])
             order = np.argsort(ppns)
             ppns, pages = ppns[order], np.concatenate([pages, pages[placed.tried]])[order]
-        self._nand.program(ppns, pages)
+            num_lanes = 1
+        self._nand.program(ppns, pages, num_lanes)
         self._nand.program_failures += len(placed.spoiled)
         traffic.pages_programmed += self._nand.geometry.pages_by_channel(ppns)
 
