@@ -1,14 +1,16 @@
 """A virtual computational storage drive: flash pages with real bytes, attention inside, an honest clock.
 
-Bottom up: ``geometry``, ``arena`` (``memory_arena`` or ``file_arena``), ``nand`` (the flash array);
-``free_blocks``, ``stripe``, ``ftl`` (where pages go); ``group_buffer`` (drive memory); ``store`` (the KV cache in both);
-``engine`` (attention over both); ``commands``, ``records``, ``drive``; ``throttle`` (how long it takes); ``queue``.
+Bottom up: ``geometry``, ``arena`` (``memory_arena`` or ``file_arena``), ``nand`` (the flash array); ``free_blocks``,
+``block_share``, ``stripe``, ``page_log`` (where pages go), ``address``, ``ftl`` (what finds them again);
+``group_buffer``, ``value_sums`` (drive memory); ``channel_copy``, ``store`` (the KV cache of one task); ``tasks`` (of all);
+``engine`` (attention over pages and buffer); ``commands``, ``records``, ``drive``; ``throttle`` (how long it takes); ``queue``.
 
 The drive shares parameters with the cost models, never code, so that holding measured against predicted time
 means something.
 """
 
-from runtime.csd.commands import Attend, Command, Configure, Health, Identify, Read, Reclaim, Write
+from runtime.csd.backing import NoBacking
+from runtime.csd.commands import Attend, Command, Configure, Health, Identify, Read, Reclaim, Release, Write
 from runtime.csd.drive import Drive
 from runtime.csd.errors import (
     CapacityError,
@@ -21,7 +23,7 @@ from runtime.csd.errors import (
 )
 from runtime.csd.file_backing import FileBacking
 from runtime.csd.queue import DriveQueue
-from runtime.csd.records import CommandDetail, Completion, HealthReport, Identity
+from runtime.csd.records import CommandDetail, Completion, HealthReport, Identity, TaskIdentity
 from runtime.csd.sparse import Sparse
 
 __all__ = [
@@ -44,8 +46,11 @@ __all__ = [
     "Identity",
     "LostTokens",
     "MediaError",
+    "NoBacking",
     "Read",
     "Reclaim",
+    "Release",
     "Sparse",
+    "TaskIdentity",
     "Write",
 ]

@@ -18,12 +18,14 @@ class PageArena(Protocol):
         chunk_addresses: int64 ``[chunks]``, address of each chunk's first byte.
         shift: A frame is in chunk ``frame >> shift``; a chunk has ``1 << shift`` frames.
         backing: Where frames lie, in words.
+        keeps_bytes: Whether what is read is what was written.
     """
 
     page_bytes: int
     chunk_addresses: np.ndarray
     shift: int
     backing: str
+    keeps_bytes: bool
 
     @property
     def stage_pages(self) -> int | None:

@@ -32,7 +32,8 @@ class ChannelCopy:
     """Makes the channel groups of one task.
 
     K comes from the write that brought it where it brought the whole group; else it is read back from token pages, in
-    the background. So the copy costs no drive memory while its tokens gather.
+    the background. So the copy costs no drive memory while its tokens gather. Of tokens whose page was reclaimed
+    there is nothing to read back, and zeros take their place.
     """
 
     def __init__(self, task: Task, ftl: Ftl) -> None:
@@ -55,6 +56,9 @@ class ChannelCopy:
         size = task.channel_tokens
         first = int(self._ftl.num_channel_groups[layer, row])
         last = int(self._ftl.num_groups[layer, row]) * task.group_tokens // size
+        reclaimed = int(self._ftl.first_group[layer, row]) * task.group_tokens // size
+        if first < reclaimed:
+            first = self._ftl.num_channel_groups[layer, row] = reclaimed
         fresh = min(max(first, -(-start // size)), last)  # from here on, the write brought the whole group
         if first < fresh:
             old = self._read_back(layer, row, first * size, fresh * size, traffic)
@@ -76,7 +80,10 @@ class ChannelCopy:
     def _read_back(self, layer: int, row: int, first: int, last: int, traffic: Traffic) -> np.ndarray:
         """Returns K of tokens ``first`` to ``last`` (exclusive), uint8 ``[kv_heads, tokens, token_bytes]``."""
         size = self._task.group_tokens
-        begin = first // size
-        groups = self._ftl.read_back(layer, row, KEY, begin, -(-last // size), traffic)
+        begin, end = first // size, -(-last // size)
+        there = max(begin, int(self._ftl.first_group[layer, row]))
+        groups = self._ftl.read_back(layer, row, KEY, there, end, traffic)
         tokens = groups.reshape(len(groups), -1, self._task.token_bytes)
+        missing = (there - begin) * size
+        tokens = np.pad(tokens, ((0, 0), (missing, 0), (0, 0))) if missing else tokens
         return tokens[:, first - begin * size : last - begin * size]

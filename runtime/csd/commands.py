@@ -14,7 +14,10 @@ from runtime.csd.sparse import Sparse
 
 @dataclass(frozen=True)
 class Configure:
-    """Starts a new KV cache; what the drive held is reclaimed.
+    """Starts a task with a new KV cache; what the task of that number held is reclaimed.
+
+    The task reserves flash for its longest cache and drive memory for its group buffer and tables, so that no later
+    task can starve it.
 
     Attributes:
         num_layers: Layers of the model.
@@ -28,6 +31,7 @@ class Configure:
         layer_rows: Sequences of each layer where some have fewer than ``batch_size``; None: all have as many.
         channel_group: Head channels in a channel page of the second copy of K, 2, 4 or 8; None: K is kept once, by
             token. Sparse attention needs the second copy.
+        task: Number of the task.
     """
 
     num_layers: int
@@ -40,6 +44,7 @@ class Configure:
     layer_kv_heads: tuple[int, ...] | None = None
     layer_rows: tuple[int, ...] | None = None
     channel_group: int | None = None
+    task: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,7 @@ class Write:
         start: Integer ``[n]``.
         lengths: Integer ``[n]``, how many of the T tokens count; None: all.
         rows: Integer ``[n]``, each sequence once.
+        task: Number of the task.
     """
 
     layer: int
@@ -64,6 +70,7 @@ class Write:
     start: np.ndarray
     lengths: np.ndarray | None = None
     rows: np.ndarray | None = None
+    task: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +90,7 @@ class Attend:
         window: Attends to the newest ``window`` tokens only.
         rows: Integer ``[n]``, each sequence once.
         sparse: Reads only some channels and tokens; None: all. Needs a cache with a ``channel_group``.
+        task: Number of the task.
     """
 
     layer: int
@@ -95,38 +103,63 @@ class Attend:
     window: int | None = None
     rows: np.ndarray | None = None
     sparse: Sparse | None = None
+    task: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Read:
     """Reads a layer's cache as a plain drive would.
 
-    The value is a pair (key, value), each ``[n, K, num_tokens, D]``, zero padded.
+    The value is a pair (key, value), each ``[n, K, num_tokens, D]``, zeros outside of what was asked.
 
     Attributes:
         layer: Layer.
-        lengths: Integer ``[n]``, tokens of each sequence to read; None: all that are stored.
+        lengths: Integer ``[n]``, the token after the last one to read of each sequence; None: all that are stored.
         num_tokens: Tokens on the padded axis; None: the configured ``max_len``.
         rows: Integer ``[n]``, each sequence once; None: all of the layer.
+        first: Integer ``[n]``, first token of each sequence to read; None: 0.
+        task: Number of the task.
     """
 
     layer: int
     lengths: np.ndarray | None = None
     num_tokens: int | None = None
     rows: np.ndarray | None = None
+    first: np.ndarray | None = None
+    task: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Reclaim:
-    """Drops sequences, without copying; blocks that hold nothing else are erased.
+    """Drops sequences or a range of their tokens, without copying; blocks that hold nothing else are erased.
+
+    A range begins with the oldest stored token of a sequence or ends with its newest; what of it is not stored does
+    not matter. Of a range at the front, pages that lie in it wholly are free at once; the other tokens keep their
+    positions, and what was reclaimed can be neither read nor attended to. A range at the end makes the sequence
+    shorter. A sequence of which nothing is left begins anew at token 0.
 
     Attributes:
         layer: Layer; None: all.
         rows: Integer ``[n]``, sequences; None: all.
+        tokens: First token and the token after the last one; None: all.
+        task: Number of the task; None: all tasks.
     """
 
     layer: int | None = None
     rows: np.ndarray | None = None
+    tokens: tuple[int, int] | None = None
+    task: int | None = 0
+
+
+@dataclass(frozen=True)
+class Release:
+    """Ends a task: drops all that it holds and gives back what it reserved.
+
+    Attributes:
+        task: Number of the task.
+    """
+
+    task: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,4 +178,4 @@ class Health:
     scan: bool = False
 
 
-Command = Configure | Write | Attend | Read | Reclaim | Identify | Health
+Command = Configure | Write | Attend | Read | Reclaim | Release | Identify | Health

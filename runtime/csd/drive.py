@@ -10,21 +10,32 @@ import numpy as np
 
 from cost_models.hardware import DriveSpec, FaultSpec
 from runtime.csd.attention import attend_stored, prepare
+from runtime.csd.backing import NoBacking, arena_of
 from runtime.csd.checks import check_integers, check_kv, check_layer, check_query, check_rows
-from runtime.csd.commands import Attend, Command, Configure, Health, Identify, Read, Reclaim, Write
+from runtime.csd.commands import (
+    Attend,
+    Command,
+    Configure,
+    Health,
+    Identify,
+    Read,
+    Reclaim,
+    Release,
+    Write,
+)
 from runtime.csd.errors import CapacityError, DriveError, DriveStopped
 from runtime.csd.fault_plan import FaultPlan
-from runtime.csd.file_arena import FileArena
 from runtime.csd.file_backing import FileBacking
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.geometry import Geometry
 from runtime.csd.health import identify, report_health
 from runtime.csd.lost_pages import LostPages
 from runtime.csd.nand import NandArray
+from runtime.csd.reclaim import reclaim
 from runtime.csd.records import CommandDetail, Completion
 from runtime.csd.sparse import StepCounts, check_sparse
 from runtime.csd.store import KvStore
-from runtime.csd.task import Task
+from runtime.csd.tasks import Tasks
 from runtime.csd.throttle import Throttle
 from runtime.csd.traffic import Traffic
 
@@ -53,19 +64,22 @@ class Drive:
     Args:
         spec: Likewise.
         name: Likewise.
-        backing: Where pages lie, if not in memory.
+        backing: Where pages lie, if not in memory: in a file, or nowhere where only what would be read and programmed is
+            to be counted.
 
     Raises:
         DriveError: No file can be made where ``backing`` wants it.
         CapacityError: There is no room for it.
     """
 
-    def __init__(self, spec: DriveSpec, name: str = "csd0", backing: FileBacking | None = None) -> None:
+    def __init__(
+        self, spec: DriveSpec, name: str = "csd0", backing: FileBacking | NoBacking | None = None
+    ) -> None:
         self.spec = spec
         self.name = name
         geometry = Geometry.of(spec.flash)
         try:
-            arena = None if backing is None else FileArena(geometry.page_bytes, backing, name)
+            arena = arena_of(backing, geometry.page_bytes, name)
         except DriveError as error:
             raise error.of_drive(name) from error
         self._faults = FaultPlan(spec.faults or FaultSpec(), name)
@@ -74,9 +88,8 @@ class Drive:
         self._nand.wear[worn] = spec.flash.rated_pe_cycles - 1
         self._free = FreeBlocks(geometry, spec.flash.rated_pe_cycles, worn)
         self._lost = LostPages(self._nand, self._free)
+        self._tasks = Tasks(self._nand, self._free, spec.dram_bytes)
         self._throttle = Throttle(spec, name, self._faults)
-        self._store: KvStore | None = None
-        self._host_bytes = 0
         self._steps = StepCounts()
         self._commands = 0
         self._closed = False
@@ -131,53 +144,28 @@ class Drive:
                 return self._attend(command, begin_s)
             case Read():
                 return self._read(command, begin_s)
-            case Reclaim():
-                return self._reclaim(command, begin_s)
+            case Reclaim() | Release():
+                return self._drop(command, begin_s)
             case Identify():
-                identity = identify(self.name, self.spec, self._nand, self._store)
+                identity = identify(self.name, self.spec, self._nand, self._tasks)
                 return _Outcome(identity, begin_s, self._traffic())
             case Health():
                 report = report_health(
-                    self._nand,
-                    self._free,
-                    self._throttle,
-                    self._store,
-                    self._host_bytes,
-                    self._steps,
-                    scan=command.scan,
+                    self._nand, self._free, self._throttle, self._tasks, self._steps, scan=command.scan
                 )
                 return _Outcome(report, begin_s, self._traffic())
         raise DriveError(f"{type(command).__name__} is no drive command; use one of runtime.csd's commands")
 
     def _configure(self, command: Configure, begin_s: float) -> _Outcome:
-        geometry = self._nand.geometry
-        task = Task(
-            num_layers=command.num_layers,
-            num_kv_heads=command.num_kv_heads,
-            num_query_heads=command.num_query_heads,
-            head_size=command.head_size,
-            dtype=np.dtype(command.dtype),
-            batch_size=command.batch_size,
-            max_len=command.max_len,
-            page_bytes=geometry.page_bytes,
-            layer_kv_heads=command.layer_kv_heads or (),
-            layer_rows=command.layer_rows or (),
-            channel_group=command.channel_group,
-        )
-        store = KvStore(task, self._nand, self._free, self.spec.dram_bytes)
         traffic = self._traffic()
-        if self._store is not None:
-            old = self._store.task
-            for layer in range(old.num_layers):
-                self._store.reclaim(layer, range(old.rows(layer)), traffic)
-        self._store = store
+        task = self._tasks.configure(command, traffic)
         if self.spec.engine is not None:
             prepare(task)
         self._throttle.erase(begin_s, traffic.blocks_erased)
         return _Outcome(None, begin_s, traffic)
 
     def _write(self, command: Write, begin_s: float) -> _Outcome:
-        store = self._configured()
+        store = self._tasks.store(command.task)
         task = store.task
         check_layer(task, command.layer)
         shape = np.shape(command.key)
@@ -210,7 +198,7 @@ class Drive:
             except CapacityError:
                 store.truncate(command.layer, row, first, traffic)
                 raise
-        self._host_bytes += int(lengths.sum()) * heads * 2 * task.token_bytes
+        self._tasks.count_host_bytes(task, int(lengths.sum()) * heads * 2 * task.token_bytes)
         self._throttle.erase(begin_s, traffic.blocks_erased)
         reads = self._throttle.read(begin_s, traffic.pages_read)
         programs = self._throttle.program(reads.end_s, traffic.pages_programmed)
@@ -220,7 +208,7 @@ class Drive:
         return _Outcome(None, max(programs.end_s, buffered_s), traffic, busy_s)
 
     def _attend(self, command: Attend, begin_s: float) -> _Outcome:
-        store = self._configured()
+        store = self._tasks.store(command.task)
         task = store.task
         if self.spec.engine is None:
             raise DriveError(
@@ -237,11 +225,13 @@ class Drive:
         traffic = self._traffic()
         oldest = np.maximum(lengths - command.window, 0) if command.window else np.zeros_like(lengths)
         appends = command.key is not None or command.value is not None
+        before = lengths - 1 if appends else lengths
+        store.check_kept(command.layer, rows, oldest, before)
         sparse = command.sparse
         if sparse is not None:
             after = lengths if appends else store.lengths(command.layer)[rows]
             sparse = check_sparse(task, sparse, rows, oldest, lengths, after)
-        self._lost.before_read(store, command.layer, rows, oldest, lengths)
+        self._lost.before_read(store, command.layer, rows, oldest, before)
         if appends:
             self._append_one(store, command, rows, lengths, traffic)
         stored = store.lengths(command.layer)[rows]
@@ -259,9 +249,7 @@ class Drive:
         )
         traffic.add_steps(result.steps)
         self._steps += traffic.steps
-        with suppress(
-            CapacityError
-        ):  # what finds no page stays in drive memory; the next token there is refused
+        with suppress(CapacityError):  # what finds no page stays in drive memory; the next token is refused
             store.flush_full(command.layer, rows, traffic)
         self._throttle.erase(begin_s, traffic.blocks_erased)
         reads = self._throttle.read(span.end_s, traffic.background_reads)
@@ -284,10 +272,10 @@ class Drive:
         for index in np.flatnonzero(lengths - 1 < store.lengths(command.layer)[rows]).tolist():
             store.truncate(command.layer, int(rows[index]), int(lengths[index]) - 1, traffic)
         store.append_one(command.layer, rows, key, value, traffic)
-        self._host_bytes += key.nbytes + value.nbytes
+        self._tasks.count_host_bytes(task, key.nbytes + value.nbytes)
 
     def _read(self, command: Read, begin_s: float) -> _Outcome:
-        store = self._configured()
+        store = self._tasks.store(command.task)
         task = store.task
         check_layer(task, command.layer)
         padded = task.max_len if command.num_tokens is None else command.num_tokens
@@ -302,33 +290,28 @@ class Drive:
                 f"read of {lengths.tolist()} tokens into {padded}, from sequences that have "
                 f"{stored.tolist()}; ask for no more than is stored and make num_tokens large enough"
             )
-        self._lost.before_read(store, command.layer, rows, np.zeros_like(lengths), lengths)
+        first = np.zeros_like(lengths)
+        if command.first is not None:
+            first = check_integers("first", command.first, len(rows))
+        if (first < 0).any():
+            raise DriveError(f"first is {first.tolist()}; give tokens from 0 on")
+        store.check_kept(command.layer, rows, first, lengths)
+        self._lost.before_read(store, command.layer, rows, first, lengths)
         traffic = self._traffic()
-        pair = store.read(command.layer, rows, lengths, padded, traffic)
+        pair = store.read(command.layer, rows, first, lengths, padded, traffic)
         flash = self._throttle.read(begin_s, traffic.pages_read)
         buffered_s = self._throttle.move_dram(begin_s, traffic.dram_bytes)
         return _Outcome(pair, max(flash.end_s, buffered_s), traffic, flash.busy_s)
 
-    def _reclaim(self, command: Reclaim, begin_s: float) -> _Outcome:
-        store = self._configured()
-        layers = range(store.task.num_layers)
-        if command.layer is not None:
-            check_layer(store.task, command.layer)
-            layers = range(command.layer, command.layer + 1)
+    def _drop(self, command: Reclaim | Release, begin_s: float) -> _Outcome:
         traffic = self._traffic()
-        batch_size = store.task.batch_size
-        rows = check_rows(
-            batch_size, command.rows, batch_size if command.rows is None else np.size(command.rows)
-        )
-        for layer in layers:
-            store.reclaim(layer, rows[rows < store.task.rows(layer)].tolist(), traffic)
+        if isinstance(command, Reclaim):
+            reclaim(self._tasks, command, traffic)
+        else:
+            self._tasks.release(command.task, traffic)
         self._throttle.erase(begin_s, traffic.blocks_erased)
+        self._throttle.read(begin_s, traffic.background_reads)
         return _Outcome(None, begin_s, traffic)
-
-    def _configured(self) -> KvStore:
-        if self._store is None:
-            raise DriveError("no KV cache is configured; execute Configure first")
-        return self._store
 
     def _traffic(self) -> Traffic:
         return Traffic(self.spec.flash.channels)

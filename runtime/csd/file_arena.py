@@ -43,6 +43,7 @@ class FileArena:
         self._areas = StagingAreas()
         self._file = PageFile(backing.folder, name)
         self.backing = self._file.backing
+        self.keeps_bytes = True
         if self._most_bytes is not None:
             self._file.grow(self._most_bytes)
 

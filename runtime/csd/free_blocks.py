@@ -16,6 +16,7 @@ class FreeBlocks:
 
     Attributes:
         num_retired: Blocks retired so far.
+        promised: int64 ``[num_units]``, blocks that tasks reserved and do not hold.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class FreeBlocks:
             worn: Blocks that come with one erase left, int64 ``[n]``; they are handed out last.
         """
         self.num_retired = 0
+        self.promised = np.zeros(geometry.num_units, np.int64)
         self._geometry = geometry
         self._rated_pe_cycles = rated_pe_cycles
         self._next = np.zeros(geometry.num_units, np.int64)
@@ -50,11 +52,17 @@ class FreeBlocks:
         """Erased blocks in the drive."""
         return int(self._unused.sum()) + sum(len(heap) for heap in self._erased)
 
-    def take(self, units: np.ndarray) -> np.ndarray:
+    @property
+    def erased(self) -> np.ndarray:
+        """Erased blocks of each unit, int64 ``[num_units]``."""
+        return self._unused + np.array([len(heap) for heap in self._erased], np.int64)
+
+    def take(self, units: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """Takes the least worn erased block of each unit named; all or none.
 
         Args:
             units: int64 ``[n]``, repeats allowed.
+            own: int64 ``[num_units]``, how many of the promised blocks are for the caller; None: none of them.
 
         Returns:
             Block numbers, int64 ``[n]``.
@@ -65,10 +73,12 @@ class FreeBlocks:
         wanted = np.bincount(units, minlength=self._geometry.num_units)
         for unit in np.flatnonzero(wanted).tolist():
             free = int(self._unused[unit]) + len(self._erased[unit])
-            if wanted[unit] > free:
+            others = int(self.promised[unit]) - (0 if own is None else int(own[unit]))
+            if wanted[unit] > free - others:
+                reserved = f", {others} of them reserved by other tasks" if others else ""
                 retired = f", {self.num_retired} blocks of the drive are retired" if self.num_retired else ""
                 raise CapacityError(
-                    f"flash is full: {int(wanted[unit])} blocks wanted in one plane, {free} erased ones{retired}; "
+                    f"flash is full: {int(wanted[unit])} blocks wanted in one plane, {free} erased ones{reserved}{retired}; "
                     "reclaim sequences that are done, or use more or larger drives"
                 )
         return np.array([self._take_one(unit) for unit in units.tolist()], np.int64)
@@ -80,6 +90,10 @@ class FreeBlocks:
             self.num_retired += 1
         else:
             heapq.heappush(self._erased[self._geometry.unit_of(block)], (wear, block))
+
+    def unit_of(self, block: int) -> int:
+        """Returns the unit that a block belongs to."""
+        return self._geometry.unit_of(block)
 
     def condemn(self, blocks: np.ndarray) -> None:
         """Has blocks, int64 ``[n]``, retired when they are given back."""

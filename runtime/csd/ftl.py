@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from runtime.csd.free_blocks import FreeBlocks
+from runtime.csd.address import FIRST_CHANNEL_PAGE, KEY_PAGE, VALUE_PAGE, AddressLayout
+from runtime.csd.block_share import BlockShare
 from runtime.csd.nand import NandArray
 from runtime.csd.page_log import PageLog
 from runtime.csd.stripe import Stripe
 from runtime.csd.task import Task
 from runtime.csd.traffic import Traffic
 
-KEY, VALUE = 0, 1
-"""The two sides of a token-indexed table."""
+KEY, VALUE = KEY_PAGE, VALUE_PAGE
+"""The two sides of a table of token pages, and their values in the channel field of an address."""
 
 
 class Ftl:
@@ -23,15 +24,21 @@ class Ftl:
     Attributes:
         num_groups: int64 ``[num_layers, batch]``, groups of tokens that went to flash.
         num_channel_groups: int64 ``[num_layers, batch]``, channel groups that went to flash.
+        first_group: int64 ``[num_layers, batch]``, the oldest group that is still there.
+        addresses: How pages are named in their spare areas.
+        share: The blocks that the task reserved and holds.
     """
 
-    def __init__(self, nand: NandArray, free: FreeBlocks, task: Task) -> None:
+    def __init__(self, nand: NandArray, task: Task, stripe: Stripe, share: BlockShare) -> None:
         self.num_groups = np.zeros((task.num_layers, task.batch_size), np.int64)
-        self.num_channel_groups = np.zeros((task.num_layers, task.batch_size), np.int64)
+        self.num_channel_groups = np.zeros_like(self.num_groups)
+        self.first_group = np.zeros_like(self.num_groups)
+        self.addresses = AddressLayout.of(task)
+        self.share = share
         self._nand = nand
         self._task = task
-        self._stripe = Stripe(nand.geometry, task)
-        self._log = PageLog(nand, free, self._stripe.num_streams)
+        self._stripe = stripe
+        self._log = PageLog(nand, share, stripe.num_streams)
         self._tables: dict[int, np.ndarray] = {}
         self._channel_tables: dict[int, np.ndarray] = {}
 
@@ -83,11 +90,11 @@ class Ftl:
         if len(rows) == 0:
             return
         units = self._stripe.units(rows, groups, self._task.kv_heads(layer))
-        pages = data.reshape(units.size, -1)
+        addresses = self._token_addresses(layer, rows, groups)
+        streams, pages = self._stripe.streams(rows), data.reshape(units.size, -1)
         num_lanes = units.size // len(units) if (rows == rows[0]).all() else 1
-        self.table(layer)[rows, :, :, groups] = self._log.program(
-            self._stripe.streams(rows), units, pages, traffic, num_lanes
-        )
+        ppns = self._log.program(streams, units, pages, addresses, traffic, num_lanes)
+        self.table(layer)[rows, :, :, groups] = ppns
         np.add.at(self.num_groups[layer], rows, 1)
 
     def append_channels(self, layer: int, row: int, first: int, data: np.ndarray, traffic: Traffic) -> None:
@@ -106,9 +113,10 @@ class Ftl:
         groups = first + np.arange(len(data))
         rows = np.full(len(data), row)
         units = self._stripe.channel_units(rows, groups, self._task.kv_heads(layer))
-        pages = data.reshape(units.size, -1)
+        addresses = self._channel_addresses(layer, rows, groups)
+        streams, pages = self._stripe.streams(rows), data.reshape(units.size, -1)
         num_lanes = units.size // max(1, len(units))
-        ppns = self._log.program(self._stripe.streams(rows), units, pages, traffic, num_lanes)
+        ppns = self._log.program(streams, units, pages, addresses, traffic, num_lanes)
         self.channel_table(layer)[rows, :, :, groups] = ppns
         self.num_channel_groups[layer, row] = first + len(data)
 
@@ -139,15 +147,53 @@ class Ftl:
         task = self._task
         self._drop(self.table(layer)[row, :, :, num_groups:], row, traffic)
         self.num_groups[layer, row] = min(num_groups, int(self.num_groups[layer, row]))
+        self.first_group[layer, row] = min(num_groups, int(self.first_group[layer, row]))
         if task.channel_pages:
             whole = num_groups * task.group_tokens // task.channel_tokens
             self._drop(self.channel_table(layer)[row, :, :, whole:], row, traffic)
             self.num_channel_groups[layer, row] = min(whole, int(self.num_channel_groups[layer, row]))
 
-    def valid_pages(self) -> np.ndarray:
-        """Returns the page numbers of everything that is mapped, int64 ``[n]``."""
-        tables = (*self._tables.values(), *self._channel_tables.values())
-        return np.concatenate([np.zeros(0, np.int64), *(table[table >= 0] for table in tables)])
+    def drop_front(self, layer: int, row: int, tokens: int, traffic: Traffic) -> None:
+        """Drops the pages of a sequence that hold none but its first ``tokens`` tokens."""
+        task = self._task
+        groups = min(tokens // task.group_tokens, int(self.num_groups[layer, row]))
+        self._drop(self.table(layer)[row, :, :, :groups], row, traffic)
+        self.first_group[layer, row] = max(groups, int(self.first_group[layer, row]))
+        if task.channel_pages:
+            self._drop(self.channel_table(layer)[row, :, :, : tokens // task.channel_tokens], row, traffic)
+
+    @property
+    def num_valid(self) -> int:
+        """Pages that are mapped."""
+        return self._log.num_valid
+
+    def mapped(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the page numbers of everything that is mapped, int64 ``[n]``, and their addresses, uint64 ``[n]``."""
+        ppns, addresses = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
+        for tables, address in (
+            (self._tables, self._token_addresses),
+            (self._channel_tables, self._channel_addresses),
+        ):
+            for layer, table in tables.items():
+                rows, groups = np.indices((table.shape[0], table.shape[3]))
+                named = address(layer, rows.reshape(-1), groups.reshape(-1))
+                named = np.moveaxis(named.reshape(*rows.shape, *table.shape[1:3]), 1, -1)
+                ppns.append(table[table >= 0])
+                addresses.append(named[table >= 0])
+        return np.concatenate(ppns), np.concatenate(addresses)
+
+    def _token_addresses(self, layer: int, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Returns the addresses of token pages, uint64 ``[n, kv_heads, 2]``."""
+        heads, sides = np.arange(self._task.kv_heads(layer))[:, None], np.array([KEY, VALUE])
+        number = self._task.number
+        return self.addresses.pack(number, rows[:, None, None], layer, groups[:, None, None], heads, sides)
+
+    def _channel_addresses(self, layer: int, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Returns the addresses of channel pages, uint64 ``[n, kv_heads, channel_pages]``."""
+        heads = np.arange(self._task.kv_heads(layer))[:, None]
+        pages = FIRST_CHANNEL_PAGE + np.arange(self._task.channel_pages)
+        number = self._task.number
+        return self.addresses.pack(number, rows[:, None, None], layer, groups[:, None, None], heads, pages)
 
     def _groups(self, ppns: np.ndarray) -> np.ndarray:
         """Returns the tokens of token pages, uint8 ``[..., group_tokens, token_bytes]``."""

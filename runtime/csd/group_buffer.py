@@ -2,27 +2,17 @@
 
 import numpy as np
 
-from runtime.csd.errors import CapacityError
 from runtime.csd.task import Task
 
 
 class GroupBuffer:
     """One group for each layer, sequence, KV head, and K or V.
 
-    The mapping tables' share of the drive's memory is not counted yet.
-
     Attributes:
         fill: int64 ``[num_layers, batch]``, tokens that wait.
     """
 
-    def __init__(self, task: Task, dram_bytes: float) -> None:
-        if task.buffer_bytes > dram_bytes:
-            raise CapacityError(
-                f"group buffer needs {task.buffer_bytes} bytes for {task.num_layers} layers x "
-                f"{task.batch_size} sequences x {task.num_kv_heads} heads; the drive has "
-                f"{int(dram_bytes)} bytes of DRAM. "
-                "Lower the batch, use smaller pages, or spread the heads over more drives"
-            )
+    def __init__(self, task: Task) -> None:
         self.fill = np.zeros((task.num_layers, task.batch_size), np.int64)
         self._task = task
         self._layers: dict[int, np.ndarray] = {}

@@ -5,15 +5,17 @@ import numpy as np
 from cost_models.hardware import DriveSpec
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.nand import NandArray
-from runtime.csd.records import HealthReport, Identity
+from runtime.csd.records import HealthReport, Identity, TaskIdentity
 from runtime.csd.sparse import StepCounts
 from runtime.csd.store import KvStore
+from runtime.csd.tasks import Tasks
 from runtime.csd.throttle import Throttle
 
 
-def identify(name: str, spec: DriveSpec, nand: NandArray, store: KvStore | None) -> Identity:
-    """Returns what a drive is."""
+def identify(name: str, spec: DriveSpec, nand: NandArray, tasks: Tasks) -> Identity:
+    """Returns what a drive is and which tasks it has."""
     geometry = nand.geometry
+    block_bytes = geometry.pages_per_block * geometry.page_bytes
     return Identity(
         name=name,
         capacity_bytes=geometry.capacity_bytes,
@@ -26,7 +28,10 @@ def identify(name: str, spec: DriveSpec, nand: NandArray, store: KvStore | None)
         dram_bytes=spec.dram_bytes,
         has_engine=spec.engine is not None,
         backing=nand.arena.backing,
-        task=None if store is None else store.task,
+        tasks=tuple(
+            TaskIdentity(store.task, store.ftl.addresses, int(store.ftl.share.reserved.sum()) * block_bytes)
+            for store in tasks
+        ),
     )
 
 
@@ -34,8 +39,7 @@ def report_health(
     nand: NandArray,
     free: FreeBlocks,
     throttle: Throttle,
-    store: KvStore | None,
-    host_bytes: int,
+    tasks: Tasks,
     steps: StepCounts,
     *,
     scan: bool,
@@ -46,32 +50,40 @@ def report_health(
         nand: The flash.
         free: Its erased blocks.
         throttle: The emulated resources.
-        store: The configured cache, if any.
-        host_bytes: Bytes of keys and values that commands brought.
+        tasks: What is stored.
         steps: What sparse attention read.
-        scan: Also reads back every stored page against its checksum.
+        scan: Also reads back every mapped page, against its checksum and the address in its spare area.
     """
     geometry = nand.geometry
-    waiting = np.zeros(0, np.int64) if store is None else store.buffer.fill.sum(axis=1)
     usable_pages = geometry.num_pages - free.num_retired * geometry.pages_per_block
-    scanned = store.ftl.valid_pages() if scan and store is not None else np.zeros(0, np.int64)
+    block_bytes = geometry.pages_per_block * geometry.page_bytes
+    stores = list(tasks)
+    scanned = [_scan(nand, store) for store in stores] if scan else []
     return HealthReport(
         pages_read=nand.pages_read,
         pages_programmed=nand.pages_programmed,
         blocks_erased=nand.blocks_erased,
-        bytes_written_by_host=host_bytes,
+        bytes_written_by_host=tasks.host_bytes,
+        bytes_due=round(tasks.due_bytes),
         bytes_programmed=nand.pages_programmed * geometry.page_bytes,
         wear_min=int(nand.wear.min()),
         wear_mean=float(nand.wear.mean()),
         wear_max=int(nand.wear.max()),
+        capacity_bytes=geometry.capacity_bytes,
         free_bytes=(usable_pages - int(nand.next_page.sum(dtype=np.int64))) * geometry.page_bytes,
-        buffered_tokens=int(waiting.sum()),
-        buffered_bytes=_buffered_bytes(store, waiting),
+        valid_bytes=sum(store.ftl.num_valid for store in stores) * geometry.page_bytes,
+        reserved_bytes=sum(int(store.ftl.share.claim.sum()) for store in stores) * block_bytes,
+        dram_buffer_bytes=sum(store.task.buffer_bytes for store in stores),
+        dram_mapping_bytes=sum(store.task.mapping_bytes for store in stores),
+        dram_value_sum_bytes=sum(store.task.value_sum_bytes for store in stores),
+        buffered_tokens=sum(int(store.buffer.fill.sum()) for store in stores),
+        buffered_bytes=sum(_buffered_bytes(store) for store in stores),
         channel_busy_s=tuple(channel.busy_s for channel in throttle.channels),
         program_busy_s=tuple(planes.busy_s for planes in throttle.planes),
         engine_busy_s=throttle.engine.busy_s,
-        pages_scanned=len(scanned),
-        checksum_errors=len(nand.verify(scanned)),
+        pages_scanned=sum(pages for pages, _, _ in scanned),
+        checksum_errors=sum(bad for _, bad, _ in scanned),
+        misdirected_pages=sum(wrong for _, _, wrong in scanned),
         read_retries=throttle.read_retries,
         uncorrectable_pages=nand.uncorrectable_pages,
         program_failures=nand.program_failures,
@@ -82,10 +94,16 @@ def report_health(
     )
 
 
-def _buffered_bytes(store: KvStore | None, waiting: np.ndarray) -> int:
-    """Returns the bytes of the tokens of each layer, int64 ``[num_layers]``, that wait in the buffer."""
-    if store is None:
-        return 0
+def _scan(nand: NandArray, store: KvStore) -> tuple[int, int, int]:
+    """Returns a task's mapped pages, those that fail their checksum, and those whose address is another."""
+    ppns, addresses = store.ftl.mapped()
+    wrong = np.count_nonzero(nand.addresses(ppns) != addresses)
+    return len(ppns), len(nand.verify(ppns)), int(wrong)
+
+
+def _buffered_bytes(store: KvStore) -> int:
+    """Returns the bytes of a task's tokens that wait in the buffer."""
     task = store.task
-    heads = sum(int(tokens) * task.kv_heads(layer) for layer, tokens in enumerate(waiting))
+    waiting = store.buffer.fill.sum(axis=1).tolist()
+    heads = sum(tokens * task.kv_heads(layer) for layer, tokens in enumerate(waiting))
     return heads * 2 * task.token_bytes

@@ -17,6 +17,7 @@ class MemoryArena:
         self.shift = max(0, (_CHUNK_BYTES // page_bytes).bit_length() - 1)
         self.chunk_addresses = np.zeros(0, np.int64)
         self.backing = "memory"
+        self.keeps_bytes = True
         self.stage_pages = None
         self._chunks: list[np.ndarray] = []
         self._free = FreeFrames()

@@ -65,6 +65,7 @@ class NandArray:
         self._slot = np.full(geometry.num_blocks, -1, np.int32)
         self._frames = np.zeros((0, geometry.pages_per_block), np.int32)
         self._checksums = np.zeros((0, geometry.pages_per_block), np.uint32)
+        self._addresses = np.zeros((0, geometry.pages_per_block), np.uint64)
         self._free_slots: list[int] = []
 
     def view(self) -> PageView:
@@ -99,12 +100,13 @@ class NandArray:
         """
         self.arena.reserve(count)
 
-    def program(self, ppns: np.ndarray, pages: np.ndarray, num_lanes: int = 1) -> None:
+    def program(self, ppns: np.ndarray, pages: np.ndarray, addresses: np.ndarray, num_lanes: int = 1) -> None:
         """Programs pages; nothing is programmed when one of them breaks a rule.
 
         Args:
             ppns: int64 ``[n]``; the pages of one block in ascending order.
             pages: uint8 ``[n, page_bytes]``.
+            addresses: uint64 ``[n]``, for the spare areas: what each page holds.
             num_lanes: Pages take turns between so many lanes; this machine keeps those of a lane side by side, as they are
                 read.
 
@@ -120,7 +122,9 @@ class NandArray:
         frames = self.arena.take(len(ppns)).reshape(num_lanes, -1).T.reshape(-1)
         self.arena.write(frames, pages)
         self._frames[slots, offsets] = frames
-        self._checksums[slots, offsets] = [zlib.crc32(page) for page in np.ascontiguousarray(pages)]
+        kept = pages if self.arena.keeps_bytes else self.arena.read(frames)
+        self._checksums[slots, offsets] = [zlib.crc32(page) for page in np.ascontiguousarray(kept)]
+        self._addresses[slots, offsets] = addresses
         self.next_page[touched] += counts.astype(np.int32)
         self.pages_programmed += len(ppns)
 
@@ -149,6 +153,16 @@ class NandArray:
     def verify(self, ppns: np.ndarray) -> np.ndarray:
         """Returns the pages, of int64 ``[n]``, that fail their checksum."""
         return np.concatenate([self._read(part)[1] for part in np.array_split(ppns, len(ppns) // 1024 + 1)])
+
+    def addresses(self, ppns: np.ndarray) -> np.ndarray:
+        """Returns what the spare areas of pages ``[n]`` say that they hold, uint64 ``[n]``.
+
+        Raises:
+            DriveError: A page holds nothing.
+        """
+        self._locate(ppns)
+        blocks, offsets = np.divmod(ppns, self.geometry.pages_per_block)
+        return self._addresses[self._slot[blocks], offsets]
 
     def erase(self, blocks: np.ndarray) -> None:
         """Erases blocks, int64 ``[n]``, and counts the wear."""
@@ -219,5 +233,6 @@ class NandArray:
             more = (grown - old, self.geometry.pages_per_block)
             self._frames = np.concatenate([self._frames, np.zeros(more, np.int32)])
             self._checksums = np.concatenate([self._checksums, np.zeros(more, np.uint32)])
+            self._addresses = np.concatenate([self._addresses, np.zeros(more, np.uint64)])
             self._free_slots = list(range(grown - 1, old - 1, -1))
         return self._free_slots.pop()

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from runtime.csd.free_blocks import FreeBlocks
+from runtime.csd.block_share import BlockShare
 from runtime.csd.geometry import Geometry
 
 
 class OpenBlocks:
     """At most one open block for each place, which is a stream of pages in a unit: ``stream * num_units + unit``."""
 
-    def __init__(self, geometry: Geometry, free: FreeBlocks, num_streams: int) -> None:
+    def __init__(self, geometry: Geometry, share: BlockShare, num_streams: int) -> None:
         self._geometry = geometry
-        self._free = free
+        self._share = share
         places = num_streams * geometry.num_units
         self._block = np.full(places, -1, np.int64)
         self._fill = np.full(places, geometry.pages_per_block, np.int64)
@@ -39,7 +39,7 @@ class OpenBlocks:
         beyond = turn > 0
         if beyond.any():
             opened, inverse = np.unique(np.stack([place[beyond], turn[beyond]]), axis=1, return_inverse=True)
-            block[beyond] = self._free.take(opened[0] % geometry.num_units)[inverse.reshape(-1)]
+            block[beyond] = self._share.take(opened[0] % geometry.num_units)[inverse.reshape(-1)]
         ends = np.concatenate([starts[1:], [True]])
         self._block[place[ends]] = block[ends]
         self._fill[place[ends]] = page[ends] + 1

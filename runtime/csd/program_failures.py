@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from runtime.csd.block_share import BlockShare
 from runtime.csd.errors import CapacityError
-from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.nand import NandArray
 from runtime.csd.open_blocks import OpenBlocks
 
@@ -26,7 +26,7 @@ class PlacedPages:
 
 
 def place_pages(
-    nand: NandArray, free: FreeBlocks, open_blocks: OpenBlocks, places: np.ndarray
+    nand: NandArray, share: BlockShare, open_blocks: OpenBlocks, places: np.ndarray
 ) -> PlacedPages:
     """Allocates pages, and others for those whose programs will fail.
 
@@ -35,7 +35,7 @@ def place_pages(
 
     Args:
         nand: Asked which programs fail.
-        free: Erased blocks.
+        share: The task's blocks.
         open_blocks: Where the pages go.
         places: Place of each page, int64 ``[n]``.
 
@@ -64,8 +64,8 @@ def place_pages(
             open_blocks.restore(before)
             taken = np.unique(np.concatenate(reached))
             for block in taken[nand.next_page[taken] == 0].tolist():
-                free.give(block, int(nand.wear[block]))
+                share.give(block, int(nand.wear[block]))
             raise
         reached.append(ppns[untried] // pages_per_block)
-    free.condemn(np.concatenate(spoiled) // pages_per_block)
+    share.condemn(np.concatenate(spoiled) // pages_per_block)
     return PlacedPages(ppns, np.concatenate(spoiled), np.concatenate(tried))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.csd.address import AddressLayout
 from runtime.csd.task import Task
 
 
@@ -57,6 +58,21 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class TaskIdentity:
+    """One task of a drive.
+
+    Attributes:
+        task: Shape of its cache, and its number.
+        addresses: How its pages are named in their spare areas.
+        reserved_bytes: Bytes of the blocks that it reserved.
+    """
+
+    task: Task
+    addresses: AddressLayout
+    reserved_bytes: int
+
+
+@dataclass(frozen=True)
 class Identity:
     """What a drive is.
 
@@ -71,8 +87,9 @@ class Identity:
         rated_pe_cycles: Erases that a block is rated for.
         dram_bytes: Bytes of drive memory.
         has_engine: False for a plain SSD.
-        backing: Where this machine keeps the pages: ``memory``, ``file, direct`` or ``file, page cache dropped``.
-        task: The configured KV cache, if any.
+        backing: Where this machine keeps the pages: ``memory``, ``file, direct``, ``file, page cache dropped`` or
+            ``nowhere``.
+        tasks: The configured tasks, by number.
     """
 
     name: str
@@ -86,7 +103,7 @@ class Identity:
     dram_bytes: float
     has_engine: bool
     backing: str
-    task: Task | None
+    tasks: tuple[TaskIdentity, ...]
 
 
 @dataclass(frozen=True)
@@ -98,18 +115,26 @@ class HealthReport:
         pages_programmed: Pages programmed.
         blocks_erased: Blocks erased.
         bytes_written_by_host: Bytes of keys and values that commands brought.
+        bytes_due: The same, each times the copies that its task keeps: 1, or 1.5 where K is kept by channel too.
         bytes_programmed: Bytes of the pages programmed.
         wear_min: Erases of the least worn block.
         wear_mean: Erases of a block on average.
         wear_max: Erases of the most worn block.
+        capacity_bytes: Bytes of all pages.
         free_bytes: Bytes of pages that can be programmed without an erase.
+        valid_bytes: Bytes of pages that hold something.
+        reserved_bytes: Bytes of the blocks that tasks reserved or hold.
+        dram_buffer_bytes: Drive memory of the tasks' group buffers.
+        dram_mapping_bytes: Drive memory of their mapping tables.
+        dram_value_sum_bytes: Drive memory of their sums of V.
         buffered_tokens: Tokens (of one layer of one sequence) that wait in the group buffer.
         buffered_bytes: Their bytes.
         channel_busy_s: Emulated busy seconds of each channel.
         program_busy_s: Emulated busy seconds of the dies behind each channel, programming and erasing.
         engine_busy_s: Emulated busy seconds of the engine.
         pages_scanned: Pages that the scan read back.
-        checksum_errors: Pages that failed it.
+        checksum_errors: Pages that failed their checksum.
+        misdirected_pages: Pages whose spare area names another place than the mapping that led to them.
         read_retries: Page reads that were repeated, each repetition counted.
         uncorrectable_pages: Pages whose data was lost.
         program_failures: Pages that could not be programmed where they should have been, and went elsewhere.
@@ -123,11 +148,18 @@ class HealthReport:
     pages_programmed: int
     blocks_erased: int
     bytes_written_by_host: int
+    bytes_due: int
     bytes_programmed: int
     wear_min: int
     wear_mean: float
     wear_max: int
+    capacity_bytes: int
     free_bytes: int
+    valid_bytes: int
+    reserved_bytes: int
+    dram_buffer_bytes: int
+    dram_mapping_bytes: int
+    dram_value_sum_bytes: int
     buffered_tokens: int
     buffered_bytes: int
     channel_busy_s: tuple[float, ...]
@@ -135,6 +167,7 @@ class HealthReport:
     engine_busy_s: float
     pages_scanned: int
     checksum_errors: int
+    misdirected_pages: int
     read_retries: int
     uncorrectable_pages: int
     program_failures: int
@@ -152,6 +185,20 @@ class HealthReport:
     def write_amplification(self) -> float:
         """Bytes programmed for each byte that the host wrote; 1 while nothing was written.
 
-        Tokens that still wait in the group buffer count as written and not as programmed.
+        Tokens that still wait in the group buffer count as written and not as programmed. A task that keeps K by
+        channel too has 1.5 by design.
         """
         return self.bytes_programmed / self.bytes_written_by_host if self.bytes_written_by_host else 1.0
+
+    @property
+    def placed_amplification(self) -> float:
+        """Bytes programmed for each byte that the copies of what the host wrote take: 1 unless something is moved.
+
+        Below 1 while tokens wait for their page or their channel group.
+        """
+        return self.bytes_programmed / self.bytes_due if self.bytes_due else 1.0
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the flash that holds something, between 0 and 1."""
+        return self.valid_bytes / self.capacity_bytes

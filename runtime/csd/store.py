@@ -1,15 +1,14 @@
 """The stored KV cache: tokens go through the group buffer into pages, and come back from both."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
+from runtime.csd.block_share import BlockShare
 from runtime.csd.channel_copy import ChannelCopy
 from runtime.csd.errors import DriveError
-from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.ftl import VALUE, Ftl
 from runtime.csd.group_buffer import GroupBuffer
 from runtime.csd.nand import NandArray
+from runtime.csd.stripe import Stripe
 from runtime.csd.task import Task
 from runtime.csd.traffic import Traffic
 from runtime.csd.value_sums import ValueSums
@@ -24,17 +23,19 @@ class KvStore:
         task: Shape of the cache.
         ftl: Where the full groups are.
         buffer: The other tokens.
+        first_tokens: int64 ``[num_layers, batch]``, the oldest token of each sequence; those before it are reclaimed.
     """
 
-    def __init__(self, task: Task, nand: NandArray, free: FreeBlocks, dram_bytes: float) -> None:
+    def __init__(self, task: Task, nand: NandArray, stripe: Stripe, share: BlockShare) -> None:
         self.task = task
-        self.buffer = GroupBuffer(task, dram_bytes)
-        self.ftl = Ftl(nand, free, task)
+        self.buffer = GroupBuffer(task)
+        self.ftl = Ftl(nand, task, stripe, share)
+        self.first_tokens = np.zeros((task.num_layers, task.batch_size), np.int64)
         self._channel_copy = ChannelCopy(task, self.ftl)
         self._value_sums = ValueSums(task)
 
     def lengths(self, layer: int) -> np.ndarray:
-        """Returns the tokens stored for each sequence, int64 ``[batch]``."""
+        """Returns the length of each sequence, reclaimed tokens included, int64 ``[batch]``."""
         return self.ftl.num_groups[layer] * self.task.group_tokens + self.buffer.fill[layer]
 
     def value_sums(self, layer: int) -> np.ndarray:
@@ -46,19 +47,24 @@ class KvStore:
         return self._value_sums.layer(layer)
 
     def check_append(self, layer: int, rows: np.ndarray, start: np.ndarray, count: np.ndarray) -> None:
-        """Requires that ``count`` tokens at ``start`` leave no gap and fit.
+        """Requires that ``count`` tokens at ``start`` leave no gap, keep no reclaimed token, and fit.
 
         Raises:
             DriveError: They do not.
         """
-        stored = self.lengths(layer)[rows]
-        for row, at, more, have in zip(
-            rows.tolist(), start.tolist(), count.tolist(), stored.tolist(), strict=True
+        stored, oldest = self.lengths(layer)[rows], self.first_tokens[layer, rows]
+        for row, at, more, have, first in zip(
+            rows.tolist(), start.tolist(), count.tolist(), stored.tolist(), oldest.tolist(), strict=True
         ):
             if not 0 <= at <= have:
                 raise DriveError(
                     f"write at token {at} of sequence {row}, layer {layer}, which has {have} tokens; "
                     f"start at {have} to append or below to rewrite"
+                )
+            if 0 < at < first:
+                raise DriveError(
+                    f"write at token {at} of sequence {row}, layer {layer}, whose tokens before {first} are reclaimed; "
+                    f"start at 0 to begin anew, or at {first} or later"
                 )
             if at + more > self.task.max_len:
                 raise DriveError(
@@ -123,11 +129,13 @@ class KvStore:
             self._channel_copy.complete_rows(layer, full, traffic)
 
     def truncate(self, layer: int, row: int, length: int, traffic: Traffic) -> None:
-        """Drops the tokens of a sequence from ``length`` on.
+        """Drops the tokens of a sequence from ``length`` on; a sequence of length 0 begins anew.
 
         Where the cut is inside a page, its older tokens go back to the buffer: the one case that programs
         tokens a second time.
         """
+        if length == 0:
+            self.first_tokens[layer, row] = 0
         if length >= int(self.lengths(layer)[row]):
             return
         group = self.task.group_tokens
@@ -143,43 +151,73 @@ class KvStore:
                 self._put(layer, row, partial, traffic)
         self._sum_again(layer, row, traffic)
 
-    def reclaim(self, layer: int, rows: Iterable[int], traffic: Traffic) -> None:
-        """Drops whole sequences of a layer."""
-        for row in rows:
-            self.truncate(layer, row, 0, traffic)
+    def drop_front(self, layer: int, row: int, first: int, traffic: Traffic) -> None:
+        """Drops the tokens of a sequence before ``first``, which it has more than; frees whole pages, copies nothing."""
+        self.first_tokens[layer, row] = first
+        self.ftl.drop_front(layer, row, first, traffic)
+        self._sum_again(layer, row, traffic)
+
+    def check_kept(self, layer: int, rows: np.ndarray, first: np.ndarray, last: np.ndarray) -> None:
+        """Requires that none of tokens ``first`` to ``last`` (exclusive), each int64 ``[n]``, is reclaimed.
+
+        Raises:
+            DriveError: One is.
+        """
+        kept = self.first_tokens[layer, rows]
+        wrong = np.flatnonzero((first < kept) & (first < last))
+        if wrong.size:
+            index = wrong[0]
+            raise DriveError(
+                f"tokens {int(first[index])} to {int(last[index])} of sequence {int(rows[index])}, layer {layer}, are "
+                f"wanted, and those before {int(kept[index])} are reclaimed; begin at {int(kept[index])} or later, by a "
+                "window or a first token, or write the sequence again"
+            )
 
     def read(
-        self, layer: int, rows: np.ndarray, lengths: np.ndarray, num_tokens: int, traffic: Traffic
+        self,
+        layer: int,
+        rows: np.ndarray,
+        first: np.ndarray,
+        lengths: np.ndarray,
+        num_tokens: int,
+        traffic: Traffic,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Reads the first ``lengths`` tokens of sequences.
+        """Reads tokens ``first`` to ``lengths`` (exclusive) of sequences, none of which is reclaimed.
 
         Args:
             layer: Layer.
             rows: Sequences, int64 ``[n]``.
+            first: int64 ``[n]``.
             lengths: int64 ``[n]``, at most the tokens stored and ``num_tokens``.
             num_tokens: Tokens on the padded axis.
             traffic: Counters of the running command.
 
         Returns:
-            Keys and values, ``[n, kv_heads, num_tokens, head_size]`` of the KV dtype, zero padded.
+            Keys and values, ``[n, kv_heads, num_tokens, head_size]`` of the KV dtype, zeros outside of what was asked.
         """
         task = self.task
         shape = (len(rows), task.kv_heads(layer), num_tokens, task.head_size)
         pair = (np.zeros(shape, task.dtype), np.zeros(shape, task.dtype))
         views = tuple(array.view(np.uint8) for array in pair)
-        for index, (row, length) in enumerate(zip(rows.tolist(), lengths.tolist(), strict=True)):
-            in_flash = int(self.ftl.num_groups[layer, row]) * task.group_tokens
-            paged = min(length, in_flash)
-            if paged:
-                data = self.ftl.read(layer, row, 0, -(-paged // task.group_tokens), traffic)
+        size = task.group_tokens
+        for index, (row, begin, end) in enumerate(
+            zip(rows.tolist(), first.tolist(), lengths.tolist(), strict=True)
+        ):
+            in_flash = int(self.ftl.num_groups[layer, row]) * size
+            paged = min(end, in_flash)
+            if begin < paged:
+                groups = begin // size
+                data = self.ftl.read(layer, row, groups, -(-paged // size), traffic)
                 tokens = data.reshape(*data.shape[:2], -1, task.token_bytes)
                 for side, view in enumerate(views):
-                    view[index, :, :paged] = tokens[:, side, :paged]
-            if length > in_flash:
-                tokens = self.buffer.waiting(layer, row)[:, :, : length - in_flash]
+                    part = slice(begin - groups * size, paged - groups * size)
+                    view[index, :, begin:paged] = tokens[:, side, part]
+            if end > max(begin, in_flash):
+                waits = max(begin, in_flash)
+                tokens = self.buffer.waiting(layer, row)[:, :, waits - in_flash : end - in_flash]
                 traffic.dram_bytes += tokens.nbytes
                 for side, view in enumerate(views):
-                    view[index, :, in_flash:length] = tokens[:, side]
+                    view[index, :, waits:end] = tokens[:, side]
         return pair
 
     def _put(self, layer: int, row: int, data: np.ndarray, traffic: Traffic) -> None:
@@ -191,8 +229,10 @@ class KvStore:
         if not self.task.channel_pages:
             return
         self._value_sums.clear(layer, row)
-        groups = int(self.ftl.num_groups[layer, row])
-        if groups:
-            values = self.ftl.read_back(layer, row, VALUE, 0, groups, traffic)
-            self._value_sums.add(layer, row, values.reshape(len(values), -1, self.task.token_bytes))
-        self._value_sums.add(layer, row, self.buffer.waiting(layer, row)[:, VALUE])
+        first, last = int(self.ftl.first_group[layer, row]), int(self.ftl.num_groups[layer, row])
+        values = self.buffer.waiting(layer, row)[:, VALUE]
+        if first < last:
+            paged = self.ftl.read_back(layer, row, VALUE, first, last, traffic)
+            values = np.concatenate([paged.reshape(len(paged), -1, self.task.token_bytes), values], axis=1)
+        reclaimed = int(self.first_tokens[layer, row]) - first * self.task.group_tokens
+        self._value_sums.add(layer, row, values[:, reclaimed:])

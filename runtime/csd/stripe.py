@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 
+from runtime.csd.block_share import FlashRoom
 from runtime.csd.errors import CapacityError
 from runtime.csd.geometry import Geometry
 from runtime.csd.task import Task
@@ -24,17 +25,19 @@ class Stripe:
         num_streams: Streams of blocks.
 
     Raises:
-        CapacityError: The cache at its longest does not fit into the flash.
+        CapacityError: The cache at its longest does not fit into what the flash has for it.
     """
 
-    def __init__(self, geometry: Geometry, task: Task) -> None:
+    def __init__(self, geometry: Geometry, task: Task, room: FlashRoom | None = None) -> None:
         self._geometry = geometry
         self._task = task
         self._step = _odd_step(geometry.num_units, task.num_lanes)
         self._channel_step = _odd_step(
             geometry.num_units, task.batch_size * task.num_kv_heads * task.channel_pages
         )
-        self.num_streams = self._most_streams()
+        self.num_streams = self._most_streams(
+            room or FlashRoom(np.full(geometry.num_units, geometry.blocks_per_plane), {})
+        )
 
     def units(self, rows: np.ndarray, groups: np.ndarray, heads: int) -> np.ndarray:
         """Returns the unit of each token page.
@@ -66,15 +69,20 @@ class Stripe:
         """Returns which blocks sequences write to, int64 ``[n]``: those of one stream share theirs."""
         return rows * self.num_streams // self._task.batch_size
 
-    def blocks_needed(self, num_streams: int) -> int:
-        """Returns the blocks that the busiest unit needs when every sequence has its longest length."""
+    def blocks_needed(self, num_streams: int | None = None) -> np.ndarray:
+        """Returns the blocks that sequences of the longest length need, int64 ``[num_units]``.
+
+        Args:
+            num_streams: Streams that they share; None: :attr:`num_streams`.
+        """
+        num_streams = num_streams or self.num_streams
         task = self._task
         pages = np.zeros((num_streams, self._geometry.num_units), np.int64)
         shapes = Counter((task.rows(layer), task.kv_heads(layer)) for layer in range(task.num_layers))
         for (num_rows, heads), num_layers in shapes.items():
             streams = np.arange(num_rows) * num_streams // task.batch_size
             np.add.at(pages, streams, num_layers * self._pages_by_unit(num_rows, heads))
-        return int((-(-pages // self._geometry.pages_per_block)).sum(axis=0).max())
+        return (-(-pages // self._geometry.pages_per_block)).sum(axis=0)
 
     def _spread(self, rows: np.ndarray, groups: np.ndarray, lanes: tuple[int, int], step: int) -> np.ndarray:
         """Returns the unit of each lane's page, int64 ``[n, *lanes]``."""
@@ -111,22 +119,24 @@ class Stripe:
         extra = unrolled[:, :num_units] + unrolled[:, num_units : 2 * num_units]
         return turns * starts.shape[1] + extra
 
-    def _most_streams(self) -> int:
+    def _most_streams(self, room: FlashRoom) -> int:
         """Returns the largest number of streams, halved from the batch, with which the whole cache fits.
 
         Raises:
             CapacityError: It does not fit even with all sequences sharing blocks.
         """
         geometry, task = self._geometry, self._task
+        block_bytes = geometry.pages_per_block * geometry.page_bytes
         num_streams = task.batch_size
-        while (needed := self.blocks_needed(num_streams)) > geometry.blocks_per_plane:
+        while ((needed := self.blocks_needed(num_streams)) > room.blocks).any():
             if num_streams == 1:
-                reserved = needed * geometry.num_units * geometry.pages_per_block * geometry.page_bytes
+                others = ", ".join(f"task {other} has {n * block_bytes}" for other, n in room.others.items())
                 raise CapacityError(
-                    f"KV cache of {task.batch_size} sequences x {task.max_len} tokens has "
-                    f"{task.kv_bytes} bytes and takes {reserved} bytes in whole blocks; the flash has "
-                    f"{geometry.capacity_bytes} bytes. Lower the batch or the length, "
-                    "or use more or larger drives"
+                    f"KV cache of {task.batch_size} sequences x {task.max_len} tokens has {task.kv_bytes} bytes and "
+                    f"takes {int(needed.max()) * geometry.num_units * block_bytes} bytes in whole blocks of all planes; "
+                    f"the flash has {geometry.capacity_bytes} bytes"
+                    + (f", of which {others}. Release a task, lower" if others else ". Lower")
+                    + " the batch or the length, or use more or larger drives"
                 )
             num_streams = (num_streams + 1) // 2
         return num_streams

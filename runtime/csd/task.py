@@ -49,6 +49,8 @@ class Task:
     number: int = 0
 
     def __post_init__(self) -> None:
+        if self.number < 0:
+            raise DriveError(f"task is {self.number}; give a number of at least 0")
         counts = (
             "num_layers", "num_kv_heads", "num_query_heads", "head_size", "batch_size", "max_len",
         )  # fmt: skip

@@ -98,7 +98,7 @@ class TestOpening:
     def test_a_drive_with_too_little_memory(self) -> None:
         plan = plan_for(transformer(), "instinfer")
         small = dataclasses.replace(plan, hw=plan.hw.replace("drive.dram_bytes", 1000))
-        message = "a drive cannot hold its caches: csd0: group buffer needs .* has 1000 bytes of DRAM. Lower the batch"
+        message = "a drive cannot hold its caches: csd0: drive memory for .* has 1000 bytes of DRAM. Lower the batch"
         with pytest.raises(SessionError, match=message) as caught:
             open_and_close(small, transformer())
         assert isinstance(caught.value.__cause__, CapacityError)

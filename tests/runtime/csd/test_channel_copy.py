@@ -19,7 +19,7 @@ WITH_COPY: dict[str, Any] = {"channel_group": 2, "max_len": 40}
 
 
 def store_of(drive: Drive) -> KvStore:
-    return drive._store
+    return drive._tasks.store(0)
 
 
 def keys_by_channel(drive: Drive, layer: int, row: int) -> np.ndarray:

@@ -154,7 +154,7 @@ def test_a_new_task_takes_the_place_of_the_old_one() -> None:
     identity = drive.execute(Identify(), 0.0).value
     assert drive.execute(Health(), 0.0).value.free_bytes == identity.capacity_bytes
     assert not drive.execute(Read(0), 0.0).value[0].any()
-    assert identity.task.max_len == 40
+    assert identity.tasks[0].task.max_len == 40
 
 
 def test_a_refused_task_leaves_the_old_one() -> None:
@@ -170,7 +170,7 @@ def test_bad_pages_are_found_on_read_and_by_the_scan() -> None:
     drive, rng = configured(), np.random.default_rng(0)
     key = tokens(rng, 3, 2, 40, 4)
     drive.execute(Write(0, key, key, np.zeros(3, int)), 0.0)
-    drive._nand.flip_bit(int(drive._store.ftl.table(0)[1, 0, 1, 3]), 100)
+    drive._nand.flip_bit(int(drive._tasks.store(0).ftl.table(0)[1, 0, 1, 3]), 100)
     report = drive.execute(Health(scan=True), 0.0).value
     assert (report.pages_scanned, report.checksum_errors) == (120, 1)
     with pytest.raises(
@@ -181,7 +181,7 @@ def test_bad_pages_are_found_on_read_and_by_the_scan() -> None:
 
 def test_identity_of_a_plain_drive() -> None:
     identity = new_drive(spec(engine=None), name="ssd").execute(Identify(), 0.0).value
-    assert (identity.name, identity.has_engine, identity.task) == ("ssd", False, None)
+    assert (identity.name, identity.has_engine, identity.tasks) == ("ssd", False, ())
     assert identity.capacity_bytes == 4 * 2 * 64 * 8 * 64
     assert (identity.channels, identity.units, identity.blocks) == (4, 8, 512)
 

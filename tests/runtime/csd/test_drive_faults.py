@@ -133,7 +133,7 @@ def test_what_is_not_reported_lost_is_what_was_written(
             first = error.lost[0].first_token
             again = model[layer, rows, :, first : lengths[layer, row]]
             drive.execute(Write(layer, again, again, np.array([first]), rows=rows), 0.0)
-    assert [drive._configured().lengths(layer).tolist() for layer in range(2)] == lengths.tolist()
+    assert [drive._tasks.store(0).lengths(layer).tolist() for layer in range(2)] == lengths.tolist()
     report = health(drive, scan=True)
     assert report.checksum_errors <= report.uncorrectable_pages
     assert report.pages_scanned == int((lengths // 4).sum()) * 4

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from runtime.csd import CapacityError
+from runtime.csd.block_share import BlockShare
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.ftl import Ftl
 from runtime.csd.geometry import Geometry
@@ -30,7 +31,9 @@ class Rig:
     def __init__(self, task: Task = TASK) -> None:
         self.nand = NandArray(Geometry.of(FLASH))
         self.free = FreeBlocks(self.nand.geometry)
-        self.ftl = Ftl(self.nand, self.free, task)
+        stripe = Stripe(self.nand.geometry, task)
+        self.share = BlockShare(self.free, stripe.blocks_needed())
+        self.ftl = Ftl(self.nand, task, stripe, self.share)
         self.traffic = Traffic(FLASH.channels)
 
     def append(self, layer: int, row: int, count: int, fill: int = 0) -> np.ndarray:
@@ -91,7 +94,7 @@ def test_reclaiming_a_sequence_frees_all_its_blocks_and_no_other() -> None:
     for layer in range(2):
         rig.ftl.truncate(layer, 1, 0, rig.traffic)
     assert rig.free.count == blocks
-    assert rig.ftl.valid_pages().size == 0
+    assert rig.ftl.mapped()[0].size == rig.ftl.num_valid == 0
 
 
 def test_truncation_keeps_the_older_groups() -> None:
@@ -120,13 +123,13 @@ def test_wear_is_levelled() -> None:
 def test_the_capacity_check_is_exact(rows: int, max_len: int) -> None:
     task = dataclasses.replace(TASK, batch_size=rows, max_len=max_len)
     stripe = Stripe(Geometry.of(FLASH), task)
-    needed = stripe.blocks_needed(stripe.num_streams)
+    needed = stripe.blocks_needed()
     rig = Rig(task)
     for row in range(rows):
         for layer in range(2):
             rig.append(layer, row, task.groups_per_sequence)
-    used = np.bincount([rig.nand.geometry.unit_of(int(b)) for b in np.flatnonzero(rig.nand.next_page)])
-    assert used.max() == needed
+    units = [rig.nand.geometry.unit_of(int(block)) for block in np.flatnonzero(rig.nand.next_page)]
+    assert (np.bincount(units, minlength=8) == needed).all()
 
 
 def test_sequences_share_blocks_where_the_flash_is_too_small_for_blocks_of_their_own() -> None:
@@ -155,6 +158,7 @@ def test_too_large_a_cache_is_refused_in_bytes() -> None:
 
 def test_full_flash_is_an_error_and_writes_nothing() -> None:
     rig = Rig()
+    rig.share.release()
     rig.free.take(np.repeat(np.arange(8), 62))  # leaves 2 of the 64 blocks of each unit: 128 pages
     kept = rig.append(0, 0, 16)
     with pytest.raises(CapacityError, match="flash is full"):
@@ -163,6 +167,39 @@ def test_full_flash_is_an_error_and_writes_nothing() -> None:
     assert rig.nand.pages_programmed == 64
     rig.append(1, 0, 16)
     assert (rig.ftl.read(0, 0, 0, 16, rig.traffic) == kept.transpose(1, 2, 0, 3, 4)).all()
+
+
+def test_what_a_task_reserved_is_kept_back_from_others() -> None:
+    rig = Rig()
+    reserved = rig.share.reserved
+    assert rig.free.promised.tolist() == reserved.tolist()
+    assert reserved.max() == 6  # 2 streams x 20 pages of each unit, 8 to a block
+    with pytest.raises(
+        CapacityError,
+        match="59 blocks wanted in one plane, 64 erased ones, 6 of them reserved by other tasks",
+    ):
+        rig.free.take(np.repeat(np.arange(8), 59))
+    rig.free.take(np.repeat(np.arange(8), 58))
+    for layer in range(2):
+        for row in range(2):
+            rig.append(layer, row, 20)
+    assert rig.free.promised.sum() == 0
+    assert rig.share.held.tolist() == rig.share.claim.tolist() == reserved.tolist()
+    rig.ftl.truncate(0, 0, 0, rig.traffic)
+    rig.ftl.truncate(1, 0, 0, rig.traffic)
+    assert (rig.free.promised + rig.share.held).tolist() == reserved.tolist()
+    assert rig.share.held.max() == 3
+
+
+def test_a_task_may_take_more_than_it_reserved_as_long_as_nobody_did() -> None:
+    """Pages that stay, one in every block, keep the blocks."""
+    rig = Rig()
+    for _ in range(12):
+        rig.append(0, 0, 1)
+        rig.append(1, 0, 14)
+        rig.ftl.truncate(1, 0, 0, rig.traffic)
+    assert (rig.share.held > rig.share.reserved).any()
+    assert (rig.free.promised == np.maximum(rig.share.reserved - rig.share.held, 0)).all()
 
 
 def test_pages_dropped_again_and_again_do_not_fill_the_flash() -> None:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from runtime.csd import Attend, CapacityError, Health, Read, Write
+from runtime.csd import Attend, Health, Read, Write
 
-from .drives import configured, spec, tokens
+from .drives import configured, tokens
 
 
 @pytest.mark.parametrize("length", range(14))
@@ -45,11 +45,3 @@ def test_a_group_that_attend_fills_is_read_from_the_buffer_and_then_flushed() ->
     assert (done.detail.pages_read, done.detail.pages_programmed) == (0, 4)
     done = drive.execute(Attend(0, new, None, None, np.array([4]), 0.5), 0.0)
     assert (done.detail.pages_read, done.detail.pages_programmed) == (4, 0)
-
-
-def test_a_buffer_that_drive_memory_cannot_hold_is_refused() -> None:
-    with pytest.raises(
-        CapacityError, match=r"csd0: group buffer needs 768 bytes .* the drive has 767 bytes of DRAM\. Lower"
-    ):
-        configured(spec(dram_bytes=767.0), num_layers=1)
-    configured(spec(dram_bytes=768.0), num_layers=1)

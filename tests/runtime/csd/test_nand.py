@@ -17,22 +17,26 @@ def pages(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 64), np.uint8)
 
 
+def program(nand: NandArray, ppns: np.ndarray, data: np.ndarray) -> None:
+    nand.program(ppns, data, ppns.astype(np.uint64))
+
+
 def test_pages_come_back_as_they_were_programmed(nand: NandArray) -> None:
     ppns, data = np.array([0, 8, 1, 9, 4000]), pages(5)
     ppns[4] = 512  # the first page of another block far away
-    nand.program(ppns, data)
+    program(nand, ppns, data)
     assert (nand.read(ppns[::-1]) == data[::-1]).all()
     assert (nand.pages_programmed, nand.pages_read) == (5, 5)
 
 
 def test_a_page_is_programmed_once_until_its_block_is_erased(nand: NandArray) -> None:
-    nand.program(np.array([0]), pages(1))
+    program(nand, np.array([0]), pages(1))
     with pytest.raises(DriveError, match=r"channel=0, die=0.* is programmed already; erase its block"):
-        nand.program(np.array([0]), pages(1))
+        program(nand, np.array([0]), pages(1))
     with pytest.raises(DriveError, match="is programmed already"):
-        nand.program(np.array([1, 1]), pages(2))
+        program(nand, np.array([1, 1]), pages(2))
     nand.erase(np.array([0]))
-    nand.program(np.array([0]), pages(1, seed=1))
+    program(nand, np.array([0]), pages(1, seed=1))
     assert (nand.read(np.array([0])) == pages(1, seed=1)).all()
     assert nand.wear[0] == 1
 
@@ -40,20 +44,20 @@ def test_a_page_is_programmed_once_until_its_block_is_erased(nand: NandArray) ->
 @pytest.mark.parametrize("ppns", [[1], [0, 2], [8, 0, 3]])
 def test_pages_of_a_block_are_programmed_in_sequence(nand: NandArray, ppns: list[int]) -> None:
     with pytest.raises(DriveError, match=r"is out of order; the next page of its block is"):
-        nand.program(np.array(ppns), pages(len(ppns)))
+        program(nand, np.array(ppns), pages(len(ppns)))
     assert nand.pages_programmed == 0
     assert nand.next_page.sum() == 0
 
 
 def test_empty_pages_cannot_be_read(nand: NandArray) -> None:
-    nand.program(np.array([0]), pages(1))
+    program(nand, np.array([0]), pages(1))
     with pytest.raises(DriveError, match=r"page=1\) holds nothing; program a page before reading it"):
         nand.read(np.array([0, 1]))
 
 
 def test_a_flipped_bit_is_found(nand: NandArray) -> None:
     ppns = np.arange(8)
-    nand.program(ppns, pages(8))
+    program(nand, ppns, pages(8))
     assert nand.verify(ppns).size == 0
     nand.flip_bit(3, 77)
     assert nand.verify(ppns).tolist() == [3]
@@ -65,7 +69,7 @@ def test_a_flipped_bit_is_found(nand: NandArray) -> None:
 
 def test_memory_follows_what_is_stored(nand: NandArray) -> None:
     for _ in range(50):
-        nand.program(np.arange(64), pages(64))
+        program(nand, np.arange(64), pages(64))
         assert nand.stored_bytes == 64 * 64
         nand.erase(np.arange(8))
         assert nand.stored_bytes == 0
@@ -78,7 +82,7 @@ def test_many_blocks_and_chunks() -> None:
     geometry = Geometry(2, 1, 1, 8, 16, 1 << 20)  # 16 pages of 1 MiB in a chunk
     nand = NandArray(geometry)
     data = np.arange(40, dtype=np.uint8)[:, None] * np.ones((1, 1 << 20), np.uint8)
-    nand.program(np.arange(40), data)
+    program(nand, np.arange(40), data)
     assert len(nand.view().chunk_addresses) == 3
     assert (nand.read(np.arange(40))[:, ::4096] == data[:, ::4096]).all()
 

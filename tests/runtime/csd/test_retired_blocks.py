@@ -49,7 +49,7 @@ def test_they_go_on_until_the_flash_is_full_and_all_stays_readable() -> None:
         again_and_again(drive, Write(0, *[tokens(rng, 1, 2, 40, 4)] * 2, START[:1]))
     assert caught.value.drive == "csd0"
     assert health(drive, scan=True).checksum_errors == 0
-    lengths = drive._configured().lengths(0)
+    lengths = drive._tasks.store(0).lengths(0)
     drive.execute(Attend(0, tokens(rng, 1, 2, 4), None, None, lengths, 0.5), 0.0)
     drive.execute(Reclaim(), 0.0)
     report = health(drive)
@@ -99,7 +99,7 @@ def test_a_write_that_fails_leaves_earlier_sequences_and_nothing_of_its_own() ->
     key = tokens(np.random.default_rng(0), 3, 2, 39, 4)
     with pytest.raises(CapacityError, match="flash is full"):
         drive.execute(Write(0, key, key, START), 0.0)
-    lengths = drive._configured().lengths(0).tolist()
+    lengths = drive._tasks.store(0).lengths(0).tolist()
     assert lengths in ([39, 0, 0], [39, 39, 0])
     got = drive.execute(Read(0), 0.0).value[0]
     for row, length in enumerate(lengths):

@@ -45,7 +45,7 @@ class Cache:
         scale: float = 0.4,
     ) -> SparselyAttended:
         """Runs the sparse engine by itself, which says what it chose."""
-        store = self.drive._store
+        store = self.drive._tasks.store(0)
         assert store is not None
         return attend_sparsely(
             store, self.drive._nand, sparse, layer=0, rows=np.arange(len(query)), query=query, scale=scale,
@@ -345,5 +345,5 @@ class TestRefusals:
         new, sparse = np.ones((1, 1, 4), np.float32), Sparse(1, np.array([2]), np.array([0]), False)
         with pytest.raises(DriveError, match="configure a channel_group"):
             drive.execute(Attend(0, new, new, new, np.array([20]), 1.0, sparse=sparse), 0.0)
-        assert drive._store is not None
-        assert drive._store.lengths(0).tolist() == [20]
+        assert drive._tasks.store(0) is not None
+        assert drive._tasks.store(0).lengths(0).tolist() == [20]

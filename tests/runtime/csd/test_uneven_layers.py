@@ -64,9 +64,13 @@ def test_a_small_layer_costs_what_a_drive_of_its_size_would() -> None:
 def test_capacity_counts_what_the_layers_hold() -> None:
     """Flash and drive memory for 2 x 3 + 4 x 1 lanes suffice, though 2 layers of 4 x 3 would not fit."""
     even = {**UNEVEN, "layer_kv_heads": None, "layer_rows": None}
-    lanes_bytes = (2 * 3 + 4 * 1) * 2 * 64
+    lanes_bytes = (
+        (2 * 3 + 4 * 1) * 2 * (64 + 10 * 4)
+    )  # a page in the buffer and 10 entries for pages of 4 tokens
     configured(spec(dram_bytes=lanes_bytes), **UNEVEN)
-    with pytest.raises(CapacityError, match="group buffer needs 3072 bytes"):
+    with pytest.raises(
+        CapacityError, match=r"is 4992 bytes \(group buffer 3072, mapping tables 1920, sums of V 0\)"
+    ):
         configured(spec(dram_bytes=lanes_bytes), **even)
     small = spec(blocks_per_plane=4)
     configured(small, **UNEVEN)
