@@ -90,7 +90,7 @@ def test_many_blocks_and_chunks() -> None:
 def test_pages_of_a_lane_lie_side_by_side(nand: NandArray) -> None:
     """Pages 0, 3, 6, ... are of the first of three lanes; those of a lane are read from neighbouring frames."""
     ppns, data = np.arange(8), pages(6)
-    nand.program(ppns[:6], data, num_lanes=3)
+    nand.program(ppns[:6], data, ppns[:6].astype(np.uint64), num_lanes=3)
     frames = nand.view().frames[nand.view().slot[0], :6]
     assert frames.tolist() == [0, 2, 4, 1, 3, 5]
     assert (nand.read(ppns[:6]) == data).all()
