@@ -231,7 +231,7 @@ class Drive:
         if sparse is not None:
             after = lengths if appends else store.lengths(command.layer)[rows]
             sparse = check_sparse(task, sparse, rows, oldest, lengths, after)
-        self._lost.before_read(store, command.layer, rows, oldest, before)
+        self._lost.before_attend(store, command.layer, rows, oldest, lengths, sparse)
         if appends:
             self._append_one(store, command, rows, lengths, traffic)
         stored = store.lengths(command.layer)[rows]
@@ -251,6 +251,9 @@ class Drive:
         self._steps += traffic.steps
         with suppress(CapacityError):  # what finds no page stays in drive memory; the next token is refused
             store.flush_full(command.layer, rows, traffic)
+        if result.steps is not None:
+            num_pages = int(result.steps.pages.sum())
+            self._lost.after_sparse(store, command.layer, rows, oldest, lengths, num_pages)
         self._throttle.erase(begin_s, traffic.blocks_erased)
         reads = self._throttle.read(span.end_s, traffic.background_reads)
         programs = self._throttle.program(reads.end_s, traffic.pages_programmed)
@@ -306,7 +309,7 @@ class Drive:
     def _drop(self, command: Reclaim | Release, begin_s: float) -> _Outcome:
         traffic = self._traffic()
         if isinstance(command, Reclaim):
-            reclaim(self._tasks, command, traffic)
+            reclaim(self._tasks, command, self._lost, traffic)
         else:
             self._tasks.release(command.task, traffic)
         self._throttle.erase(begin_s, traffic.blocks_erased)

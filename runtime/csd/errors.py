@@ -47,12 +47,14 @@ class LostTokens:
         row: Their sequence.
         first_token: The first one.
         last_token: The one behind the last one.
+        task: The task that stored them.
     """
 
     layer: int
     row: int
     first_token: int
     last_token: int
+    task: int = 0
 
     def __str__(self) -> str:
         return f"layer {self.layer}, sequence {self.row}, tokens {self.first_token} to {self.last_token - 1}"

@@ -65,9 +65,9 @@ class FaultPlan:
         """Draws which of ``num_pages`` page reads find more wrong bits than can be corrected, int64 ``[n]``, ascending."""
         return _choose(self._losses, num_pages, self.faults.uncorrectable_per_page_read)
 
-    def bits(self, num_pages: int, page_bytes: int) -> np.ndarray:
-        """Draws a bit in each of ``num_pages`` pages, int64 ``[num_pages]``."""
-        return self._losses.integers(0, 8 * page_bytes, num_pages)
+    def below(self, limit: int, count: int) -> np.ndarray:
+        """Draws where ``count`` losses are, int64 ``[count]``: which of ``limit`` bits or pages."""
+        return self._losses.integers(0, limit, count)
 
     def failed_programs(self, num_pages: int) -> np.ndarray:
         """Draws which of ``num_pages`` page programs fail, int64 ``[n]``, ascending."""

@@ -7,6 +7,7 @@ import numpy as np
 from runtime.csd.checks import check_layer, check_rows
 from runtime.csd.commands import Reclaim
 from runtime.csd.errors import DriveError
+from runtime.csd.lost_pages import LostPages
 from runtime.csd.store import KvStore
 from runtime.csd.tasks import Tasks
 from runtime.csd.traffic import Traffic
@@ -23,14 +24,18 @@ class _Cut:
     last: int
 
 
-def reclaim(tasks: Tasks, command: Reclaim, traffic: Traffic) -> None:
+def reclaim(tasks: Tasks, command: Reclaim, lost: LostPages, traffic: Traffic) -> None:
     """Drops what a command names; nothing goes when a part of it breaks a rule.
 
     Raises:
         DriveError: A layer, sequence or task does not exist, or a range is in the middle of a sequence.
+        MediaError: A page that stays is lost, and the cache keeps something derived from it.
     """
     stores = list(tasks) if command.task is None else [tasks.store(command.task)]
-    for cut in [cut for store in stores for cut in _cuts(store, command)]:
+    cuts = [cut for store in stores for cut in _cuts(store, command)]
+    for cut in cuts:
+        lost.before_cut(cut.store, cut.layer, cut.row, cut.first, cut.last)
+    for cut in cuts:
         if cut.first > int(cut.store.first_tokens[cut.layer, cut.row]):
             cut.store.drop_front(cut.layer, cut.row, cut.first, traffic)
         else:

@@ -76,7 +76,7 @@ def drawn(faults: FaultSpec, drive: str) -> list[list[int]]:
     return [
         np.concatenate([retried.channel, retried.position, retried.retries]).tolist(),
         plan.uncorrectable(1000).tolist(),
-        plan.bits(3, 4096).tolist(),
+        plan.below(8 * 4096, 3).tolist(),
         plan.failed_programs(1000).tolist(),
         plan.worn_blocks(1000).tolist(),
     ]

@@ -1,16 +1,21 @@
 """Pages that cannot be corrected: who hears of them, and what goes on without them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from runtime.csd import (
     Attend,
+    Configure,
+    Drive,
     LostTokens,
     MediaError,
     Read,
     Reclaim,
     Write,
 )
+from runtime.csd.sparse import Sparse
 
 from .drives import tokens
 from .failing_drives import again_and_again, become, faulty, health
@@ -148,3 +153,85 @@ def test_the_block_is_retired_when_it_holds_nothing_any_more() -> None:
         drive.execute(Read(0), 0.0)
         drive.execute(Reclaim(), 0.0)
     assert health(drive).retired_blocks == report.retired_blocks
+
+
+class TestSparseAttention:
+    """What a sparse attention loses shows at the next command: it chooses its pages as it runs."""
+
+    def drive(self) -> tuple[Drive, np.ndarray, Attend]:
+        """Returns three sequences of 39 tokens, 32 of them by channel, too, and an attention that appends one."""
+        drive, rng = faulty(task={"channel_group": 2}), np.random.default_rng(0)
+        key = tokens(rng, 3, 2, 39, 4)
+        drive.execute(Write(0, key, key, START), 0.0)
+        query, new = tokens(rng, 2, 3, 2, 4)
+        sparse = Sparse(2, np.full(3, 8), np.full(3, 2), mean_value=True)
+        return drive, key, Attend(0, query, new, new, START + 40, 0.5, sparse=sparse)
+
+    def test_the_next_one_is_refused_and_has_not_appended_its_token(self) -> None:
+        drive, key, command = self.drive()
+        become(drive, uncorrectable_per_page_read=1.0)
+        read = drive.execute(command, 0.0).detail.pages_read
+        become(drive, uncorrectable_per_page_read=0.0)
+        report = health(drive)
+        assert 0 < report.uncorrectable_pages <= read
+        with pytest.raises(MediaError) as caught:
+            drive.execute(command, 0.0)
+        assert health(drive).buffered_tokens == report.buffered_tokens
+        for lost in caught.value.lost:
+            assert lost.first_token % 4 == 0 == lost.last_token % 4
+            assert lost.last_token <= 40
+        drive.execute(Write(0, key, key, START), 0.0)
+        got = drive.execute(dataclasses.replace(command, sparse=None), 0.0).value
+        assert command.key is not None
+        whole = np.concatenate([key, command.key[:, :, None]], axis=2)
+        np.testing.assert_allclose(got, attention(command.query, whole, whole, START + 40, 0.5), atol=1e-5)
+
+    def test_a_lost_channel_page_leaves_exact_attention_as_it_was(self) -> None:
+        drive, key, command = self.drive()
+        page = drive._tasks.store(0).ftl.channel_table(0)[1, 0, 1, 2]
+        drive._lost._lose(np.array([page]))
+        with pytest.raises(MediaError, match=r"1 page .* loses layer 0, sequence 1, tokens 16 to 23; write"):
+            drive.execute(command, 0.0)
+        got = drive.execute(dataclasses.replace(command, sparse=None), 0.0).value
+        assert command.key is not None
+        whole = np.concatenate([key, command.key[:, :, None]], axis=2)
+        np.testing.assert_allclose(got, attention(command.query, whole, whole, START + 40, 0.5), atol=1e-5)
+        drive.execute(Write(0, key[[1], :, 16:], key[[1], :, 16:], START[:1] + 16, rows=np.array([1])), 0.0)
+        drive.execute(dataclasses.replace(command, key=None, value=None, lengths=np.array([40, 39, 40])), 0.0)
+
+    def test_pages_are_lost_as_often_as_stated(self) -> None:
+        drive, _, command = self.drive()
+        command = dataclasses.replace(command, key=None, value=None, lengths=START + 39)
+        become(drive, uncorrectable_per_page_read=0.02)
+        read = 0
+        for _ in range(3000):
+            drive._lost._ppns = np.zeros(0, np.int64)
+            read += drive.execute(command, 0.0).detail.pages_read
+        assert health(drive).uncorrectable_pages == pytest.approx(0.02 * read, rel=0.1)
+
+    def test_reclaiming_tokens_around_a_lost_page_is_refused_until_it_goes_too(self) -> None:
+        """The sum of V is made again from what stays."""
+        drive, key, command = self.drive()
+        drive._lost._lose(drive._tasks.store(0).ftl.table(0)[1, 0, 1, [2]])
+        for kept in ((0, 8), (16, 40)):
+            with pytest.raises(MediaError, match="loses layer 0, sequence 1, tokens 8 to 11; write these"):
+                drive.execute(Reclaim(tokens=kept), 0.0)
+        assert drive._tasks.store(0).lengths(0).tolist() == [39, 39, 39]
+        drive.execute(Reclaim(tokens=(0, 12)), 0.0)
+        window = dataclasses.replace(command, window=28, sparse=None)
+        got = drive.execute(window, 0.0).value
+        assert command.key is not None
+        whole = np.concatenate([key, command.key[:, :, None]], axis=2)
+        expected = attention(command.query, whole, whole, START + 40, 0.5, window=28)
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_a_task_is_named_by_what_it_lost() -> None:
+    drive = faulty()
+    drive.execute(Configure(1, 2, 2, 4, np.dtype(np.float32), 1, 8, task=7), 0.0)
+    key = tokens(np.random.default_rng(0), 1, 2, 8, 4)
+    drive.execute(Write(0, key, key, START[:1], task=7), 0.0)
+    become(drive, uncorrectable_per_page_read=1.0)
+    with pytest.raises(MediaError) as caught:
+        drive.execute(Read(0, task=7), 0.0)
+    assert caught.value.lost == (LostTokens(0, 0, 0, 8, task=7),)
