@@ -63,6 +63,7 @@ def measure(hw: HardwareSpec, repeats: int, backing: FileBacking | None) -> list
     with timed_drives(hw, DRIVES, repeats, backing) as drives:
         held = [
             drives.held("dense attend", drives.dense_attend),
+            drives.held("sparse attend", drives.sparse_attend),
             drives.held("write", drives.write),
             drives.held_together(f"{DRIVES} drives attend / one", drives.dense_attend),
         ]

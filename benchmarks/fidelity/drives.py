@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.fidelity.bars import TOGETHER_TOLERANCE, Held
 from cost_models import HardwareSpec
 from runtime.clock import WallClock
-from runtime.csd import Attend, Command, Configure, Drive, DriveQueue, FileBacking, Write
+from runtime.csd import Attend, Command, Configure, Drive, DriveQueue, FileBacking, Sparse, Write
 
 ROWS, HEADS, HEAD_SIZE, DTYPE = 8, 8, 64, np.dtype(np.float16)
-ATTENDED_TOKENS = 384
-"""6.3 MB of K and V: 112 ms at the demo's 56 MB/s."""
+CHANNEL_GROUP = 8
+"""Channels that share a page with 256 tokens."""
+ATTENDED_TOKENS = 512
+"""8.4 MB of K and V: 150 ms at the demo's 56 MB/s."""
+SPARSE = Sparse(8, np.full(ROWS, 32), np.full(ROWS, 4), mean_value=True)
+"""1/8 of the channels and 1/16 of the tokens, so 1/8 of K and V."""
 WRITTEN_TOKENS = 160
 """2.6 MB of K and V: 100 ms at the rate at which the demo's planes program, 26 MB/s."""
 
@@ -40,14 +45,20 @@ class TimedDrives:
         filled = self._random(2, ROWS, HEADS, ATTENDED_TOKENS, HEAD_SIZE)
         for queue in queues:
             most = ATTENDED_TOKENS + (repeats + 1) * WRITTEN_TOKENS
-            queue.submit(Configure(1, HEADS, HEADS, HEAD_SIZE, DTYPE, ROWS, most))
+            queue.submit(
+                Configure(1, HEADS, HEADS, HEAD_SIZE, DTYPE, ROWS, most, channel_group=CHANNEL_GROUP)
+            )
             queue.submit(Write(0, filled[0], filled[1], np.zeros(ROWS, int)))
         for queue in queues:
             queue.submit(self.dense_attend(0)).result()
 
-    def dense_attend(self, repeat: int) -> Command:
+    def dense_attend(self, repeat: int) -> Attend:
         """Returns a command that attends to the first tokens of all sequences."""
         return Attend(0, self._query, None, None, np.full(ROWS, ATTENDED_TOKENS), HEAD_SIZE**-0.5)
+
+    def sparse_attend(self, repeat: int) -> Command:
+        """Returns a command that attends to few of the first tokens of all sequences, chosen by some channels."""
+        return replace(self.dense_attend(repeat), sparse=SPARSE)
 
     def write(self, repeat: int) -> Command:
         """Returns a command that appends to all sequences."""

@@ -38,6 +38,7 @@ from runtime.csd.store import KvStore
 from runtime.csd.tasks import Tasks
 from runtime.csd.throttle import Throttle
 from runtime.csd.traffic import Traffic
+from runtime.csd.utilisation import BusyMeter
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Drive:
         self._lost = LostPages(self._nand, self._free)
         self._tasks = Tasks(self._nand, self._free, spec.dram_bytes)
         self._throttle = Throttle(spec, name, self._faults)
+        self._busy = BusyMeter(self._throttle)
         self._steps = StepCounts()
         self._commands = 0
         self._closed = False
@@ -151,7 +153,13 @@ class Drive:
                 return _Outcome(identity, begin_s, self._traffic())
             case Health():
                 report = report_health(
-                    self._nand, self._free, self._throttle, self._tasks, self._steps, scan=command.scan
+                    self._nand,
+                    self._free,
+                    self._throttle,
+                    self._tasks,
+                    self._steps,
+                    self._busy.read(begin_s),
+                    scan=command.scan,
                 )
                 return _Outcome(report, begin_s, self._traffic())
         raise DriveError(f"{type(command).__name__} is no drive command; use one of runtime.csd's commands")
@@ -159,6 +167,7 @@ class Drive:
     def _configure(self, command: Configure, begin_s: float) -> _Outcome:
         traffic = self._traffic()
         task = self._tasks.configure(command, traffic)
+        self._busy.restart(begin_s)
         if self.spec.engine is not None:
             prepare(task)
         self._throttle.erase(begin_s, traffic.blocks_erased)

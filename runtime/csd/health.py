@@ -10,6 +10,7 @@ from runtime.csd.sparse import StepCounts
 from runtime.csd.store import KvStore
 from runtime.csd.tasks import Tasks
 from runtime.csd.throttle import Throttle
+from runtime.csd.utilisation import Utilisation
 
 
 def identify(name: str, spec: DriveSpec, nand: NandArray, tasks: Tasks) -> Identity:
@@ -41,6 +42,7 @@ def report_health(
     throttle: Throttle,
     tasks: Tasks,
     steps: StepCounts,
+    utilisation: Utilisation,
     *,
     scan: bool,
 ) -> HealthReport:
@@ -52,6 +54,7 @@ def report_health(
         throttle: The emulated resources.
         tasks: What is stored.
         steps: What sparse attention read.
+        utilisation: How busy the emulated resources are.
         scan: Also reads back every mapped page, against its checksum and the address in its spare area.
     """
     geometry = nand.geometry
@@ -81,6 +84,7 @@ def report_health(
         channel_busy_s=tuple(channel.busy_s for channel in throttle.channels),
         program_busy_s=tuple(planes.busy_s for planes in throttle.planes),
         engine_busy_s=throttle.engine.busy_s,
+        utilisation=utilisation,
         pages_scanned=sum(pages for pages, _, _ in scanned),
         checksum_errors=sum(bad for _, bad, _ in scanned),
         misdirected_pages=sum(wrong for _, _, wrong in scanned),

@@ -5,6 +5,7 @@ from typing import Any
 
 from runtime.csd.address import AddressLayout
 from runtime.csd.task import Task
+from runtime.csd.utilisation import Utilisation
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class HealthReport:
         channel_busy_s: Emulated busy seconds of each channel.
         program_busy_s: Emulated busy seconds of the dies behind each channel, programming and erasing.
         engine_busy_s: Emulated busy seconds of the engine.
+        utilisation: Shares of the time since the cache was configured in which these were busy.
         pages_scanned: Pages that the scan read back.
         checksum_errors: Pages that failed their checksum.
         misdirected_pages: Pages whose spare area names another place than the mapping that led to them.
@@ -165,6 +167,7 @@ class HealthReport:
     channel_busy_s: tuple[float, ...]
     program_busy_s: tuple[float, ...]
     engine_busy_s: float
+    utilisation: Utilisation
     pages_scanned: int
     checksum_errors: int
     misdirected_pages: int
@@ -202,3 +205,8 @@ class HealthReport:
     def utilisation(self) -> float:
         """Share of the flash that holds something, between 0 and 1."""
         return self.valid_bytes / self.capacity_bytes
+
+    @property
+    def buffer_fill(self) -> float:
+        """Share of the group buffers in which tokens wait, from 0 to 1."""
+        return self.buffered_bytes / self.dram_buffer_bytes if self.dram_buffer_bytes else 0.0
