@@ -11,6 +11,7 @@ import numpy as np
 from cost_models.hardware import DriveSpec, FaultSpec
 from runtime.csd.attention import attend_stored, prepare
 from runtime.csd.backing import NoBacking, arena_of
+from runtime.csd.busy_shares import BusyMeter
 from runtime.csd.checks import check_integers, check_kv, check_layer, check_query, check_rows
 from runtime.csd.commands import (
     Attend,
@@ -38,7 +39,6 @@ from runtime.csd.store import KvStore
 from runtime.csd.tasks import Tasks
 from runtime.csd.throttle import Throttle
 from runtime.csd.traffic import Traffic
-from runtime.csd.utilisation import BusyMeter
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cost_models.hardware import DriveSpec
+from runtime.csd.busy_shares import BusyShares
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.nand import NandArray
 from runtime.csd.records import HealthReport, Identity, TaskIdentity
@@ -10,7 +11,6 @@ from runtime.csd.sparse import StepCounts
 from runtime.csd.store import KvStore
 from runtime.csd.tasks import Tasks
 from runtime.csd.throttle import Throttle
-from runtime.csd.utilisation import Utilisation
 
 
 def identify(name: str, spec: DriveSpec, nand: NandArray, tasks: Tasks) -> Identity:
@@ -42,7 +42,7 @@ def report_health(
     throttle: Throttle,
     tasks: Tasks,
     steps: StepCounts,
-    utilisation: Utilisation,
+    busy_shares: BusyShares,
     *,
     scan: bool,
 ) -> HealthReport:
@@ -54,7 +54,7 @@ def report_health(
         throttle: The emulated resources.
         tasks: What is stored.
         steps: What sparse attention read.
-        utilisation: How busy the emulated resources are.
+        busy_shares: How busy the emulated resources are.
         scan: Also reads back every mapped page, against its checksum and the address in its spare area.
     """
     geometry = nand.geometry
@@ -84,7 +84,7 @@ def report_health(
         channel_busy_s=tuple(channel.busy_s for channel in throttle.channels),
         program_busy_s=tuple(planes.busy_s for planes in throttle.planes),
         engine_busy_s=throttle.engine.busy_s,
-        utilisation=utilisation,
+        busy_shares=busy_shares,
         pages_scanned=sum(pages for pages, _, _ in scanned),
         checksum_errors=sum(bad for _, bad, _ in scanned),
         misdirected_pages=sum(wrong for _, _, wrong in scanned),

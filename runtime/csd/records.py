@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.csd.address import AddressLayout
+from runtime.csd.busy_shares import BusyShares
 from runtime.csd.task import Task
-from runtime.csd.utilisation import Utilisation
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class HealthReport:
         channel_busy_s: Emulated busy seconds of each channel.
         program_busy_s: Emulated busy seconds of the dies behind each channel, programming and erasing.
         engine_busy_s: Emulated busy seconds of the engine.
-        utilisation: Shares of the time since the cache was configured in which these were busy.
+        busy_shares: Shares of the time since a cache was last configured in which these were busy.
         pages_scanned: Pages that the scan read back.
         checksum_errors: Pages that failed their checksum.
         misdirected_pages: Pages whose spare area names another place than the mapping that led to them.
@@ -167,7 +167,7 @@ class HealthReport:
     channel_busy_s: tuple[float, ...]
     program_busy_s: tuple[float, ...]
     engine_busy_s: float
-    utilisation: Utilisation
+    busy_shares: BusyShares
     pages_scanned: int
     checksum_errors: int
     misdirected_pages: int

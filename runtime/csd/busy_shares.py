@@ -8,8 +8,8 @@ from runtime.csd.throttle import Throttle
 
 
 @dataclass(frozen=True)
-class Utilisation:
-    """Shares of the time since the cache was configured in which parts of a drive were in use, from 0 to 1.
+class BusyShares:
+    """Shares of the time since a cache was last configured in which parts of a drive were in use, from 0 to 1.
 
     Attributes:
         elapsed_s: Emulated seconds since then, until now or until the last part is done with what it was given, whichever
@@ -37,7 +37,7 @@ class BusyMeter:
         self._since_s = at_s
         self._before = {part.name: part.busy_s for part in self._parts()}
 
-    def read(self, now_s: float) -> Utilisation:
+    def read(self, now_s: float) -> BusyShares:
         """Returns the shares until ``now_s``, or later where more is under way."""
         until_s = max(now_s, *(part.free_s for part in self._parts()))
         elapsed_s = max(0.0, until_s - self._since_s)
@@ -46,7 +46,7 @@ class BusyMeter:
             return (part.busy_s - self._before[part.name]) / elapsed_s if elapsed_s else 0.0
 
         throttle = self._throttle
-        return Utilisation(
+        return BusyShares(
             elapsed_s=elapsed_s,
             channels=tuple(map(share, throttle.channels)),
             planes=tuple(map(share, throttle.planes)),

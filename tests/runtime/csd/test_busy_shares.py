@@ -18,9 +18,9 @@ def health(drive: Drive, at_s: float) -> HealthReport:
 def test_a_drive_that_did_nothing_yet() -> None:
     for drive in (Drive(SPEC), configured()):
         report = health(drive, 0.0)
-        assert report.utilisation.elapsed_s == 0.0
-        assert report.utilisation.channels == report.utilisation.planes == (0.0,) * 4
-        assert (report.utilisation.engine, report.buffer_fill) == (0.0, 0.0)
+        assert report.busy_shares.elapsed_s == 0.0
+        assert report.busy_shares.channels == report.busy_shares.planes == (0.0,) * 4
+        assert (report.busy_shares.engine, report.buffer_fill) == (0.0, 0.0)
 
 
 def test_shares_of_the_time_since_the_cache_was_configured() -> None:
@@ -31,16 +31,16 @@ def test_shares_of_the_time_since_the_cache_was_configured() -> None:
     drive.execute(task, 2.0)
     key = tokens(np.random.default_rng(0), 1, 2, 32, 4)
     drive.execute(Write(0, key, key, np.array([0])), 2.0)
-    used = health(drive, 2.1).utilisation
+    used = health(drive, 2.1).busy_shares
     assert used.elapsed_s == pytest.approx(0.1)
     assert used.channels == pytest.approx((0.08,) * 4)
     assert used.planes == pytest.approx((0.4,) * 4)
     drive.execute(Attend(0, key[:, :, 0], None, None, np.array([32]), 0.5), 2.9)
-    used = health(drive, 3.0).utilisation
+    used = health(drive, 3.0).busy_shares
     assert used.channels == pytest.approx((0.016,) * 4)
     assert used.engine == pytest.approx(0.032)
     drive.execute(task, 4.0)
-    assert health(drive, 5.0).utilisation.channels == (0.0,) * 4
+    assert health(drive, 5.0).busy_shares.channels == (0.0,) * 4
 
 
 def test_no_part_is_ever_busy_for_more_than_all_of_the_time() -> None:
@@ -48,7 +48,7 @@ def test_no_part_is_ever_busy_for_more_than_all_of_the_time() -> None:
     drive = configured(batch_size=1, num_layers=1)
     key = tokens(np.random.default_rng(0), 1, 2, 32, 4)
     drive.execute(Write(0, key, key, np.array([0])), 0.0)
-    used = health(drive, 5 * MS).utilisation
+    used = health(drive, 5 * MS).busy_shares
     assert used.elapsed_s == pytest.approx(41 * MS)
     assert used.planes == pytest.approx((40 / 41,) * 4)
 
