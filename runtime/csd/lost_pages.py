@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.csd.errors import LostTokens, MediaError
+from runtime.csd.errors import DriveError, LostTokens, MediaError
 from runtime.csd.free_blocks import FreeBlocks
 from runtime.csd.nand import NandArray
 from runtime.csd.page_reach import PageReach
@@ -24,9 +24,18 @@ class LostPages:
 
     What a command will read is drawn before it changes anything. A sparse attention decides as it runs, so what it loses
     shows at the next command that reaches the page. Pages that the drive reads for its own use are not drawn.
+
+    Raises:
+        DriveError: Pages are to be lost where none has any bytes.
     """
 
     def __init__(self, nand: NandArray, free: FreeBlocks) -> None:
+        chance = nand.faults.faults.uncorrectable_per_page_read
+        if chance and not nand.arena.keeps_bytes:
+            raise DriveError(
+                f"uncorrectable_per_page_read is {chance:g}, and pages without backing have no bits to lose; keep them in "
+                "memory or in a file, or set it to 0"
+            )
         self._nand = nand
         self._free = free
         self._ppns = np.zeros(0, np.int64)

@@ -5,19 +5,22 @@ import dataclasses
 import numpy as np
 import pytest
 
+from cost_models.hardware import FaultSpec
 from runtime.csd import (
     Attend,
     Configure,
     Drive,
+    DriveError,
     LostTokens,
     MediaError,
+    NoBacking,
     Read,
     Reclaim,
     Write,
 )
 from runtime.csd.sparse import Sparse
 
-from .drives import tokens
+from .drives import spec, tokens
 from .failing_drives import again_and_again, become, faulty, health
 from .reference import attention
 
@@ -235,3 +238,11 @@ def test_a_task_is_named_by_what_it_lost() -> None:
     with pytest.raises(MediaError) as caught:
         drive.execute(Read(0, task=7), 0.0)
     assert caught.value.lost == (LostTokens(0, 0, 0, 8, task=7),)
+
+
+def test_pages_without_bytes_cannot_be_lost() -> None:
+    lossy = spec(faults=FaultSpec(uncorrectable_per_page_read=0.1))
+    with pytest.raises(
+        DriveError, match=r"uncorrectable_per_page_read is 0\.1, and pages without backing .*; keep them in"
+    ):
+        Drive(lossy, backing=NoBacking())
