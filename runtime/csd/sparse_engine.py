@@ -12,6 +12,7 @@ from runtime.csd.sparse import Sparse, TwoSteps
 from runtime.csd.store import KvStore
 from runtime.kernels.attend_sparse import attend_sparse
 from runtime.kernels.elements import ELEMENTS, FLOAT32
+from runtime.kernels.sparse_request import Chosen, Layout, Request
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,21 @@ def attend_sparsely(
         last: int64 ``[n]``, at most the tokens stored.
         soft_cap: Caps scores at ``soft_cap * tanh(score / soft_cap)``, in both steps.
     """
-    task, ftl, channels = store.task, store.ftl, nand.geometry.channels
+    task, ftl = store.task, store.ftl
     heads = task.kv_heads(layer)
     in_flash = ftl.num_groups[layer, rows] * task.group_tokens
     in_lanes = ftl.num_channel_groups[layer, rows] * task.channel_tokens
     output = np.empty(query.shape, np.float32)
-    chosen_channels = np.empty((len(rows), heads, sparse.num_channels), np.int64)
-    chosen_tokens = np.full((len(rows), heads, int(sparse.num_tokens.max(initial=0))), -1, np.int64)
+    channels = np.empty((len(rows), heads, sparse.num_channels), np.int64)
+    tokens = np.full((len(rows), heads, int(sparse.num_tokens.max(initial=0))), -1, np.int64)
     work = (last - first) * sparse.num_channels + 2 * sparse.num_tokens * task.head_size
     parts = split_pairs(work, heads, task.dtype.itemsize)
-    pages_read = np.zeros((len(parts), 2, channels), np.int64)
+    pages_read = np.zeros((len(parts), 2, nand.geometry.channels), np.int64)
     storage = store.buffer.layer(layer)
+    request = Request(
+        query, np.float32(scale), np.float32(soft_cap or 0.0), rows, first, last, sparse.num_tokens, sparse.num_newest,
+        sparse.mean_value, store.value_sums(layer),
+    )  # fmt: skip
     read = CandidatePages(
         AttendedPages(
             ftl.table(layer),
@@ -91,13 +96,12 @@ def attend_sparsely(
     def run(part: int) -> None:
         pieces = read.pieces(*parts[part], nand.arena.stage_pages)
         for piece, view in zip(pieces, nand.staged(read.sets(pieces)), strict=True):
-            attend_sparse(
-                *piece, query, np.float32(scale), np.float32(soft_cap or 0.0), rows, first, last, in_flash, in_lanes,
-                sparse.num_tokens, sparse.num_newest, store.value_sums(layer), sparse.mean_value, ftl.table(layer),
-                ftl.channel_table(layer), storage.ctypes.data, task.group_tokens, task.channel_tokens,
-                ELEMENTS[task.dtype.name], pages_of(nand.geometry, view), output, chosen_channels, chosen_tokens,
-                pages_read[part],
+            layout = Layout(
+                in_flash, in_lanes, ftl.table(layer), ftl.channel_table(layer), storage.ctypes.data,
+                task.group_tokens, task.channel_tokens, ELEMENTS[task.dtype.name], task.dtype.itemsize,
+                pages_of(nand.geometry, view),
             )  # fmt: skip
+            attend_sparse(*piece, request, layout, output, Chosen(channels, tokens, pages_read[part]))
 
     run_parts(run, len(parts))
     nand.pages_read += int(pages_read.sum())
@@ -110,12 +114,12 @@ def attend_sparsely(
         first,
         np.minimum(last, in_lanes),
         np.minimum(last, in_flash),
-        chosen_tokens,
+        tokens,
     )
     return SparselyAttended(
         output=output,
-        channels=chosen_channels,
-        tokens=chosen_tokens,
+        channels=channels,
+        tokens=tokens,
         steps=TwoSteps(step_one, step_two, len(rows) * heads, elements * task.dtype.itemsize),
         buffered_bytes=buffered * heads * 2 * task.token_bytes,
         flops=task.query_heads(layer) * (2 * scored * sparse.num_channels + 4 * attended * task.head_size),
@@ -155,7 +159,8 @@ def prepare_sparse() -> None:
     """Compiles the kernel, or loads it from the compiler's cache, so that no command has to wait for it."""
     counts, query = np.zeros(1, np.int64), np.zeros((1, 1, 1), np.float32)
     table, chosen = np.zeros((1, 1, 2, 1), np.int64), np.zeros((1, 1, 1), np.int64)
-    attend_sparse(
-        0, 0, query, np.float32(1.0), np.float32(0.0), counts, counts, counts, counts, counts, counts, counts, query.copy(),
-        False, table, table.copy(), 0, 1, 1, FLOAT32, no_pages(), query.copy(), chosen, chosen.copy(), table[0, 0],
-    )  # fmt: skip
+    request = Request(
+        query, np.float32(1.0), np.float32(0.0), counts, counts, counts, counts, counts, False, query
+    )
+    layout = Layout(counts, counts, table, table, 0, 1, 1, FLOAT32, 4, no_pages())
+    attend_sparse(0, 0, request, layout, query, Chosen(chosen, chosen, table[0, 0]))
