@@ -1,7 +1,7 @@
 """The compiled kernels: attention where K and V lie, read once, widened on the way, softmax on line.
 
 Entry points, one a file: ``attend_memory`` (host memory), ``attend_pages`` (the pages of a drive), ``attend_sparse`` (likewise,
-by SparF). What they share: ``elements``, ``addresses``, ``prefetch``, ``exponential``, ``softmax``, ``selection``,
-``sparse_scores``, ``sparse_request``, ``step_one`` and ``step_two``; ``compiling`` says how they are compiled and when again. Arguments always have the same types, so there is
-one compiled variant of each.
+by SparF, in ``step_one`` and ``step_two``). What they share: ``elements``, ``addresses``, ``prefetch``, ``exponential``,
+``softmax``, ``selection``, ``sparse_scores`` and ``sparse_request``; ``compiling`` says how they are compiled and when again.
+Arguments always have the same types, so there is one compiled variant of each.
 """
