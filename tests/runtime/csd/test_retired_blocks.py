@@ -15,6 +15,8 @@ from .drives import tokens
 from .failing_drives import again_and_again, become, faulty, health
 from .reference import attention
 
+pytestmark = pytest.mark.usefixtures("each_backing")
+
 START = np.zeros(3, np.int64)
 
 

@@ -20,15 +20,17 @@ from runtime.csd import (
     Write,
 )
 
-from .drives import SPEC, spec, tokens
+from .drives import SPEC, new_drive, spec, tokens
 from .reference import attention
+
+pytestmark = pytest.mark.usefixtures("each_backing")
 
 TASK = Configure(2, 2, 2, 4, np.dtype(np.float32), 3, 40)
 DRAM_BYTES = 2 * 3 * 2 * 2 * (64 + 10 * 4)  # lanes x (a page in the buffer, 10 entries for pages of 4 tokens)
 
 
 def drive_with(*numbers: int, drive_spec: Any = SPEC) -> Drive:
-    drive = Drive(drive_spec)
+    drive = new_drive(drive_spec)
     for number in numbers:
         drive.execute(dataclasses.replace(TASK, task=number), 0.0)
     return drive
@@ -81,7 +83,7 @@ def test_reclaim_is_of_one_task_unless_it_says_all() -> None:
     drive.execute(Reclaim(task=None), 0.0)
     health = drive.execute(Health(), 0.0).value
     assert health.free_bytes == health.capacity_bytes
-    Drive(SPEC).execute(Reclaim(task=None), 0.0)  # nothing to drop, nothing wrong
+    new_drive(SPEC).execute(Reclaim(task=None), 0.0)  # nothing to drop, nothing wrong
 
 
 def test_release_gives_everything_back() -> None:
@@ -147,7 +149,7 @@ def test_drive_memory_is_counted_to_the_byte() -> None:
     with pytest.raises(
         CapacityError, match=r"is 3168 bytes \(group buffer 1536, mapping tables 1440, sums of V 192\)"
     ):
-        Drive(spec(dram_bytes=DRAM_BYTES)).execute(dataclasses.replace(TASK, channel_group=2), 0.0)
+        new_drive(spec(dram_bytes=DRAM_BYTES)).execute(dataclasses.replace(TASK, channel_group=2), 0.0)
 
 
 def test_health_sums_over_tasks() -> None:
@@ -172,7 +174,7 @@ def test_health_sums_over_tasks() -> None:
 
 
 def test_the_second_copy_is_no_amplification() -> None:
-    drive = Drive(SPEC)
+    drive = new_drive(SPEC)
     drive.execute(dataclasses.replace(TASK, channel_group=2), 0.0)
     assert drive.execute(Health(), 0.0).value.placed_amplification == 1.0
     fill(drive, 0)
