@@ -186,6 +186,12 @@ class HardwareSpec:
 
         return with_drives(self, num_drives)
 
+    def without_drive(self, drive: str) -> "HardwareSpec":
+        """Returns the system without one drive, such as ``csd1``; those behind it move up by one name."""
+        from cost_models.without_drive import without_drive
+
+        return without_drive(self, drive)
+
     def with_faults(self, faults: FaultSpec | None, drive: str | None = None) -> "HardwareSpec":
         """Returns the system with these faults in one drive, such as ``csd1``, or in all; None for none."""
         from cost_models.whatif import with_faults

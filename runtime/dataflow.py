@@ -52,7 +52,7 @@ class ReadyStep:
     def error(self, cause: BaseException) -> SessionError:
         """Returns what to raise when the step has failed."""
         program = self.run.stream.runner.program
-        error = step_error(program.label(self.step), program.name, cause)
+        error = step_error(program.label(self.step), program.name, cause, self.ready_s)
         error.__cause__ = cause
         return error
 

@@ -34,13 +34,15 @@ class Generated:
 
     Attributes:
         steps: Per micro-batch int32[rows] per step, still on the device.
-        prefill_end_s: When every row had its first new token, by the session's clock.
-        end_s: When everything was done.
+        prefill_end_s: When every row had its first new token, by the session's clock; None before that.
+        end_s: When everything so far was done.
+        ends: Per micro-batch when each decode step ended.
     """
 
     steps: list[list[jax.Array]] = field(default_factory=list)
-    prefill_end_s: float = 0.0
+    prefill_end_s: float | None = None
     end_s: float = 0.0
+    ends: list[list[float]] = field(default_factory=list)
 
 
 class Generator:
@@ -91,37 +93,61 @@ class Generator:
         row = self._processor.place(np.zeros(self._micro_batches.num_rows, np.int32))
         self._feed(self._processor.place(np.zeros(self._micro_batches.num_rows, np.bool_)), row, row)
 
+    def begin(self, origin_s: float) -> Generated:
+        """Returns what a generation that starts at ``origin_s`` has made so far: nothing."""
+        count = self._micro_batches.count
+        return Generated([[] for _ in range(count)], None, origin_s, [[] for _ in range(count)])
+
     def generate(
-        self, batch: PromptBatch, num_tokens: int, origin_s: float, on_token: OnToken | None
-    ) -> Generated:
+        self, batch: PromptBatch, num_tokens: int, made: Generated, on_token: OnToken | None
+    ) -> None:
         """Generates ``num_tokens`` per row, the next token always the likeliest.
 
         Args:
             batch: The prompts.
             num_tokens: New tokens per row.
-            origin_s: When it starts, by the session's clock.
+            made: Takes the tokens; what is in it when a step fails holds.
             on_token: Called with row and token as soon as a token is known.
 
         Raises:
             SessionError: A step failed, or made logits that name no token.
         """
-        made = Generated([[] for _ in range(self._micro_batches.count)], origin_s, origin_s)
         if self._prefill is None:
-            return self._feed_prompts(batch, num_tokens, made, on_token)
-        tokens, cursors = self._run_prefill(self._prefill, batch, made)
+            self._feed_prompts(batch, num_tokens, made, on_token)
+        else:
+            self._go_on(self._run_prefill(self._prefill, batch, made), batch, num_tokens, made, on_token)
+        made.end_s = self._processor.wait_for([steps[-1] for steps in made.steps], made.end_s)
+
+    def _go_on(
+        self,
+        begun: tuple[list[jax.Array], list[Mapping[str, Any]]],
+        batch: PromptBatch,
+        num_tokens: int,
+        made: Generated,
+        on_token: OnToken | None,
+    ) -> None:
+        """Runs the decode steps that follow a prefill; tokens that are known take the place of those made."""
+        tokens, cursors = begun
         deliver = _Delivery(batch, made, on_token, num_tokens, self._micro_batches, fed=False)
         for number, first in enumerate(tokens):
             deliver(number, first)
         told = _Steps(self._progress, num_tokens - 1)
+        known, counts = self._cut(batch.known), self._cut(batch.num_known)
+
+        def feed(step: int, number: int, tokens: jax.Array) -> jax.Array:
+            if step >= batch.known.shape[1]:
+                return tokens
+            given = self._processor.place((step < counts[number], known[number][:, step]))
+            return self._feed(*given, tokens)
 
         def take(step: int, number: int, tokens: jax.Array, end_s: float) -> None:
             deliver(number, tokens)
+            made.ends[number].append(end_s)
+            made.end_s = max(made.end_s, end_s)
             told(made)
 
         start = DecodeStart(tokens, self._cut(batch.lengths), cursors, num_tokens - 1, made.end_s)
-        made.end_s = self._decode.run(start, lambda step, number, tokens: tokens, take)
-        made.end_s = self._processor.wait_for([steps[-1] for steps in made.steps], made.end_s)
-        return made
+        made.end_s = self._decode.run(start, feed, take)
 
     def _run_prefill(
         self, runner: StepRunner, batch: PromptBatch, made: Generated
@@ -158,7 +184,7 @@ class Generator:
 
     def _feed_prompts(
         self, batch: PromptBatch, num_tokens: int, made: Generated, on_token: OnToken | None
-    ) -> Generated:
+    ) -> None:
         """Takes prompts token by token: a row whose prompt is finished goes on with its own tokens."""
         longest = int(batch.lengths[: batch.num_prompts].max())
         total = longest + num_tokens - 1
@@ -174,8 +200,10 @@ class Generator:
 
         def take(step: int, number: int, tokens: jax.Array, end_s: float) -> None:
             if step == longest - 1:
-                made.prefill_end_s = max(made.prefill_end_s, self._processor.wait_for(tokens, end_s))
+                made.prefill_end_s = max(made.prefill_end_s or 0.0, self._processor.wait_for(tokens, end_s))
             deliver(number, tokens)
+            made.ends[number].append(end_s)
+            made.end_s = max(made.end_s, end_s)
             told(made)
 
         start = DecodeStart(
@@ -186,8 +214,6 @@ class Generator:
             made.end_s,
         )
         made.end_s = self._decode.run(start, feed, take)
-        made.end_s = self._processor.wait_for([steps[-1] for steps in made.steps], made.end_s)
-        return made
 
     def _cut(self, rows: np.ndarray) -> list[np.ndarray]:
         """Returns the rows of every micro-batch."""
@@ -248,24 +274,31 @@ class _Delivery:
                 self._on_token(row, int(token[0]))
 
 
-def rows_of(made: Generated, batch: PromptBatch, num_tokens: int, fed: bool) -> list[list[int]]:
-    """Returns the new tokens of every prompt.
+def rows_of(
+    made: Generated, batch: PromptBatch, num_tokens: int, micro_batches: MicroBatches, *, fed: bool
+) -> list[list[int]]:
+    """Returns the new tokens of every prompt, as far as they are made.
 
     Args:
         made: What was generated.
         batch: The prompts.
         num_tokens: New tokens per row.
+        micro_batches: How the batch is cut.
         fed: Whether prompts were fed token by token, so that a row's first new token comes with its last prompt token.
 
     Raises:
         SessionError: Logits named no token.
     """
-    ids = np.concatenate([np.stack(jax.device_get(steps)) for steps in made.steps], axis=1)
-    firsts = (batch.lengths - 1) * int(fed)
-    rows = [ids[firsts[r] : firsts[r] + num_tokens, r] for r in range(batch.num_prompts)]
-    for number, row in enumerate(rows):
-        check_chosen(row, number)
-    return [row.tolist() for row in rows]
+    found: list[list[int]] = []
+    for number, steps in enumerate(made.steps):
+        ids = np.stack(jax.device_get(steps)) if steps else np.zeros((0, micro_batches.num_rows), np.int32)
+        rows = micro_batches.rows(number)
+        for row in range(rows.start, min(rows.stop, batch.num_prompts)):
+            first = (int(batch.lengths[row]) - 1) * int(fed)
+            new = ids[first : first + num_tokens, row - rows.start]
+            check_chosen(new, row)
+            found.append(new.tolist())
+    return found
 
 
 def _joined(slices: list[Mapping[str, Any]], like: Mapping[str, Any]) -> Mapping[str, Any]:

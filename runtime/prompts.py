@@ -22,15 +22,36 @@ class PromptBatch:
         tokens: int32[batch, prompt_len].
         lengths: int32[batch], tokens of each prompt; rows beyond the last prompt are dummies of one token.
         num_prompts: Rows that count.
+        known: int32[batch, n], new tokens that are known beforehand, padded on the right.
+        num_known: int32[batch], how many.
     """
 
     tokens: np.ndarray
     lengths: np.ndarray
     num_prompts: int
+    known: np.ndarray
+    num_known: np.ndarray
+
+    def prompts(self) -> list[list[int]]:
+        """Returns the tokens of each prompt."""
+        return [self.tokens[row, : self.lengths[row]].tolist() for row in range(self.num_prompts)]
 
 
-def line_up(prompts: Sequence[Prompt], workload: Workload, vocab_size: int, tokenizer: Any) -> PromptBatch:
+def line_up(
+    prompts: Sequence[Prompt],
+    workload: Workload,
+    vocab_size: int,
+    tokenizer: Any,
+    known: Sequence[Sequence[int]] = (),
+) -> PromptBatch:
     """Returns prompts as a batch of the workload's size.
+
+    Args:
+        prompts: Texts or token ids.
+        workload: Has the sizes.
+        vocab_size: Tokens that the model knows.
+        tokenizer: For texts; None where there is none.
+        known: New tokens of each prompt that are known beforehand.
 
     Raises:
         SessionError: No prompts or too many, one that is empty or too long, text without a tokenizer, or a token id
@@ -58,7 +79,17 @@ def line_up(prompts: Sequence[Prompt], workload: Workload, vocab_size: int, toke
             )
         tokens[row, : len(ids)] = ids
         lengths[row] = len(ids)
-    return PromptBatch(tokens, lengths, len(prompts))
+    return PromptBatch(tokens, lengths, len(prompts), *_padded(known, workload.batch_size))
+
+
+def _padded(rows: Sequence[Sequence[int]], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows of numbers as int32[count, longest], and how many each has."""
+    lengths = np.zeros(count, np.int32)
+    lengths[: len(rows)] = [len(row) for row in rows]
+    padded = np.zeros((count, int(lengths.max(initial=0))), np.int32)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return padded, lengths
 
 
 def check_new_tokens(max_new_tokens: int, workload: Workload) -> int:

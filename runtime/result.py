@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from partitioner.plan.timeline import Timeline
 from runtime.csd import HealthReport
+from runtime.recovery import Recovery
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class GenerationResult:
         prefill_s: Seconds until every prompt has its first new token and all caches are home.
         decode_s: Seconds after that.
         drive_health: Counters of each drive at the end, by name.
+        recoveries: What was lost on the way, and what it cost to go on.
         fidelity: Seconds that throttled work should take over seconds that it took; 1 where this machine keeps up with
             the hardware it emulates, and on the virtual clock.
     """
@@ -31,6 +33,7 @@ class GenerationResult:
     decode_s: float
     drive_health: Mapping[str, HealthReport]
     fidelity: float
+    recoveries: tuple[Recovery, ...] = ()
 
     @property
     def total_s(self) -> float:

@@ -7,27 +7,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from partitioner.errors import PartitionError
-from partitioner.jaxpr import shape_of
-from partitioner.plan.bind import BoundModel, bind_model
 from partitioner.plan.plan import Plan
-from runtime.csd import FileBacking
 from runtime.csd.queue import IO_TIMEOUT_S
 from runtime.errors import SessionError
-from runtime.generation import Generator, OnToken, Progress, rows_of
-from runtime.pace import VirtualPace, make_pace
+from runtime.fault_tolerant_run import FaultTolerantRun
+from runtime.generation import OnToken, Progress
+from runtime.installed_plan import InstalledPlan, Workbench, bind
+from runtime.pace import make_pace
 from runtime.prompts import Prompt, check_new_tokens, line_up
+from runtime.replan import replan
 from runtime.result import GenerationResult
-from runtime.system import System
-from runtime.virtual_executor import VirtualExecutor
-from runtime.wall_executor import WallExecutor
 
 
 class Session:
     """Executes a plan.
 
     Opening a session places the weights and compiles; generating then takes only the time that it reports. A generation that
-    fails or is interrupted leaves the session fit for the next one.
+    fails or is interrupted leaves the session fit for the next one. A fault of a drive does not end it: what was lost is
+    recomputed from the tokens and kept on what is left, and the result says what that cost.
 
     Args:
         plan: What to run.
@@ -56,19 +53,15 @@ class Session:
         pace = make_pace(clock)
         if pace is None:
             raise SessionError(f"unknown clock {clock!r}; use 'wall' or 'virtual'")
-        bound = _bind(plan, model)
+        bind(plan, model)
         told: Progress = progress or (lambda stage, done, total: None)
+        self._bench = Workbench(plan, model, pace, told, drive_folder, command_timeout_s)
         self._plan = plan
-        self._tokenizer = bound.tokenizer
         self._closed = False
-        self._executor = VirtualExecutor() if isinstance(pace, VirtualPace) else WallExecutor()
-        backing = None if drive_folder is None else FileBacking(Path(drive_folder))
-        self._system = System(plan, pace, backing, command_timeout_s)
         try:
-            self._system.load(plan, bound, lambda done, total: told("loading", done, total))
-            self._generator = Generator(plan, self._system, self._executor, told)
+            self._installed: InstalledPlan | None = self._bench.install(plan)
         except BaseException:
-            self._system.close()
+            self._bench.close()
             raise
 
     def __enter__(self) -> Session:
@@ -82,8 +75,7 @@ class Session:
     def close(self) -> None:
         """Ends the session's threads and drops what its drives hold; closing twice does nothing."""
         self._closed = True
-        self._executor.close()
-        self._system.close()
+        self._bench.close()
 
     def generate(
         self, prompts: Sequence[Prompt], max_new_tokens: int = 64, on_token: OnToken | None = None
@@ -101,39 +93,34 @@ class Session:
         """
         if self._closed:
             raise SessionError("the session is closed; open a new one")
-        workload = self._plan.workload
-        vocab_size = shape_of(self._plan.decode.graph.phase.outputs[0].atom)[-1]
-        num_tokens = check_new_tokens(max_new_tokens, workload)
-        batch = line_up(prompts, workload, vocab_size, self._tokenizer)
-        system = self._system
-        system.clear()
-        system.log.take(0.0)
-        system.pace.restart()
-        origin_s = system.pace.clock.now_s()
-        made = self._generator.generate(batch, num_tokens, origin_s, on_token)
-        tokens = rows_of(made, batch, num_tokens, fed=self._plan.prefill is None)
+        installed, bench = self._ready(), self._bench
+        num_tokens = check_new_tokens(max_new_tokens, installed.plan.workload)
+        batch = line_up(prompts, installed.plan.workload, installed.vocab_size, installed.tokenizer)
+        bench.log.take(0.0)
+        bench.pace.restart()
+        run = FaultTolerantRun(bench, batch.prompts(), num_tokens, on_token)
+        try:
+            made = run.run(installed)
+        finally:
+            self._installed = run.left(installed)
         return GenerationResult(
-            tokens=tokens,
-            texts=None if self._tokenizer is None else [self._tokenizer.decode(row) for row in tokens],
-            timeline=system.log.take(origin_s),
-            prefill_s=made.prefill_end_s - origin_s,
+            tokens=made.tokens,
+            texts=None
+            if installed.tokenizer is None
+            else [installed.tokenizer.decode(row) for row in made.tokens],
+            timeline=bench.log.take(made.origin_s),
+            prefill_s=made.prefill_end_s - made.origin_s,
             decode_s=made.end_s - made.prefill_end_s,
-            drive_health={name: drive.health() for name, drive in system.drives.items()},
-            fidelity=system.pace.fidelity,
+            drive_health=bench.pool.health(),
+            fidelity=bench.pace.fidelity,
+            recoveries=tuple(r.since(made.origin_s) for r in made.recoveries),
         )
 
-
-def _bind(plan: Plan, model: Any) -> BoundModel:
-    """Returns the weights of the plan's model.
-
-    Raises:
-        SessionError: One of the two is something else.
-    """
-    if not isinstance(plan, Plan):
-        raise SessionError(
-            f"plan is a {type(plan).__name__}; give what partition(model, hw, workload, policy) or Plan.load(path, model) gives"
-        )
-    try:
-        return bind_model(plan, model)
-    except PartitionError as error:
-        raise SessionError(str(error)) from error
+    def _ready(self) -> InstalledPlan:
+        """Returns the session's plan brought up, made again for what is left where a drive was given up meanwhile."""
+        if self._installed is None:
+            hw = self._bench.pool.hw
+            if hw != self._plan.hw:
+                self._plan = replan(self._plan, self._bench.model, hw, self._plan.workload)
+            self._installed = self._bench.install(self._plan)
+        return self._installed

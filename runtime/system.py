@@ -7,11 +7,10 @@ from collections.abc import Callable
 from partitioner.plan.bind import BoundModel
 from partitioner.plan.plan import Plan
 from runtime.cache_homes import check_shares
-from runtime.csd import DriveError, FileBacking
-from runtime.csd.queue import IO_TIMEOUT_S
-from runtime.devices.csd import StorageDrive
+from runtime.csd import DriveError
 from runtime.devices.gpu import make_gpu
 from runtime.devices.host import make_host
+from runtime.drive_pool import DrivePool
 from runtime.drive_tasks import drive_tasks
 from runtime.errors import SessionError
 from runtime.event_log import EventLog
@@ -27,8 +26,8 @@ class System:
     Args:
         plan: Says what is needed.
         pace: The clock, and how work relates to it.
-        backing: Where the pages of drives lie, if not in memory.
-        command_timeout_s: Seconds without an answer after which a drive is given up.
+        log: Takes what happens.
+        pool: The session's drives.
 
     Attributes:
         pace: The clock, and how work relates to it.
@@ -43,32 +42,20 @@ class System:
         SessionError: The plan wants more GPUs than the runtime drives, or a drive cannot hold what it is to hold.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        pace: Pace,
-        backing: FileBacking | None = None,
-        command_timeout_s: float = IO_TIMEOUT_S,
-    ) -> None:
+    def __init__(self, plan: Plan, pace: Pace, log: EventLog, pool: DrivePool) -> None:
         if len(plan.hw.gpus) != 1:
             raise SessionError(
                 f"the plan is for {len(plan.hw.gpus)} GPUs, and the runtime drives one; partition for hardware with one GPU"
             )
         check_shares(plan)
         self.pace = pace
-        self.log = EventLog()
-        self.processors = {
-            p.name: p for p in (make_gpu(plan.hw, pace, self.log), make_host(plan.hw, pace, self.log))
-        }
-        self.drives: dict[str, StorageDrive] = {}
+        self.log = log
+        self.processors = {p.name: p for p in (make_gpu(plan.hw, pace, log), make_host(plan.hw, pace, log))}
         try:
-            for name, task in drive_tasks(plan).items():
-                spec = plan.hw.drive(name)
-                self.drives[name] = StorageDrive(name, spec, task, pace, self.log, backing, command_timeout_s)
+            self.drives = {name: pool.take(name, task) for name, task in drive_tasks(plan).items()}
         except DriveError as error:
-            self.close()
             raise SessionError(f"a drive cannot hold its caches: {error}") from error
-        self.links = Links(plan.hw, self.log)
+        self.links = Links(plan.hw, log)
         self.states = States(plan, self.processors)
         self.share_caches = ShareCaches(plan, self.processors)
 
@@ -88,11 +75,6 @@ class System:
                     )
                 self.processors[device].weights[name] = self.processors[device].place(value)
         progress(len(model.params), len(model.params))
-
-    def close(self) -> None:
-        """Gives back what the drives hold; closing twice does nothing."""
-        for drive in self.drives.values():
-            drive.close()
 
     def clear(self) -> None:
         """Drops all tokens from all caches, and waits until the drives have erased the blocks that held them."""

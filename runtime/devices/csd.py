@@ -59,17 +59,25 @@ class StorageDrive:
         command_timeout_s: float = IO_TIMEOUT_S,
     ) -> None:
         self.name = name
-        self.task = task
         self.first_page_s = spec.command_s + spec.flash.t_read_s
         self._drive = Drive(spec, name, backing)
         self._queue = DriveQueue(self._drive, pace.clock, command_timeout_s)
         self._pace = pace
         self._log = log
         try:
-            self._queue.execute(task.configure, pace.clock.now_s())
+            self.configure(task)
         except DriveError:
             self.close()
             raise
+
+    def configure(self, task: DriveTask) -> None:
+        """Makes room for a task and drops what was there before.
+
+        Raises:
+            DriveError: The drive cannot hold it.
+        """
+        self._queue.execute(task.configure, self._pace.clock.now_s())
+        self.task = task
 
     def clear(self) -> float:
         """Drops all tokens, and returns when the blocks that held them are erased."""
