@@ -72,6 +72,7 @@ def _task(name: str, held: list[tuple[str, Attention, Share]], plan: Plan) -> Dr
     micro_batches = MicroBatches.of(plan).count
     layer_kv_heads = tuple(share.num_kv_heads for _, _, share in held)
     layer_rows = tuple(micro_batches * share.num_rows for _, _, share in held)
+    groups = (plan.channel_group(other) for _, other, _ in held)
     configure = Configure(
         num_layers=len(held),
         num_kv_heads=max(layer_kv_heads),
@@ -82,6 +83,7 @@ def _task(name: str, held: list[tuple[str, Attention, Share]], plan: Plan) -> Dr
         max_len=cache_len(plan, attention),
         layer_kv_heads=layer_kv_heads,
         layer_rows=layer_rows,
+        channel_group=next((group for group in groups if group is not None), None),
     )
     layers = {op: layer for layer, (op, _, _) in enumerate(held)}
     return DriveTask(layers, {op: share for op, _, share in held}, configure)

@@ -23,6 +23,7 @@ from runtime.index_inputs import index_values
 from runtime.program import PartOf, Program, describe_aval, operands
 from runtime.sampling import greedy
 from runtime.share_runner import ShareRunner
+from runtime.sparse_attention import sparse_of
 from runtime.system import System
 
 
@@ -200,11 +201,12 @@ class StepRunner:
     def _attend(self, frame: Frame, step: Run, share: Share, ready_s: float) -> float:
         name = self.program.segment(step).attention or ""
         attention = self.program.attention[name]
-        query, key, value = (frame.read(step.device, v) for v in operands(attention))
+        read = tuple(frame.read(step.device, v) for v in operands(attention))
         lengths = frame.after[slice(*share.rows)]
         drive = self.system.drives[step.device]
         rows = drive.task.rows(name, frame.micro_batch)
-        output, end_s = drive.attend(name, rows, (query, key, value), lengths, attention.scale, ready_s)
+        sparse = None if drive.task.configure.channel_group is None else sparse_of(attention, lengths)
+        output, end_s = drive.attend(name, rows, read, lengths, attention.scale, ready_s, sparse)
         frame.put(step.device, PartOf(attention.output), output)
         return end_s
 

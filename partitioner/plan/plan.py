@@ -12,7 +12,7 @@ from cost_models import HardwareSpec
 from partitioner.costing import Costing
 from partitioner.errors import PlanError
 from partitioner.ir.graph import OpGraph
-from partitioner.ir.op import Op
+from partitioner.ir.op import Attention, Op
 from partitioner.objective import OBJECTIVES, Objective
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.decisions import SPLIT, Decisions
@@ -228,6 +228,10 @@ class Plan:
         from partitioner.plan.upkeep import dollars_per_million_tokens
 
         return dollars_per_million_tokens(self)
+
+    def channel_group(self, attention: Attention) -> int | None:
+        """Returns the head channels in a page of the second copy of K that drives keep; None where they keep none."""
+        return self.costing.drive_cache(attention).channel_group
 
     @cached_property
     def endurance(self) -> Endurance | None:

@@ -17,6 +17,7 @@ from runtime.csd import (
     HealthReport,
     Read,
     Reclaim,
+    Sparse,
     Write,
 )
 from runtime.csd.queue import IO_TIMEOUT_S
@@ -95,6 +96,7 @@ class StorageDrive:
         lengths: np.ndarray,
         scale: float,
         start_s: float,
+        sparse: Sparse | None = None,
     ) -> tuple[np.ndarray, float]:
         """Appends one token per row and attends.
 
@@ -105,12 +107,13 @@ class StorageDrive:
             lengths: Integer ``[rows]``, tokens of each row with the new one.
             scale: Factor of the scores.
             start_s: When the operands are there.
+            sparse: How much of the cache to read; None: all.
 
         Returns:
             The output, float32 ``[rows, H, D]``, and when it is there.
         """
         query, key, value = operands
-        command = Attend(self.task.layers[op], query, key, value, lengths, scale, rows=rows)
+        command = Attend(self.task.layers[op], query, key, value, lengths, scale, rows=rows, sparse=sparse)
         completion, end_s = self._execute(command, start_s, op, "decode")
         return completion.value, end_s
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runtime import Session, SessionError
-from runtime.csd import Attend, Drive, DriveTimeout
+from runtime.csd import Attend, Drive
 from tests.runtime.tiny_models import PROMPTS, WORKLOAD, plain_tokens, plan_for, transformer
 
 
@@ -23,7 +23,7 @@ def test_pages_in_a_folder_change_nothing_but_their_place(tmp_path: Path, policy
     model = transformer()
     plan = plan_for(model, policy, 2)
     with Session(plan, model, clock=clock, drive_folder=tmp_path) as session:
-        kept = [drive._drive._nand.arena.backing for drive in session._system.drives.values()]
+        kept = [drive._drive._nand.arena.backing for drive in session._bench.pool._drives.values()]
         results = [session.generate(PROMPTS, max_new_tokens=6) for _ in range(2)]
     assert len(kept) == 2
     assert all(backing.startswith("file, ") for backing in kept)
@@ -53,7 +53,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         Session(plan_for(transformer(), "instinfer"), transformer(), drive_folder=tmp_path / "nowhere")
 
 
-def test_a_drive_that_does_not_answer_ends_the_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generation_goes_on_without_a_drive_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     model = transformer()
     execute = Drive.execute
 
@@ -66,14 +66,12 @@ def test_a_drive_that_does_not_answer_ends_the_generation(monkeypatch: pytest.Mo
     with Session(plan_for(model, "instinfer"), model, clock="virtual", command_timeout_s=7.0) as session:
         with monkeypatch.context() as patched:
             patched.setattr(Drive, "execute", dead)
-            with pytest.raises(
-                SessionError, match=r"DriveTimeout: csd0: Attend got no answer within 7 s"
-            ) as found:
-                session.generate(PROMPTS, max_new_tokens=6)
-        assert isinstance(found.value.__cause__, DriveTimeout)
-        assert session.generate(PROMPTS, max_new_tokens=6).tokens == plain_tokens(
-            model, PROMPTS, 6, WORKLOAD.max_len
-        )
+            first = session.generate(PROMPTS, max_new_tokens=6)
+        second = session.generate(PROMPTS, max_new_tokens=6)
+    assert first.recoveries[0].fault.startswith("DriveTimeout: csd0: Attend got no answer within 7 s")
+    assert first.recoveries[0].seconds == pytest.approx(7.0, abs=0.1)
+    expected = plain_tokens(model, PROMPTS, 6, WORKLOAD.max_len)
+    assert first.tokens == second.tokens == expected
 
 
 def test_a_timeout_must_be_positive() -> None:
