@@ -9,7 +9,6 @@ from runtime.csd.nand import NandArray
 from runtime.csd.sparse import Sparse
 from runtime.csd.sparse_engine import attend_sparsely, prepare_sparse
 from runtime.csd.store import KvStore
-from runtime.csd.task import Task
 
 
 def attend_stored(
@@ -62,8 +61,8 @@ def attend_stored(
     )
 
 
-def prepare(task: Task) -> None:
+def prepare(*, sparse: bool) -> None:
     """Compiles the kernels that a cache may need, or loads them, so that no command has to wait for them."""
     prepare_exact()
-    if task.channel_pages:
+    if sparse:
         prepare_sparse()

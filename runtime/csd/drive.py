@@ -123,6 +123,11 @@ class Drive:
             retries = self._throttle.read_retries - retries
             return self._complete(outcome, start_s, retries, time.perf_counter() - began_s)
 
+    def prepare(self, command: Command) -> None:
+        """Compiles what a command and those after it need, or loads it; the work of this machine, not of the drive."""
+        if isinstance(command, Configure) and self.spec.engine is not None:
+            prepare(sparse=command.channel_group is not None)
+
     def _count_command(self) -> None:
         """Counts a command and requires that the drive still answers."""
         last = self._faults.faults.stop_after_commands
@@ -166,10 +171,9 @@ class Drive:
 
     def _configure(self, command: Configure, begin_s: float) -> _Outcome:
         traffic = self._traffic()
-        task = self._tasks.configure(command, traffic)
+        self._tasks.configure(command, traffic)
         self._busy.restart(begin_s)
-        if self.spec.engine is not None:
-            prepare(task)
+        self.prepare(command)
         self._throttle.erase(begin_s, traffic.blocks_erased)
         return _Outcome(None, begin_s, traffic)
 

@@ -41,8 +41,8 @@ class DriveQueue:
     would be done: on a wall clock it sleeps until then, a virtual clock it moves there.
 
     A command times out once ``command_timeout_s`` have passed since it arrived and since the drive last delivered one, so
-    that waiting behind others does not count. A command that timed out before its turn is not executed any more. The
-    queue goes on with those that follow.
+    that waiting behind others does not count; nor does what this machine compiles for it, before it arrives. A command that
+    timed out before its turn is not executed any more. The queue goes on with those that follow.
 
     Args:
         drive: Executes the commands; nothing else should give it any.
@@ -87,6 +87,7 @@ class DriveQueue:
         Raises:
             DriveError: The queue is closed.
         """
+        self._drive.prepare(command)
         with self._lock:
             entry = self._enter(command, self._clock.arrival_s(not_before_s))
             self._in_flight.put(entry)
@@ -105,6 +106,7 @@ class DriveQueue:
             DriveError: The command breaks a rule, or the queue is closed.
             DriveTimeout: The drive does not answer; raised when the time is up by the clock.
         """
+        self._drive.prepare(command)
         with self._lock:
             entry = self._enter(command, start_s)
         return self._answer_of(entry)

@@ -2,15 +2,27 @@
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cost_models.hardware import FaultSpec
 from runtime.clock import Clock, VirtualClock, WallClock
-from runtime.csd import Command, Completion, Drive, DriveError, DriveQueue, DriveTimeout, Health, Identify
+from runtime.csd import (
+    Command,
+    Completion,
+    Configure,
+    Drive,
+    DriveError,
+    DriveQueue,
+    DriveTimeout,
+    Health,
+    Identify,
+)
 
 from .drives import SPEC, spec
 
@@ -79,17 +91,17 @@ def test_a_virtual_clock_moves_to_the_time_that_is_up() -> None:
 @pytest.mark.parametrize("clock", [VirtualClock, WallClock])
 @pytest.mark.parametrize("submit", [True, False])
 def test_the_queue_goes_on(clock: Callable[[], Clock], submit: bool) -> None:
-    time = clock()
-    with DriveQueue(DeadDrive(SPEC), time, command_timeout_s=0.05) as queue:
-        before_s = time.now_s()
+    shown = clock()
+    with DriveQueue(DeadDrive(SPEC), shown, command_timeout_s=0.05) as queue:
+        before_s = shown.now_s()
         for _ in range(2):
             if submit:
-                error_of(queue.submit(Identify(), not_before_s=time.now_s()))
+                error_of(queue.submit(Identify(), not_before_s=shown.now_s()))
             else:
                 with pytest.raises(DriveTimeout, match=r"csd0: Identify got no answer within 0\.05 s"):
-                    queue.execute(Identify(), time.now_s())
-        assert time.now_s() >= before_s + 0.1
-        assert queue.submit(Health(), time.now_s()).result().value.pages_read == 0
+                    queue.execute(Identify(), shown.now_s())
+        assert shown.now_s() >= before_s + 0.1
+        assert queue.submit(Health(), shown.now_s()).result().value.pages_read == 0
 
 
 @pytest.mark.parametrize("clock", [VirtualClock, WallClock])
@@ -126,6 +138,24 @@ def test_a_machine_that_is_stuck_on_a_wall_clock(stuck: StuckDrive) -> None:
         assert queue.submit(Identify()).result(30.0).value.name == "csd0"
         with pytest.raises(CancelledError):
             third.result()
+
+
+def test_what_this_machine_compiles_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[float] = []
+
+    def compile_once(*, sparse: bool) -> None:
+        if not compiled:
+            time.sleep(0.3)
+        compiled.append(0.3)
+
+    monkeypatch.setattr("runtime.csd.drive.prepare", compile_once)
+    configure = Configure(1, 1, 1, 4, np.dtype(np.float32), 1, 4)
+    for submit in (True, False):
+        compiled.clear()
+        with DriveQueue(Drive(SPEC), WallClock(), command_timeout_s=0.2) as queue:
+            done = queue.submit(configure).result() if submit else queue.execute(configure, 0.3)
+        assert done.end_s - done.start_s < 0.2
+        assert compiled
 
 
 def test_a_stuck_drive_does_not_keep_its_queue_from_closing(stuck: StuckDrive) -> None:
