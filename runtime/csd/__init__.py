@@ -3,7 +3,8 @@
 Bottom up: ``geometry``, ``arena`` (``memory_arena`` or ``file_arena``), ``nand`` (the flash array); ``free_blocks``,
 ``block_share``, ``stripe``, ``page_log`` (where pages go), ``address``, ``ftl`` (what finds them again);
 ``group_buffer``, ``value_sums`` (drive memory); ``channel_copy``, ``store`` (the KV cache of one task); ``tasks`` (of all);
-``engine`` (attention over pages and buffer); ``commands``, ``records``, ``drive``; ``throttle`` (how long it takes); ``queue``.
+``engine`` (attention over pages and buffer); ``commands``, ``records``, ``execute_write``, ``execute_attend``,
+``execute_read``, ``reclaim``, ``drive`` (dispatch and faults); ``throttle`` (how long it takes); ``queue``.
 
 The drive shares parameters with the cost models, never code, so that holding measured against predicted time
 means something.

@@ -69,6 +69,11 @@ class Throttle:
         self.dram = BusyUntil(f"{name}.dram")
         self.engine = BusyUntil(f"{name}.engine")
 
+    @property
+    def has_engine(self) -> bool:
+        """Whether the drive can attend."""
+        return self._spec.engine is not None
+
     def read(self, start_s: float, pages: np.ndarray) -> Occupied:
         """Reads ``pages``, int ``[channels]``, at or after ``start_s``."""
         return _together(start_s, list(self._stream(start_s, pages).values()))
