@@ -10,6 +10,7 @@ arc must stay below the best known objective.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ from partitioner.placement.highs import INFEASIBLE, MAX_GAP, MAX_NODES, OPTIMAL,
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.states import Layer
 from partitioner.placement.tally import Box
-from partitioner.placement.units import unit_rows
+from partitioner.placement.units import families, unit_rows
 
 FEW_VARIANTS = 12
 """Slots with at most this many variants are never thinned."""
@@ -45,6 +46,7 @@ class Arcs:
         move: [arcs D] the cost of its moves.
         num_vertices: Number of vertices.
         variants: The variants to choose from.
+        drift: [D] what placements along arcs that were left out for others may cost less than along these.
     """
 
     stage: NDArray[np.int64]
@@ -54,6 +56,7 @@ class Arcs:
     move: NDArray[np.float64]
     num_vertices: int
     variants: SlotVariants
+    drift: NDArray[np.float64]
 
     @property
     def begins(self) -> NDArray[np.bool_]:
@@ -99,7 +102,14 @@ class Flow:
 
 
 def kept_arcs(
-    folded: Folded, goal: Goal, relaxations: list[Relaxation], value: float, *, thin: bool = False
+    folded: Folded,
+    goal: Goal,
+    relaxations: list[Relaxation],
+    value: float,
+    *,
+    thin: bool = False,
+    along: Sequence[NDArray[np.int64]] | None = None,
+    drift: NDArray[np.float64] | float = 0.0,
 ) -> Arcs:
     """Returns the arcs of placements that may be as good as a value: alone, and by some of the relaxations.
 
@@ -109,6 +119,8 @@ def kept_arcs(
         relaxations: Solved relaxations.
         value: The value.
         thin: Keep few of many variants in a slot (see ``thinned``).
+        along: For each stage [routes layers 2] states and ways, if no others are to be kept.
+        drift: See ``Arcs``.
     """
     most = goal.most_on_one(value)
     meeting = boundaries(folded)
@@ -124,7 +136,7 @@ def kept_arcs(
 
     for position, stage in enumerate(folded.stages):
         graph, node = stage.graph, int(meeting.first_node[position])
-        masks = [_within(relaxation, position, value) for relaxation in relaxations]
+        masks = [within(relaxation, position, value) for relaxation in relaxations]
         add(position, node + np.arange(len(graph.entries)), first + graph.roots)
         for number, layer in enumerate(graph.layers):
             on_arc, extra = (np.min([mask[number][i] for mask in masks], axis=0) for i in (0, 1))
@@ -133,7 +145,12 @@ def kept_arcs(
             if thin:
                 pick = thinned(layer, pick, extra)
             has_variant = np.isin(np.arange(layer.target.shape[1]), layer.way[pick])
-            state, way = np.nonzero(small & (on_arc <= 0) & has_variant)
+            allowed = small & (on_arc <= 0) & has_variant
+            if along is not None:
+                passed = np.zeros(allowed.shape, bool)
+                passed[along[position][:, number, 0], along[position][:, number, 1]] = True
+                allowed &= passed
+            state, way = np.nonzero(allowed)
             following = first + len(layer.target)
             target = following + layer.target[state, way]
             parts.append((np.full(len(state), position), first + state, target, num_slots + way))
@@ -147,7 +164,16 @@ def kept_arcs(
     empty = np.zeros(0, np.int64)
     chosen = [np.concatenate([empty, *column]) for column in zip(*options, strict=True)] or [empty] * 3
     variants = SlotVariants(chosen[0], chosen[1], chosen[2], num_slots)
-    return Arcs(stages, source, target, slot, np.concatenate(moves), first, variants)
+    return Arcs(
+        stages,
+        source,
+        target,
+        slot,
+        np.concatenate(moves),
+        first,
+        variants,
+        drift + np.zeros(len(folded.most)),
+    )
 
 
 def thinned(layer: Layer, picks: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -180,7 +206,7 @@ def _last_first(order: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray
     ]
 
 
-def _within(
+def within(
     relaxation: Relaxation, position: int, value: float
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Returns for each layer of a stage's graph by how much the cheapest placement along arcs exceeds a value.
@@ -245,7 +271,7 @@ def solve_flow(
     tallies = incidence(variants.kind, option, (num_kinds, num_variants))
     vectors = kinds.vector.T * np.isin(np.arange(num_kinds), variants.kind)
     sizes, carries, capacity = capacity_rows(vectors[hard], goal.limit[hard], np.isin(hard, exact))
-    units, sizes, unit_size = unit_rows(kinds, hard, vectors[hard], sizes, arcs.variants.kind)
+    units, sizes, unit_size = unit_rows(families(kinds, arcs.variants.kind), vectors[hard], sizes)
     cut = csr_array(np.reshape(cuts, (len(cuts), num_arcs + num_meeting)))
     instances = incidence(arcs.stage[begun], begun, (len(counts), num_arcs))
     ends = (arcs.num_vertices, num_arcs)

@@ -20,7 +20,7 @@ from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.recompute import Room, kept_inputs
 from partitioner.placement.recompute_modes import with_recompute
-from partitioner.placement.shared_homes import NEAR, agree
+from partitioner.placement.shared_homes import NEAR, agree, owner_home
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
 from partitioner.placement.variants import ANY
@@ -116,17 +116,19 @@ class _ModeSearch:
         if agreed is not None:
             self._keep(option.built, agreed, option.solution.bound)
             return
-        homes = [replace(mode, shared_home=home) for home in self._policy.weight_homes]
-        near = min(self._limit, option.solution.objective * (1 + NEAR))
-        for home in homes:
-            close = self._solved(home, near)
+        first = owner_home(option.built, option.solution, self._paired.users)
+        homes = sorted(self._policy.weight_homes, key=lambda home: home != first)
+        modes = [replace(mode, shared_home=home) for home in homes]
+        near, least = min(self._limit, option.solution.objective * (1 + NEAR)), option.solution.bound
+        for home in modes:
+            close = self._solved(home, near, least)
             if close is not None:
-                self._keep(close.built, close.solution, option.solution.bound)
+                self._keep(close.built, close.solution, least)
                 return
-        for home in homes:
-            fixed = self._solved(home, self._limit)
+        for home in modes:
+            fixed = self._solved(home, self._limit, least)
             if fixed is not None:
-                self._keep(fixed.built, fixed.solution, fixed.solution.bound)
+                self._keep(fixed.built, fixed.solution, max(least, fixed.solution.bound))
 
     def decisions(self) -> list[Decisions]:
         """Returns the decisions of what was found, the best first, with the bound on all modes."""
@@ -151,8 +153,14 @@ class _ModeSearch:
         self._bounds.append(bound)
         self._limit = min(self._limit, solution.objective)
 
-    def _solved(self, mode: Mode, limit: float) -> _Solved | None:
-        """Returns a mode's best placement if there is one below a limit; notes what is short, or left undecided."""
+    def _solved(self, mode: Mode, limit: float, least: float = 0.0) -> _Solved | None:
+        """Returns a mode's best placement if there is one below a limit; notes what is short, or left undecided.
+
+        Args:
+            mode: The mode.
+            limit: Nothing above it is of interest.
+            least: What is known to be a bound on the mode already.
+        """
         built = build_problem(self._paired, self.costing, self._policy, mode, self._steps, self._kept)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
             return None
@@ -163,7 +171,7 @@ class _ModeSearch:
         if isinstance(result, Infeasible):
             self.short.append((built, result))
         if isinstance(result, Undecided):
-            self._bounds.append(result.bound)
+            self._bounds.append(max(least, result.bound))
         return _Solved(built, problem, result) if isinstance(result, Solution) else None
 
 

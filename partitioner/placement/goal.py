@@ -12,7 +12,7 @@ is the least number of bytes that are missing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,14 @@ class Goal:
         hard = np.maximum(np.abs(self.limit), most * 1e-3)
         scale = np.where(self.group == HARD, hard, unit) / SCALE
         return np.where(scale > 0, scale, 1.0)
+
+    def eased(self, amount: NDArray[np.float64]) -> Goal:
+        """Returns the goal with so much more of what is limited [D]."""
+        return replace(self, limit=np.where(self.group == HARD, self.limit + amount, self.limit))
+
+    def worth(self, amount: NDArray[np.float64]) -> float:
+        """Returns by how much the value falls at most where a total vector falls by an amount [D]."""
+        return math.fsum(amount[self.group == g].max(initial=0.0) for g in range(self.num_groups))
 
     def holds(self, total: NDArray[np.float64]) -> bool:
         """Tells whether a total vector [D] keeps the hard limits."""

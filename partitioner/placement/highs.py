@@ -10,12 +10,13 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, OptimizeWarning, linprog, milp
 from scipy.sparse import block_array, csr_array
 
 MAX_GAP = 1e-10
@@ -26,6 +27,11 @@ LARGEST = 1e14
 """HiGHS refuses larger numbers in a matrix, with the status of a program that has no solution."""
 OPTIMAL, LIMIT, INFEASIBLE = 0, 1, 2
 """What ``status`` says of a result; anything else is a failure."""
+FEW_HEURISTICS = {
+    f"mip_heuristic_run_{name}": False for name in ("feasibility_jump", "root_reduced_cost", "rins")
+}
+"""Of the heuristics with programs within the program one is left: the relaxations of counts are nearly whole, and the others
+take most of the time."""
 
 Part = NDArray[np.float64] | csr_array | None
 Rows = tuple[Sequence[Part], ArrayLike, ArrayLike]
@@ -87,7 +93,7 @@ def integer_program(
             integrality=integral,
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
             constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
-            options={"mip_rel_gap": gap, "node_limit": max_nodes, "presolve": presolve},
+            options={"mip_rel_gap": gap, "node_limit": max_nodes, "presolve": presolve} | FEW_HEURISTICS,
         ),
         (OPTIMAL, LIMIT) if doubt else (OPTIMAL, LIMIT, INFEASIBLE),
     )
@@ -98,8 +104,15 @@ def _ask(
 ) -> OptimizeResult:
     """Returns a result with presolve, or the one without where that has a status that is not believed."""
     with silenced():
-        result = solve(True)
-        return result if result.status in believed else solve(False)
+        result = _at_limit(solve(True))
+        return result if result.status in believed else _at_limit(solve(False))
+
+
+def _at_limit(result: OptimizeResult) -> OptimizeResult:
+    """Returns a result that says so where a search tree came to its limit of nodes, for which scipy has no status."""
+    if result.status not in (OPTIMAL, LIMIT, INFEASIBLE) and "limit reached" in result.get("message", ""):
+        result.status = LIMIT
+    return result
 
 
 @contextmanager
@@ -111,7 +124,12 @@ def silenced() -> Iterator[None]:
         os.dup2(null, 1)
         os.close(null)
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # scipy says that it passes options on
+                warnings.simplefilter(
+                    "ignore", OptimizeWarning
+                )  # and older ones that they have none of these
+                yield
         finally:
             _flush_c()
             os.dup2(kept, 1)

@@ -31,14 +31,16 @@ class Relaxation:
     Attributes:
         box: How often features may be taken.
         bound: Lower bound on the goal's value in the box.
+        price: [D] the prices that prove it.
         tally: [F] how often each feature is taken at the optimum, as a mixture.
-        paths: The cheapest ways through each stage's block at the prices that prove the bound.
+        paths: The cheapest ways through each stage's block at these prices.
         model: The cheapest placement of the model at these prices.
         rounds: How often columns were generated.
     """
 
     box: Box
     bound: float
+    price: NDArray[np.float64]
     tally: NDArray[np.float64]
     paths: tuple[CheapestPaths, ...]
     model: CheapestModel
@@ -88,7 +90,7 @@ def relaxation_at(
     paths = stage_paths(folded, price, feature_price)
     model = cheapest_model(folded, paths)
     bound = model.price - float(price @ goal.limit) - box.limit(feature_price)
-    return Relaxation(box, bound, tally, paths, model, rounds)
+    return Relaxation(box, bound, price, tally, paths, model, rounds)
 
 
 def _improving(

@@ -22,11 +22,13 @@ from partitioner.placement.order import Detached, in_order, stage_columns
 from partitioner.placement.polish import polish
 from partitioner.placement.problem import Problem
 from partitioner.placement.relaxation import Relaxation
+from partitioner.placement.routeflow import reach_row, route_columns, solve_routes
+from partitioner.placement.routes import Routes, kept_routes
 from partitioner.placement.tally import Box
 
 FEW_ARCS = 300
 """Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
-FIRST_DISTANCES = (2e-4, 2e-3, 8e-3, 3e-2, 0.1, 0.2, 0.4, 1.0)
+FIRST_DISTANCES = (2e-4, 4e-4, 8e-4, 1.5e-3, 3e-3, 8e-3, 3e-2, 0.1, 0.2, 0.4, 1.0)
 """Relative distances from the bound within which placements are looked for among few of many variants."""
 FEW_VARIANTS = 150
 """So few variants need no choice among them."""
@@ -46,8 +48,15 @@ MANY_ARCS = 600
 """Problems with more arcs are searched up to the gap ``ENOUGH``, and first among few of many variants."""
 FEW_NODES, MORE_NODES = 30, 200
 """Nodes of the search trees of problems with many arcs: at first, and to prove what was found."""
-NEARLY = 5e-4
-"""Relative gap at which a search tree that came to its limit is not followed by a larger one."""
+LITTLE = 2e-5
+"""Share of the objective and of capacities in which routes may differ for one to stand for the other, at first."""
+FEW_ROUTES = 160
+"""More routes make a program that is harder than the one over their arcs."""
+LARGE = 2000
+"""Arcs and variants of the programs that these are meant for; smaller ones have more, up to ``MOST_NODES`` times as many."""
+MOST_NODES = 10
+NEARLY, NEARLY_OF_LARGE = 1e-4, 5e-4
+"""Relative gaps at which a search tree that came to its limit is not followed by a larger one: of small and of large programs."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
 
@@ -134,14 +143,17 @@ class Search:
         """
         few = self.folded.num_arcs <= FEW_ARCS
         least = 1e-3 * self.unit
-        many = self.folded.num_arcs > MANY_ARCS
+        many, little = self.folded.num_arcs > MANY_ARCS, LITTLE
         if many and min(limit, np.inf if known is None else known.value) > root.bound * (1 + SHORT / 5):
             first = self._first(root, known, limit)
             near = first.placed is not None and first.bound >= first.placed.value * (1 - self.gap)
-            nearly = first.placed is not None and first.bound >= first.placed.value * (1 - NEARLY)
+            nearly = first.placed is not None and first.bound >= first.placed.value * (
+                1 - (NEARLY if first.num_arcs <= LARGE / 4 else NEARLY_OF_LARGE)
+            )
             if near or (nearly and not first.finished):
                 return first
             known = first.placed
+            little = LITTLE if first.placed is not None and not first.finished else 0.0
         boxes = (
             [root] if few or many else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
         )
@@ -154,10 +166,10 @@ class Search:
         while True:
             widest = worst if best is None else min(worst, best.value)
             value = min(widest, lower + distance)
-            near, arcs = self._near(boxes, value)
+            near, arcs = self._near(boxes, value, little)
             if arcs.size > MOST_ARCS * self.folded.num_arcs:
                 value = widest
-                near, arcs = self._near(boxes, value)
+                near, arcs = self._near(boxes, value, little)
             box = functools.reduce(Box.hull, (relaxation.box for relaxation in near))
             found = self._along(arcs, box, value, best)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
@@ -174,29 +186,52 @@ class Search:
         It has not finished where all variants were few, and the search tree among them came to its limit.
         """
         best, num_arcs, lower, finished = known, 0, root.bound, True
+        passed_over = 0
         for distance in FIRST_DISTANCES:
+            if passed_over:
+                passed_over -= 1
+                continue
             value = min(root.bound * (1 + distance), limit if best is None else best.value)
-            arcs = kept_arcs(self.folded, self.goal, [root], value)
+            arcs = self._kept([root], value, little=LITTLE)
             whole = len(arcs.variants.slot) <= FEW_VARIANTS
             if not whole:
-                arcs = kept_arcs(self.folded, self.goal, [root], value, thin=True)
+                arcs = self._kept([root], value, thin=True, little=LITTLE)
             gap = 0.2 * self.gap if whole else max(0.2 * self.gap, COARSE * distance)
             found = self._along(arcs, root.box, value, best, gap, FEW_NODES)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
+            if found.placed is None and not found.finished and arcs.size > LARGE / 4:
+                passed_over = 2
             if whole:
                 lower, finished = max(lower, min(value, found.bound)), found.finished
             if value >= limit or (best is not None and best.value <= root.bound * (1 + distance)):
                 break
         return Found(best, lower, num_arcs, finished)
 
-    def _near(self, boxes: list[Relaxation], value: float) -> tuple[list[Relaxation], Arcs]:
+    def _near(
+        self, boxes: list[Relaxation], value: float, little: float
+    ) -> tuple[list[Relaxation], Arcs | Routes]:
         """Returns the boxes that may hold placements up to a value, and the arcs of these placements."""
         near = [relaxation for relaxation in boxes if relaxation.bound <= value] or boxes[:1]
-        return near, kept_arcs(self.folded, self.goal, near, value)
+        return near, self._kept(near, value, little=little)
+
+    def _kept(
+        self, boxes: list[Relaxation], value: float, *, thin: bool = False, little: float = 0.0
+    ) -> Arcs | Routes:
+        """Returns what placements up to a value may take: routes where arcs are many and routes few, else arcs."""
+        if len(boxes) == 1 and self.folded.num_arcs > MANY_ARCS:
+            routes = kept_routes(self.folded, self.goal, boxes[0], value, thin=thin, little=little)
+            if routes is not None and len(routes.stage) <= FEW_ROUTES:
+                return routes
+            if routes is not None:
+                drift = routes.drift(self.folded)
+                return kept_arcs(
+                    self.folded, self.goal, boxes, value, thin=thin, along=routes.arcs, drift=drift
+                )
+        return kept_arcs(self.folded, self.goal, boxes, value, thin=thin)
 
     def _along(
         self,
-        arcs: Arcs,
+        arcs: Arcs | Routes,
         box: Box,
         value: float,
         known: Placed | None,
@@ -213,15 +248,20 @@ class Search:
             gap: Relative gap that is enough; by default a part of the search's.
             nodes: Nodes of the search tree of a problem with many arcs.
         """
+        if isinstance(arcs, Routes):
+            return self._along_routes(arcs, value, known, gap or 0.2 * self.gap, MOST_NODES * nodes)
         goal = self.goal
         exact = np.zeros(0, np.int64)
         cuts: list[NDArray[np.float64]] = []
         num_arcs, bound = arcs.size, 0.0
         many = self.folded.num_arcs > MANY_ARCS
+        easier = bool(arcs.drift.any())
+        nodes = int(nodes * min(MOST_NODES, max(1.0, LARGE / max(1, arcs.size))))
+        finished = True
         for _ in range(MAX_REPAIRS):
             flow = solve_flow(
                 self.folded,
-                goal,
+                goal.eased(arcs.drift) if easier else goal,
                 value,
                 arcs,
                 box,
@@ -231,9 +271,10 @@ class Search:
                 doubt=not many,
                 max_nodes=nodes if many else MAX_NODES,
             )
-            bound = flow.bound
+            if easier or not arcs.drift.any():
+                bound, finished = flow.bound - goal.worth(arcs.drift), flow.finished
             if flow.solution is None:
-                return Found(known, bound, num_arcs, flow.finished)
+                return Found(known, bound, num_arcs, finished and (easier or not arcs.drift.any()))
             stages = stage_columns(self.folded, arcs, *flow.solution)
             if isinstance(stages, Detached):
                 cuts.append(_reach(self.folded, arcs, stages))
@@ -242,12 +283,47 @@ class Search:
             if goal.holds(placed.total):
                 if known is None or placed.value <= known.value:
                     known = self.polished(placed, stages)
-                return Found(known, bound, num_arcs, flow.finished)
+                return Found(known, bound, num_arcs, finished)
+            if easier:
+                easier = False
+                continue
             over = np.flatnonzero((goal.group == HARD) & (placed.total > goal.limit))
             if np.isin(over, exact).all():
                 break
             exact = np.union1d(exact, over)
         return Found(known, bound, num_arcs, False)
+
+    def _along_routes(
+        self, routes: Routes, value: float, known: Placed | None, gap: float, nodes: int
+    ) -> Found:
+        """Returns the best placement along some routes, and a bound for these and those they stand for."""
+        exact = np.zeros(0, np.int64)
+        cuts: list[NDArray[np.float64]] = []
+        relaxed, bound, finished = True, 0.0, False
+        for _ in range(MAX_REPAIRS):
+            flow = solve_routes(
+                self.folded, self.goal, value, routes, cuts, exact, gap, relaxed=relaxed, max_nodes=nodes
+            )
+            if relaxed:
+                bound, finished = flow.bound, flow.finished
+            if flow.solution is None:
+                return Found(known, bound, routes.size, finished and relaxed)
+            stages = route_columns(self.folded, routes, *flow.solution)
+            if isinstance(stages, Detached):
+                cuts.append(reach_row(self.folded, routes, stages))
+                continue
+            placed = self.place(stages)
+            if self.goal.holds(placed.total) and (placed.value <= value * (1 + 1e-9) or not relaxed):
+                if known is None or placed.value <= known.value:
+                    known = self.polished(placed, stages)
+                return Found(known, bound, routes.size, finished)
+            over = np.flatnonzero((self.goal.group == HARD) & (placed.total > self.goal.limit))
+            if not relaxed and np.isin(over, exact).all():
+                break
+            if not relaxed:
+                exact = np.union1d(exact, over)
+            relaxed = False
+        return Found(known, bound, routes.size, False)
 
 
 def _reach(folded: Folded, arcs: Arcs, detached: Detached) -> NDArray[np.float64]:

@@ -53,6 +53,14 @@ def agree(
     return replace(solution, chosen=chosen, objective=parts.objective_s)
 
 
+def owner_home(built: BuiltProblem, solution: Solution, users: Mapping[str, tuple[int, ...]]) -> str:
+    """Returns the home that the first shared parameter's owner gives it in a solution; empty where there is none."""
+    owner = next((owner for owner, *_ in users.values()), None)
+    if owner is None:
+        return ""
+    return _variant(built, solution.chosen, owner).key[len(built.problem.phases)]
+
+
 def _place(built: BuiltProblem, pair: int) -> tuple[int, int, int]:
     """Returns stage, instance and choice of a pair."""
     for stage, (first, length, count) in enumerate(built.ranges):

@@ -14,33 +14,24 @@ from numpy.typing import NDArray
 from partitioner.placement.tally import Kinds
 
 MANY = 12
-"""Kinds are counted in units where at least so many of one choice differ in memory."""
+"""Variants are counted in units where at least so many of one choice differ in memory."""
 MAX_EXACT = 2.0**52
 
 
 def unit_rows(
-    kinds: Kinds,
-    hard: NDArray[np.int64],
-    amounts: NDArray[np.float64],
-    sizes: NDArray[np.float64],
-    present: NDArray[np.int64],
+    families: list[NDArray[np.int64]], amounts: NDArray[np.float64], sizes: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Returns units of each kind [limits K], the rows' sizes [rows K] without them, and the sizes of units [rows limits].
+    """Returns units of each column [limits C], the rows' sizes [rows C] without them, and the sizes of units [rows limits].
 
     Args:
-        kinds: All kinds.
-        hard: Components with limits.
-        amounts: [limits K] bytes of each kind.
-        sizes: [rows K] rows of the limits in the program's scale, the plain row of each limit first.
-        present: The kinds that occur.
+        families: The columns that stand for the variants of one choice, or of alike ones.
+        amounts: [limits C] bytes of each column.
+        sizes: [rows C] rows of the limits in the program's scale, the plain row of each limit first.
     """
-    units, unit_size = np.zeros(amounts.shape), np.zeros((len(sizes), len(hard)))
+    units, unit_size = np.zeros(amounts.shape), np.zeros((len(sizes), len(amounts)))
     rest = sizes.copy()
-    occurs = np.zeros(amounts.shape[1], bool)
-    occurs[present] = True
-    for row in range(len(hard)):
-        for own in _families(kinds):
-            counted = own[occurs[own]]
+    for row in range(len(amounts)):
+        for counted in families:
             values = np.unique(amounts[row, counted])
             if len(values) < MANY or values[-1] >= MAX_EXACT or (values != np.floor(values)).any():
                 continue
@@ -57,6 +48,7 @@ def unit_rows(
     return units, rest, unit_size
 
 
-def _families(kinds: Kinds) -> list[NDArray[np.int64]]:
-    """Returns the kinds of each choice that has many."""
-    return [found for stage in kinds.of for of in stage if len(found := np.unique(of)) >= MANY]
+def families(kinds: Kinds, present: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Returns the kinds that occur of each choice that has many."""
+    many = [found for stage in kinds.of for of in stage if len(found := np.unique(of)) >= MANY]
+    return [found[np.isin(found, present)] for found in many]

@@ -66,7 +66,7 @@ class TestDecoder:
             gpu, host = (depth / 8 * 1e9 * size for size in gigabytes)
             problem = decoder_problem(depth, (gpu, host, depth * 1e12))
             programs.clear()
-            assert solved(problem).gap <= 1e-9
+            assert solved(problem).gap <= search.ENOUGH
             work.append((fold(problem).num_arcs, len(programs), sum(programs)))
         (arcs, num_programs, numbers), (deep_arcs, num_deep_programs, deep_numbers) = work
         assert deep_arcs == arcs
