@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.arcflow import Arcs
+from partitioner.placement.arcs import Arcs
 from partitioner.placement.balance import boundaries
 from partitioner.placement.columns import Column, column
 from partitioner.placement.folded import Folded, FoldedStage

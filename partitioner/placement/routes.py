@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.arcflow import SlotVariants, thinned, within
+from partitioner.placement.arcs import SlotVariants, thinned, within
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, UNASKED, Goal
 from partitioner.placement.relaxation import Relaxation

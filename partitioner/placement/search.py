@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.arcflow import Arcs, kept_arcs, solve_flow
+from partitioner.placement.arcflow import solve_flow
+from partitioner.placement.arcs import Arcs, kept_arcs
 from partitioner.placement.balance import boundaries
 from partitioner.placement.branching import open_boxes
 from partitioner.placement.columns import Column, ColumnPool
@@ -56,7 +57,7 @@ LARGE = 2000
 """Arcs and variants of the programs that these are meant for; smaller ones have more, up to ``MOST_NODES`` times as many."""
 MOST_NODES = 10
 NEARLY, NEARLY_OF_LARGE = 1e-4, 5e-4
-"""Relative gaps at which a search tree that came to its limit is not followed by a larger one: of small and of large programs."""
+"""Relative gaps at which a tree that came to its limit is not followed by a larger one: of small and of large programs."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
 
