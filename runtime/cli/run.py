@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,6 +101,7 @@ def _summary(plan: Plan, result: GenerationResult, prediction: Prediction, clock
             ),
             "",
             usage_table(prediction.usage, measured_usage(result.timeline)),
+            *(f"\n{recovery}" for recovery in result.recoveries),
         )
     )
 
@@ -115,6 +117,7 @@ def _as_dict(
         "texts": result.texts,
         "tokens": result.tokens,
         "fidelity": result.fidelity,
+        "recoveries": [asdict(recovery) for recovery in result.recoveries],
         "measured": {
             "tokens_per_second": result.tokens_per_second,
             "prefill_s": result.prefill_s,

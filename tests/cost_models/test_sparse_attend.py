@@ -15,6 +15,7 @@ from cost_models import (
     sparse_attend_cost,
     sparse_pages,
 )
+from cost_models.sparse_attend import TOKENS_PER_CLUSTER
 
 DRIVE = HardwareSpec.load("a6000-csd").drives[0]
 SHAPE = {"head_size": 128, "kv_bytes_per_element": 2}
@@ -22,7 +23,7 @@ EIGHTH = SparseReads(num_channels=16, num_tokens=128, num_newest=32, channel_gro
 
 
 def _drawn_pages(context_len: int, reads: SparseReads, rng: np.random.Generator) -> tuple[int, int]:
-    """Returns pages of step one and step two for channels and tokens drawn at random, counted one by one."""
+    """Returns pages of step one and step two for channels and clusters drawn at random, counted one by one."""
     group, copied = 16, 2048 // reads.channel_group
     in_pages = context_len // group * group
     by_channel = in_pages // copied * copied
@@ -30,10 +31,8 @@ def _drawn_pages(context_len: int, reads: SparseReads, rng: np.random.Generator)
     step_one = len(set(channels // reads.channel_group)) * (by_channel // copied)
     tail = set(range(by_channel // group, in_pages // group))
     older = context_len - reads.num_newest
-    tokens = [
-        *rng.choice(older, reads.num_tokens - reads.num_newest, replace=False),
-        *range(older, context_len),
-    ]
+    drawn = round((reads.num_tokens - reads.num_newest) / TOKENS_PER_CLUSTER)
+    tokens = [*rng.choice(older, drawn, replace=False), *range(older, context_len)]
     pages = {int(t) // group for t in tokens if t < in_pages}
     return step_one + len(tail), len(pages - tail) + len(pages)
 
@@ -100,3 +99,10 @@ def test_groups_that_do_not_fit_are_refused(head_size: int, channels: int, said:
 def test_counts_are_checked(field: str) -> None:
     with pytest.raises(HardwareError, match=f"{field} = 0 is not accepted"):
         dataclasses.replace(EIGHTH, **{field: 0})
+
+
+def test_about_half_of_the_pages_are_touched_at_the_papers_nominal_eighth() -> None:
+    # InstInfer (arXiv 2409.04992): k = S/8, pages of 16 tokens
+    reads = SparseReads(num_channels=16, num_tokens=256, num_newest=64, channel_group=8)
+    pages = sparse_pages(DRIVE.flash, context_len=2048, reads=reads, **SHAPE)
+    assert pages.token_pages / 256 == pytest.approx(0.5, rel=0.03)
