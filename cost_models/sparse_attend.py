@@ -20,7 +20,7 @@ from cost_models.errors import HardwareError
 from cost_models.flash import attend_cost, tokens_per_page
 
 TOKENS_PER_CLUSTER = 2.4
-"""Wanted tokens that count as one draw, beside the newest ones: InstInfer (arXiv 2409.04992) finds that pages with one of k = S/8
+"""Wanted tokens that count as one draw, beside the newest: InstInfer (arXiv 2409.04992) finds that pages with one of k = S/8
 tokens hold about half of all tokens, with pages of 16 tokens; a quarter of k is taken to be the newest. The shipped model has
 3.5 to 3.8 on 2048 tokens of held-out text (``benchmarks.sparf_pages``: 36.2 % of pages at k = S/8, 20.9 % at S/16), and about
 2 on 600 tokens."""

@@ -23,15 +23,24 @@ def set_sparsity(graphs: Sequence[OpGraph], sparsity: Sparsity) -> tuple[OpGraph
     """
     if sparsity is None:
         return tuple(graphs)
-    names = [op.name for op in graphs[-1].ops if op.attention is not None]
+    by_name = sparsity_by_op(graphs[-1], sparsity)
+    return tuple(_changed(graph, lambda name, attention: by_name.get(name)) for graph in graphs)
+
+
+def sparsity_by_op(decode: OpGraph, sparsity: Sparsity) -> dict[str, SparF | None]:
+    """Returns the sparsity that is asked for of each attention, by op.
+
+    Raises:
+        WorkloadError: It lists more or fewer layers than the model has attentions.
+    """
+    names = [op.name for op in decode.ops if op.attention is not None]
     layers = sparsity if isinstance(sparsity, tuple) else (sparsity,) * len(names)
     if len(layers) != len(names):
         raise WorkloadError(
             f"Workload.sparsity lists {len(layers)} layers, the model has {len(names)} attentions; "
             "give one SparF or None for each"
         )
-    by_name = dict(zip(names, layers, strict=True))
-    return tuple(_changed(graph, lambda name, attention: by_name.get(name)) for graph in graphs)
+    return dict(zip(names, layers, strict=True))
 
 
 def attend_exactly(graphs: Sequence[OpGraph], names: Collection[str]) -> tuple[OpGraph, ...]:

@@ -173,7 +173,8 @@ class Alternatives:
         if op.attention is None:
             return self.costs.weight_bytes(op)
         kept = sum(s.fraction for s in self.costs.plan.caches[op.name] if tier_of(s.device) == tier)
-        return self.costs.plan.costing.cache_bytes(op.attention, tier) * (1 - kept)
+        attention = self.costs.on_drives(op) if tier == "csd" else op.attention
+        return self.costs.plan.costing.cache_bytes(attention, tier) * (1 - kept)
 
     def _lacking_bytes(self, op: Op, tier: str) -> float:
         """Returns the bytes of an op's weights that a tier does not keep."""

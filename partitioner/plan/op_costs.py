@@ -9,15 +9,17 @@ their way included.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cost_models import Cost, sequential
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import Var, num_bytes
+from partitioner.passes.set_sparsity import sparsity_by_op
 from partitioner.plan.decisions import SPLIT
 from partitioner.plan.parts import Part, parts_of, slowest
+from partitioner.sparsity import SparF
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
@@ -95,8 +97,17 @@ class OpCosts:
         if tier == SPLIT:
             return slowest([part.alone for part in self.parts(op)])
         if tier == "csd" and op.attention is not None:
-            return self.plan.costing.attend_cost(op.attention, self.context_len)
+            return self.plan.costing.attend_cost(self.on_drives(op), self.context_len)
         return self.plan.costing.run_cost(op, tier)
+
+    def on_drives(self, op: Op) -> Attention:
+        """Returns an attention as drives would do it: as sparsely as the workload asks, wherever it runs now."""
+        assert op.attention is not None
+        return replace(op.attention, sparsity=self._sparsities.get(op.name))
+
+    @cached_property
+    def _sparsities(self) -> Mapping[str, SparF | None]:
+        return sparsity_by_op(self.plan.decode.graph, self.plan.workload.sparsity)
 
     def _cache_moves(self, attention: Attention, home: str, tier: str) -> list[Cost]:
         """Returns the stream of a cache to where it is used, and the way back of what is new."""

@@ -11,6 +11,21 @@ if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
 
 
+def drive_memory_bytes(plan: Plan) -> dict[str, float]:
+    """Returns the bytes of its memory that each drive with a KV cache needs, for tokens that fill a page and for tables."""
+    needed: dict[str, float] = {}
+    for op in plan.decode.graph.ops:
+        if op.attention is None:
+            continue
+        pair = plan.costing.drive_cache(op.attention) if plan.hw.drives else None
+        for share in plan.caches[op.name]:
+            if pair is not None and share.device.startswith("csd"):
+                pairs = share.num_rows * share.num_kv_heads * plan.micro_batches
+                amount = pairs * pair.memory_bytes(plan.workload.max_len)
+                needed[share.device] = needed.get(share.device, 0.0) + amount
+    return needed
+
+
 def resident_bytes(plan: Plan) -> dict[str, dict[str, float]]:
     """Returns per device ``weights``, ``kv_cache``, ``reserve`` and ``capacity`` in bytes, devices in the hardware's order."""
     costing = plan.costing

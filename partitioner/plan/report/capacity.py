@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from partitioner.plan.names import device_span, tier_of
+from partitioner.plan.plan import Plan
 from partitioner.plan.report.cache_forms import cache_forms
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import counted, percent, size, size_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
+from partitioner.plan.residency import drive_memory_bytes
 
 
 def capacity(figures: Figures) -> list[str]:
@@ -37,4 +39,23 @@ def capacity(figures: Figures) -> list[str]:
         f"{counted(plan.workload.batch_size, 'sequence')}, the KV cache takes {caches}. The reserve is for activations and for "
         "buffers of streamed weights and caches. Drives keep whole pages."
     )
-    return [*title("Capacity"), *table(columns, rows), *paragraph(note), *cache_forms(figures)]
+    return [
+        *title("Capacity"),
+        *table(columns, rows),
+        *paragraph(f"{note}{_drive_memory(plan)}"),
+        *cache_forms(figures),
+    ]
+
+
+def _drive_memory(plan: Plan) -> str:
+    """Returns what drives need of their own memory; what is too much is said so, since a drive refuses it."""
+    needed = drive_memory_bytes(plan)
+    if not needed:
+        return ""
+    device = max(needed, key=lambda name: needed[name] / plan.hw.drive(name).dram_bytes)
+    has = plan.hw.drive(device).dram_bytes
+    used = size(needed[device])
+    said = f" Tokens that fill a page and mapping tables take {used} of the {size(has)} of memory that {device} has"
+    if needed[device] <= has:
+        return f"{said}."
+    return f"{said}, WHICH IS TOO MUCH: such a drive refuses the cache. Lower the batch, or spread it over more drives."

@@ -141,3 +141,10 @@ def test_a_report_tells_the_papers_tokens_with_one_copy_of_k_and_with_two() -> N
         "worn out after 3.221e10 tokens, of prompts or new; 2.147e10 if K were kept by channel too" in exact
     )
     assert "worn out after 2.147e10 tokens, of prompts or new; 3.221e10 if K were kept once" in sparse
+
+
+def test_a_report_says_when_drives_lack_memory_for_tokens_that_fill_a_page() -> None:
+    plan = partition(abstract("opt-13b"), "a6000-csd", Workload(256, 1024, 1024), "instinfer")
+    text = " ".join(plan.report().split())
+    # 256 sequences x 40 layers x 40 heads x 2 pages of 4 KiB are 3.36 GB; the board has 2 GB
+    assert "mapping tables take 3.77 GB of the 2.00 GB of memory that csd0 has, WHICH IS TOO MUCH" in text
