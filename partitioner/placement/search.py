@@ -149,7 +149,7 @@ class Search:
             first = self._first(root, known, limit)
             near = first.placed is not None and first.bound >= first.placed.value * (1 - self.gap)
             nearly = first.placed is not None and first.bound >= first.placed.value * (
-                1 - (NEARLY if first.num_arcs <= LARGE / 4 else NEARLY_OF_LARGE)
+                1 - (NEARLY if first.num_arcs <= LARGE / 2 else NEARLY_OF_LARGE)
             )
             if near or (nearly and not first.finished):
                 return first
