@@ -45,6 +45,11 @@ class DriveTask:
         count = self.shares[op].num_rows
         return micro_batch * count + np.arange(first, count if stop is None else stop)
 
+    def keeps_channels(self, op: str) -> bool:
+        """Tells whether the drive keeps K of an attention by channel, too, so that it can attend sparsely."""
+        by_channel = self.configure.layer_by_channel
+        return by_channel is not None and by_channel[self.layers[op]]
+
 
 def drive_tasks(plan: Plan) -> dict[str, DriveTask]:
     """Returns the task of every drive that holds a cache, in the order of the drives.
@@ -72,7 +77,8 @@ def _task(name: str, held: list[tuple[str, Attention, Share]], plan: Plan) -> Dr
     micro_batches = MicroBatches.of(plan).count
     layer_kv_heads = tuple(share.num_kv_heads for _, _, share in held)
     layer_rows = tuple(micro_batches * share.num_rows for _, _, share in held)
-    groups = (plan.channel_group(other) for _, other, _ in held)
+    groups = tuple(plan.channel_group(other) for _, other, _ in held)
+    by_channel = tuple(group is not None for group in groups)
     configure = Configure(
         num_layers=len(held),
         num_kv_heads=max(layer_kv_heads),
@@ -84,6 +90,7 @@ def _task(name: str, held: list[tuple[str, Attention, Share]], plan: Plan) -> Dr
         layer_kv_heads=layer_kv_heads,
         layer_rows=layer_rows,
         channel_group=next((group for group in groups if group is not None), None),
+        layer_by_channel=by_channel if any(by_channel) else None,
     )
     layers = {op: layer for layer, (op, _, _) in enumerate(held)}
     return DriveTask(layers, {op: share for op, _, share in held}, configure)

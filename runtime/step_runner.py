@@ -205,7 +205,7 @@ class StepRunner:
         lengths = frame.after[slice(*share.rows)]
         drive = self.system.drives[step.device]
         rows = drive.task.rows(name, frame.micro_batch)
-        sparse = None if drive.task.configure.channel_group is None else sparse_of(attention, lengths)
+        sparse = sparse_of(attention, lengths) if drive.task.keeps_channels(name) else None
         output, end_s = drive.attend(name, rows, read, lengths, attention.scale, ready_s, sparse)
         frame.put(step.device, PartOf(attention.output), output)
         return end_s

@@ -29,7 +29,7 @@ def by_channel(task: Task, key: np.ndarray) -> np.ndarray:
 
 
 class ChannelCopy:
-    """Makes the channel groups of one task.
+    """Makes the channel groups of one task, in the layers that keep K by channel.
 
     K comes from the write that brought it where it brought the whole group; else it is read back from token pages, in
     the background. So the copy costs no drive memory while its tokens gather. Of tokens whose page was reclaimed
@@ -51,7 +51,7 @@ class ChannelCopy:
             traffic: Counters of the running command.
         """
         task = self._task
-        if not task.channel_pages:
+        if not task.keeps_channels(layer):
             return
         size = task.channel_tokens
         first = int(self._ftl.num_channel_groups[layer, row])
@@ -70,7 +70,7 @@ class ChannelCopy:
     def complete_rows(self, layer: int, rows: np.ndarray, traffic: Traffic) -> None:
         """Does so for sequences ``[n]`` of which the running command brought no whole channel group."""
         task = self._task
-        if not task.channel_pages:
+        if not task.keeps_channels(layer):
             return
         whole = self._ftl.num_groups[layer, rows] * task.group_tokens // task.channel_tokens
         nothing = np.empty((task.kv_heads(layer), 0, task.token_bytes), np.uint8)

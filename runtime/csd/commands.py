@@ -31,6 +31,8 @@ class Configure:
         layer_rows: Sequences of each layer where some have fewer than ``batch_size``; None: all have as many.
         channel_group: Head channels in a channel page of the second copy of K, 2, 4 or 8; None: K is kept once, by
             token. Sparse attention needs the second copy.
+        layer_by_channel: Whether each layer has the second copy of K, where some do not; None: all have it, where a
+            ``channel_group`` is given.
         task: Number of the task.
     """
 
@@ -44,6 +46,7 @@ class Configure:
     layer_kv_heads: tuple[int, ...] | None = None
     layer_rows: tuple[int, ...] | None = None
     channel_group: int | None = None
+    layer_by_channel: tuple[bool, ...] | None = None
     task: int = 0
 
 
@@ -89,7 +92,7 @@ class Attend:
         soft_cap: Caps scaled scores at ``soft_cap * tanh(score / soft_cap)``.
         window: Attends to the newest ``window`` tokens only.
         rows: Integer ``[n]``, each sequence once.
-        sparse: Reads only some channels and tokens; None: all. Needs a cache with a ``channel_group``.
+        sparse: Reads only some channels and tokens; None: all. Needs a layer that keeps K by channel.
         task: Number of the task.
     """
 

@@ -54,11 +54,11 @@ def execute_attend(
     sparse = command.sparse
     if sparse is not None:
         after = lengths if appends else store.lengths(command.layer)[rows]
-        sparse = check_sparse(task, sparse, rows, oldest, lengths, after)
+        sparse = check_sparse(task, command.layer, sparse, rows, oldest, lengths, after)
     lost.before_attend(store, command.layer, rows, oldest, lengths, sparse)
     if appends:
         num_bytes = _append_one(store, command, lost, rows, lengths, traffic)
-        tasks.count_host_bytes(task, num_bytes)
+        tasks.count_host_bytes(task, command.layer, num_bytes)
     _check_stored(store, command.layer, rows, lengths)
     result = attend_stored(store, nand, command, sparse, rows, query, lengths)
     traffic.pages_read += result.pages_read

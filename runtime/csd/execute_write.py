@@ -47,7 +47,7 @@ def execute_write(
         except CapacityError:
             store.truncate(command.layer, row, first, traffic)
             raise
-    tasks.count_host_bytes(task, int(lengths.sum()) * heads * 2 * task.token_bytes)
+    tasks.count_host_bytes(task, command.layer, int(lengths.sum()) * heads * 2 * task.token_bytes)
     throttle.erase(begin_s, traffic.blocks_erased)
     reads = throttle.read(begin_s, traffic.pages_read)
     programs = throttle.program(reads.end_s, traffic.pages_programmed)

@@ -59,14 +59,14 @@ class Ftl:
 
         Returns:
             int64 ``[rows, kv_heads, channel_pages, channel_groups]`` of page numbers, -1 where nothing is mapped;
-            empty where K is kept by token only.
+            empty where the layer keeps K by token only.
         """
         if layer not in self._channel_tables:
             task = self._task
             shape = (
                 task.rows(layer),
                 task.kv_heads(layer),
-                task.channel_pages,
+                task.channel_pages if task.keeps_channels(layer) else 0,
                 task.channel_groups_per_sequence,
             )
             self._channel_tables[layer] = np.full(shape, -1, np.int64)
@@ -148,7 +148,7 @@ class Ftl:
         self._drop(self.table(layer)[row, :, :, num_groups:], row, traffic)
         self.num_groups[layer, row] = min(num_groups, int(self.num_groups[layer, row]))
         self.first_group[layer, row] = min(num_groups, int(self.first_group[layer, row]))
-        if task.channel_pages:
+        if task.keeps_channels(layer):
             whole = num_groups * task.group_tokens // task.channel_tokens
             self._drop(self.channel_table(layer)[row, :, :, whole:], row, traffic)
             self.num_channel_groups[layer, row] = min(whole, int(self.num_channel_groups[layer, row]))
@@ -159,7 +159,7 @@ class Ftl:
         groups = min(tokens // task.group_tokens, int(self.num_groups[layer, row]))
         self._drop(self.table(layer)[row, :, :, :groups], row, traffic)
         self.first_group[layer, row] = max(groups, int(self.first_group[layer, row]))
-        if task.channel_pages:
+        if task.keeps_channels(layer):
             self._drop(self.channel_table(layer)[row, :, :, : tokens // task.channel_tokens], row, traffic)
 
     @property
@@ -191,7 +191,7 @@ class Ftl:
     def _channel_addresses(self, layer: int, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Returns the addresses of channel pages, uint64 ``[n, kv_heads, channel_pages]``."""
         heads = np.arange(self._task.kv_heads(layer))[:, None]
-        pages = FIRST_CHANNEL_PAGE + np.arange(self._task.channel_pages)
+        pages = FIRST_CHANNEL_PAGE + np.arange(self.channel_table(layer).shape[2])
         number = self._task.number
         return self.addresses.pack(number, rows[:, None, None], layer, groups[:, None, None], heads, pages)
 

@@ -134,7 +134,7 @@ class LostPages:
         Raises:
             MediaError: A page of them is lost, and the cache keeps something derived from them.
         """
-        if store.task.channel_pages:
+        if store.task.keeps_channels(layer):
             span = np.array([row]), np.array([first]), np.array([last])
             self._check(store, layer, [PageReach.by_token(store, layer, *span)])
 

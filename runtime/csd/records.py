@@ -116,7 +116,7 @@ class HealthReport:
         pages_programmed: Pages programmed.
         blocks_erased: Blocks erased.
         bytes_written_by_host: Bytes of keys and values that commands brought.
-        bytes_due: The same, each times the copies that its task keeps: 1, or 1.5 where K is kept by channel too.
+        bytes_due: The same, each times the copies that its layer keeps: 1, or 1.5 where K is kept by channel too.
         bytes_programmed: Bytes of the pages programmed.
         wear_min: Erases of the least worn block.
         wear_mean: Erases of a block on average.
@@ -188,8 +188,8 @@ class HealthReport:
     def write_amplification(self) -> float:
         """Bytes programmed for each byte that the host wrote; 1 while nothing was written.
 
-        Tokens that still wait in the group buffer count as written and not as programmed. A task that keeps K by
-        channel too has 1.5 by design.
+        Tokens that still wait in the group buffer count as written and not as programmed. Layers that keep K
+        by channel too have 1.5 by design.
         """
         return self.bytes_programmed / self.bytes_written_by_host if self.bytes_written_by_host else 1.0
 

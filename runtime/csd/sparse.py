@@ -105,12 +105,19 @@ class StepCounts:
 
 
 def check_sparse(
-    task: Task, sparse: Sparse, rows: np.ndarray, first: np.ndarray, last: np.ndarray, stored: np.ndarray
+    task: Task,
+    layer: int,
+    sparse: Sparse,
+    rows: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
+    stored: np.ndarray,
 ) -> Sparse:
     """Returns what a command asks for, its arrays int64.
 
     Args:
         task: Shape of the cache.
+        layer: Layer that is attended to.
         sparse: What is asked for.
         rows: Sequences, int64 ``[n]``.
         first: Oldest token attended to, int64 ``[n]``.
@@ -118,13 +125,18 @@ def check_sparse(
         stored: Tokens that will be stored then, int64 ``[n]``.
 
     Raises:
-        DriveError: The cache has no second copy of K, a head has fewer channels, a number is missing, or the mean of V is
+        DriveError: The layer has no second copy of K, a head has fewer channels, a number is missing, or the mean of V is
             wanted of other tokens than those over which the drive keeps the sum.
     """
     if not task.channel_pages:
         raise DriveError(
             "sparse attention reads K by channel, and this cache keeps it by token only; "
             "configure a channel_group, or attend without sparse"
+        )
+    if not task.keeps_channels(layer):
+        raise DriveError(
+            f"sparse attention reads K by channel, and layer {layer} of this cache keeps it by token only; "
+            "set that layer in layer_by_channel, or attend without sparse"
         )
     if sparse.num_channels > task.head_size:
         raise DriveError(

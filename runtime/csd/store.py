@@ -42,7 +42,7 @@ class KvStore:
         """Returns the sum of V over the tokens stored, float32 ``[rows, kv_heads, head_size]``.
 
         Raises:
-            DriveError: The task has no channel pages, hence no sums.
+            DriveError: The layer has no channel pages, hence no sums.
         """
         return self._value_sums.layer(layer)
 
@@ -226,7 +226,7 @@ class KvStore:
 
     def _sum_again(self, layer: int, row: int, traffic: Traffic) -> None:
         """Sums V over the tokens that a sequence still has."""
-        if not self.task.channel_pages:
+        if not self.task.keeps_channels(layer):
             return
         self._value_sums.clear(layer, row)
         first, last = int(self.ftl.first_group[layer, row]), int(self.ftl.num_groups[layer, row])

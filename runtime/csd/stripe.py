@@ -78,10 +78,11 @@ class Stripe:
         num_streams = num_streams or self.num_streams
         task = self._task
         pages = np.zeros((num_streams, self._geometry.num_units), np.int64)
-        shapes = Counter((task.rows(layer), task.kv_heads(layer)) for layer in range(task.num_layers))
-        for (num_rows, heads), num_layers in shapes.items():
+        layers = range(task.num_layers)
+        shapes = Counter((task.rows(at), task.kv_heads(at), task.keeps_channels(at)) for at in layers)
+        for (num_rows, heads, has_channels), num_layers in shapes.items():
             streams = np.arange(num_rows) * num_streams // task.batch_size
-            np.add.at(pages, streams, num_layers * self._pages_by_unit(num_rows, heads))
+            np.add.at(pages, streams, num_layers * self._pages_by_unit(num_rows, heads, has_channels))
         return (-(-pages // self._geometry.pages_per_block)).sum(axis=0)
 
     def _spread(self, rows: np.ndarray, groups: np.ndarray, lanes: tuple[int, int], step: int) -> np.ndarray:
@@ -90,13 +91,13 @@ class Stripe:
         lane = rows[:, None, None] * per_row + np.arange(per_row).reshape(lanes)
         return (lane * step + groups[:, None, None]) % self._geometry.num_units
 
-    def _pages_by_unit(self, num_rows: int, heads: int) -> np.ndarray:
+    def _pages_by_unit(self, num_rows: int, heads: int, has_channels: bool) -> np.ndarray:
         """Returns a layer's pages of each sequence in each unit at its longest length, int64 ``[rows, units]``."""
         task = self._task
         rows = np.arange(num_rows)
         first = np.zeros_like(rows)
         pages = self._count_by_unit(self.units(rows, first, heads), task.groups_per_sequence)
-        if task.channel_pages:
+        if has_channels:
             starts = self.channel_units(rows, first, heads)
             pages += self._count_by_unit(starts, task.channel_groups_per_sequence)
         return pages

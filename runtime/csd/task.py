@@ -16,7 +16,7 @@ class Task:
     """One configured KV cache.
 
     A *token page* holds one *group*: ``group_tokens`` consecutive tokens of one head, of K or of V. With
-    ``channel_group``, K is kept a second time: a *channel page* holds that many head channels of
+    ``channel_group``, K is kept a second time, in all layers or in some: a *channel page* holds that many head channels of
     ``channel_tokens`` consecutive tokens of one head, channel after channel, the tokens of each side by side.
     A *channel group* is the ``channel_pages`` channel pages with all channels of those tokens.
 
@@ -32,6 +32,7 @@ class Task:
         layer_kv_heads: KV heads of each layer, ``num_kv_heads`` at most; empty where all have as many.
         layer_rows: Sequences of each layer, ``batch_size`` at most; empty where all have as many.
         channel_group: Head channels in a channel page: 2, 4 or 8; None: K is kept by token only.
+        layer_by_channel: Whether each layer has channel pages; empty where all have, if there is a ``channel_group``.
         number: The task's number.
     """
 
@@ -46,6 +47,7 @@ class Task:
     layer_kv_heads: tuple[int, ...] = ()
     layer_rows: tuple[int, ...] = ()
     channel_group: int | None = None
+    layer_by_channel: tuple[bool, ...] = ()
     number: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +84,13 @@ class Task:
                 f"channel_group is {self.channel_group} and a head has {self.head_size} channels; give 2, 4 or 8, "
                 "whichever divides the head, or None to keep K by token only"
             )
+        if self.layer_by_channel and (
+            len(self.layer_by_channel) != self.num_layers or self.channel_group is None
+        ):
+            raise DriveError(
+                f"layer_by_channel is {list(self.layer_by_channel)} and channel_group is {self.channel_group}; give one truth "
+                f"value for each of {self.num_layers} layers along with a channel_group, or None for all layers alike"
+            )
 
     @property
     def token_bytes(self) -> int:
@@ -111,8 +120,12 @@ class Task:
 
     @property
     def channel_pages(self) -> int:
-        """Channel pages with all channels of a head; 0 where K is kept by token only."""
+        """Channel pages with all channels of a head, in layers that have any; 0 where K is kept by token only."""
         return 0 if self.channel_group is None else self.head_size // self.channel_group
+
+    def keeps_channels(self, layer: int) -> bool:
+        """Whether a layer keeps K by channel, too."""
+        return self.layer_by_channel[layer] if self.layer_by_channel else self.channel_group is not None
 
     @property
     def channel_groups_per_sequence(self) -> int:
@@ -144,13 +157,13 @@ class Task:
     @property
     def kv_bytes(self) -> int:
         """Bytes of the whole cache at ``max_len``: K and V by token, and the channel groups of K."""
-        by_channel = self.channel_groups_per_sequence * self.channel_tokens if self.channel_pages else 0
-        return self._all_heads * (2 * self.max_len + by_channel) * self.token_bytes
+        by_channel = self.channel_groups_per_sequence * self.channel_tokens if self._copied_heads else 0
+        tokens = self._all_heads * 2 * self.max_len + self._copied_heads * by_channel
+        return tokens * self.token_bytes
 
-    @property
-    def copies(self) -> float:
-        """Bytes kept for each byte of K and V that comes: 1.5 where K is kept by channel too, else 1."""
-        return 1.5 if self.channel_pages else 1.0
+    def copies(self, layer: int) -> float:
+        """Bytes kept for each byte of K and V that comes to a layer: 1.5 where it keeps K by channel too, else 1."""
+        return 1.5 if self.keeps_channels(layer) else 1.0
 
     @property
     def buffer_bytes(self) -> int:
@@ -160,13 +173,14 @@ class Task:
     @property
     def mapping_bytes(self) -> int:
         """Bytes of both mapping tables at ``max_len``, 4 for each page."""
-        pages = 2 * self.groups_per_sequence + self.channel_pages * self.channel_groups_per_sequence
-        return self._all_heads * pages * _ENTRY_BYTES
+        token_pages = self._all_heads * 2 * self.groups_per_sequence
+        channel_pages = self._copied_heads * self.channel_pages * self.channel_groups_per_sequence
+        return (token_pages + channel_pages) * _ENTRY_BYTES
 
     @property
     def value_sum_bytes(self) -> int:
-        """Bytes of the sums of V, float32 for each layer, sequence, KV head and channel; kept for channel pages only."""
-        return self._all_heads * self.head_size * 4 if self.channel_pages else 0
+        """Bytes of the sums of V, float32 for each sequence, KV head and channel of the layers that keep K by channel."""
+        return self._copied_heads * self.head_size * 4
 
     @property
     def dram_bytes(self) -> int:
@@ -175,4 +189,11 @@ class Task:
 
     @property
     def _all_heads(self) -> int:
+        """KV heads of all sequences and layers."""
         return sum(self.rows(layer) * self.kv_heads(layer) for layer in range(self.num_layers))
+
+    @property
+    def _copied_heads(self) -> int:
+        """Those of the layers that keep K by channel, too."""
+        copied = filter(self.keeps_channels, range(self.num_layers))
+        return sum(self.rows(layer) * self.kv_heads(layer) for layer in copied)

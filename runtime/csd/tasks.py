@@ -20,7 +20,7 @@ class Tasks:
 
     Attributes:
         host_bytes: Bytes of keys and values that commands brought, of all tasks that ever were.
-        due_bytes: The same, times the copies that their tasks keep.
+        due_bytes: The same, times the copies that their layers keep.
     """
 
     def __init__(self, nand: NandArray, free: FreeBlocks, dram_bytes: float) -> None:
@@ -68,6 +68,7 @@ class Tasks:
             layer_kv_heads=command.layer_kv_heads or (),
             layer_rows=command.layer_rows or (),
             channel_group=command.channel_group,
+            layer_by_channel=command.layer_by_channel or (),
             number=command.task,
         )
         stripe = Stripe(self._nand.geometry, task, self._room(task.number))
@@ -91,10 +92,10 @@ class Tasks:
         store.ftl.share.release()
         del self._stores[number]
 
-    def count_host_bytes(self, task: Task, num_bytes: int) -> None:
-        """Counts keys and values that a command brought."""
+    def count_host_bytes(self, task: Task, layer: int, num_bytes: int) -> None:
+        """Counts keys and values that a command brought to a layer."""
         self.host_bytes += num_bytes
-        self.due_bytes += num_bytes * task.copies
+        self.due_bytes += num_bytes * task.copies(layer)
 
     def _others(self, number: int) -> list[KvStore]:
         return [store for store in self if store.task.number != number]

@@ -7,7 +7,7 @@ from runtime.csd.task import Task
 
 
 class ValueSums:
-    """One float32 sum over the stored tokens of each layer, sequence, KV head and channel.
+    """One float32 sum over the stored tokens of each sequence, KV head and channel of layers that keep K by channel.
 
     A token that decode appends is one float32 addition; a longer write is summed by itself first.
     """
@@ -20,11 +20,13 @@ class ValueSums:
         """Returns a layer's sums, float32 ``[rows, kv_heads, head_size]``.
 
         Raises:
-            DriveError: The task keeps none.
+            DriveError: The layer keeps none.
         """
         task = self._task
-        if not task.channel_pages:
-            raise DriveError("sums of V are kept along with channel pages only; configure a channel_group")
+        if not task.keeps_channels(layer):
+            raise DriveError(
+                f"sums of V are kept along with channel pages only, and layer {layer} has none; configure a channel_group"
+            )
         if layer not in self._layers:
             shape = (task.rows(layer), task.kv_heads(layer), task.head_size)
             self._layers[layer] = np.zeros(shape, np.float32)
@@ -32,17 +34,17 @@ class ValueSums:
 
     def add(self, layer: int, row: int, value: np.ndarray) -> None:
         """Adds tokens of one sequence, uint8 ``[kv_heads, tokens, token_bytes]``."""
-        if self._task.channel_pages:
+        if self._task.keeps_channels(layer):
             self.layer(layer)[row] += self._widened(value).sum(axis=1)
 
     def add_one(self, layer: int, rows: np.ndarray, value: np.ndarray) -> None:
         """Adds one token to each of several sequences, uint8 ``[n, kv_heads, token_bytes]``, each sequence once."""
-        if self._task.channel_pages:
+        if self._task.keeps_channels(layer):
             self.layer(layer)[rows] += self._widened(value)
 
     def clear(self, layer: int, row: int) -> None:
         """Forgets the tokens of a sequence."""
-        if self._task.channel_pages:
+        if self._task.keeps_channels(layer):
             self.layer(layer)[row] = 0.0
 
     def _widened(self, value: np.ndarray) -> np.ndarray:

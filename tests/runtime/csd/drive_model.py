@@ -70,7 +70,9 @@ def check_contents(drive: Drive, caches: Caches) -> None:
                 part = slice(sequence.first, sequence.length)
                 for side in range(2):
                     assert (found[side][row, :, part] == sequence.pair[side, :, part]).all()
-                if store.task.channel_pages:
+                keeps_channels = store.task.keeps_channels(layer)
+                assert store.ftl.channel_table(layer).size == 0 or keeps_channels
+                if keeps_channels:
                     _check_channels(drive, number, layer, row, sequence)
                     wanted = sequence.pair[1, :, part].sum(axis=1, dtype=np.float64)
                     np.testing.assert_allclose(store.value_sums(layer)[row], wanted, atol=1e-4)

@@ -187,7 +187,8 @@ def test_what_a_task_without_the_copy_has_not() -> None:
     store = store_of(drive)
     assert store.ftl.channel_table(0).shape == (3, 2, 0, 0)
     with pytest.raises(
-        DriveError, match="sums of V are kept along with channel pages only; configure a channel"
+        DriveError,
+        match="sums of V are kept along with channel pages only, and layer 0 has none; configure a channel",
     ):
         store.value_sums(0)
     with pytest.raises(DriveError, match="K is kept by token only; configure a channel_group"):

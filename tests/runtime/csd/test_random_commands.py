@@ -39,6 +39,17 @@ SMALL = spec(blocks_per_plane=136, pages_per_block=4)
 NUMBERS = st.integers(0, 2)
 LAYER = st.integers(0, LAYERS - 1)
 
+Copy = tuple[int | None, tuple[bool, ...] | None]
+COPIES: list[Copy] = [
+    (None, None),
+    (2, None),
+    (4, None),
+    (2, (True, False)),
+    (2, (False, True)),
+    (4, (False, True)),
+]
+"""Head channels in a channel page, and the layers that have any."""
+
 
 class Commands(RuleBasedStateMachine):
     """A drive, and what it should hold."""
@@ -66,11 +77,13 @@ class Commands(RuleBasedStateMachine):
         type(self).steps += 1
         return self.drive.execute(command, 0.0).value
 
-    @rule(number=NUMBERS, batch_size=st.integers(1, 3), channel_group=st.sampled_from([None, 2, 4]))
-    def configure(self, number: int, batch_size: int, channel_group: int | None) -> None:
+    @rule(number=NUMBERS, batch_size=st.integers(1, 3), copy=st.sampled_from(COPIES))
+    def configure(self, number: int, batch_size: int, copy: Copy) -> None:
+        """Starts a task that keeps K by channel in no layer, in one, or in both."""
+        channel_group, layer_by_channel = copy
         command = Configure(
             LAYERS, HEADS, HEADS, HEAD_SIZE, np.dtype(np.float32), batch_size, MAX_LEN,
-            channel_group=channel_group, task=number,
+            channel_group=channel_group, layer_by_channel=layer_by_channel, task=number,
         )  # fmt: skip
         self.execute(command)
         self.caches[number] = new_cache(command)
