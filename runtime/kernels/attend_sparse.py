@@ -25,8 +25,8 @@ def _build(digest: int) -> Callable[..., None]:
     ) -> None:
         """Attends for the (sequence, KV head) pairs ``begin`` to ``end`` (exclusive), sequence-major.
 
-        Neither step reads in an order that a processor's own prefetching knows. So while one pair attends to its tokens, the
-        channels of the next one are on their way, and while that one chooses, so are its tokens.
+        Neither step reads in an order that a processor's own prefetching knows. So while one pair chooses its tokens, those of
+        the pair before it and the channels of the one behind it are on their way.
 
         Args:
             begin: First pair.
@@ -51,7 +51,7 @@ def _build(digest: int) -> Callable[..., None]:
             np.empty((2, groups_ahead + 1, num_channels), np.int64),
             np.empty((shared, longest), np.float32),
             np.empty(longest, np.float32),
-            np.empty(shared, np.float32),
+            np.empty((2, shared), np.float32),
             np.empty(chosen.tokens.shape[2], np.int64),
             np.empty(chosen.tokens.shape[2], np.int64),
             np.empty((shared, head_size), np.float32),
@@ -63,10 +63,11 @@ def _build(digest: int) -> Callable[..., None]:
         for pair in range(begin - 1, end + 1):
             if pair + 1 < end:
                 ask_for_lanes(pair + 1, request, layout, chosen, scratch)
+            if begin <= pair < end:
+                choose_tokens(pair, request, layout, chosen, scratch)
             if pair - 1 >= begin:
                 attend_to_tokens(pair - 1, request, layout, chosen, scratch, out)
             if begin <= pair < end:
-                choose_tokens(pair, request, layout, chosen, scratch)
                 ask_for_tokens(pair, request, layout, chosen, scratch, BYTES_AHEAD)
 
     return attend_sparse

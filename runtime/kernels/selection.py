@@ -50,8 +50,8 @@ def choose_largest(values: np.ndarray, count: int, num_chosen: int, chosen: np.n
 
 @inner
 def _count_from(bits: np.ndarray, count: int, smallest: np.uint32) -> int:
-    """Returns how many of the first ``count`` are ``smallest`` or larger."""
-    found = 0
-    for t in range(count):
-        found += 1 if bits[t] >= smallest else 0
-    return found
+    """Returns how many of the first ``count``, less than 2**31, are ``smallest`` or larger."""
+    found = np.int32(0)
+    for t in range(np.int32(count)):  # 32 bits, so that a vector counts as many numbers as it compares
+        found = np.int32(found + (np.int32(1) if bits[t] >= smallest else np.int32(0)))
+    return int(found)

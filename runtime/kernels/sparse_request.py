@@ -90,7 +90,7 @@ class Scratch(NamedTuple):
         lanes: int64 ``[2, groups that are on their way and 1, r]``, addresses of channels in the groups of channel pages.
         weights: float32 ``[G, S]``, what every token weighs by step one.
         summed: float32 ``[S]``, the same summed over query heads.
-        alpha: float32 ``[G]``, what the chosen tokens weigh by step one.
+        alpha: float32 ``[2, G]``, what the chosen tokens weigh by step one.
         keys: int64 ``[k]``, addresses of the chosen keys.
         values: int64 ``[k]``, addresses of the chosen values.
         queries: float32 ``[G, D]``, scaled.

@@ -76,11 +76,11 @@ def choose_tokens(pair: int, request: Request, layout: Layout, chosen: Chosen, s
     choose_largest(scratch.summed, last - first - newest, num - newest, tokens)
     for t in range(newest):
         tokens[num - newest + t] = last - first - newest + t
-    for h in range(len(scratch.alpha)):
+    for h in range(scratch.weights.shape[0]):
         alpha = np.float32(0.0)
         for t in range(num):
             alpha += scratch.weights[h, tokens[t]]
-        scratch.alpha[h] = alpha
+        scratch.alpha[pair % 2, h] = alpha
     for t in range(num):
         tokens[t] += first
 

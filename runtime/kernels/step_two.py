@@ -85,7 +85,7 @@ def attend_to_tokens(
         row = out[i, head * shared + h]
         share = np.float32(1.0) / total[h]
         if request.mean_value:
-            alpha = scratch.alpha[h]
+            alpha = scratch.alpha[pair % 2, h]
             share *= alpha
             rest = (np.float32(1.0) - alpha) / np.float32(request.last_token[i] - request.first_token[i])
             for d in range(head_size):
