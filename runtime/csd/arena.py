@@ -18,7 +18,7 @@ class PageArena(Protocol):
         chunk_addresses: int64 ``[chunks]``, address of each chunk's first byte.
         shift: A frame is in chunk ``frame >> shift``; a chunk has ``1 << shift`` frames.
         backing: Where frames lie, in words.
-        keeps_bytes: Whether what is read is what was written.
+        keeps_bytes: Whether what is read is what was written; if not, every frame reads alike.
     """
 
     page_bytes: int

@@ -19,11 +19,12 @@ from runtime.csd import (
     Health,
     MediaError,
     Read,
+    Sparse,
     Write,
 )
 
 from .drives import configured, spec, tokens
-from .failing_drives import faulty, health
+from .failing_drives import become, faulty, health
 
 START = np.zeros(3, np.int64)
 
@@ -40,6 +41,21 @@ def test_they_are_counted_by_command_and_in_all_and_change_no_value() -> None:
     assert done.end_s - 10.0 == pytest.approx((expected.end_s - 10.0) * 2, rel=0.1)
     assert (health(drive).read_retries, health(drive).retries_per_page_read) == (120, 1.0)
     assert health(plain).retries_per_page_read == health(configured()).retries_per_page_read == 0.0
+
+
+def test_sparse_attention_loses_pages_as_often_as_stated() -> None:
+    """It draws by how many pages it read, so where they lie does not matter here."""
+    drive, rng = faulty(task={"channel_group": 2}), np.random.default_rng(0)
+    key, query = tokens(rng, 3, 2, 39, 4), tokens(rng, 3, 2, 4)
+    drive.execute(Write(0, key, key, START), 0.0)
+    sparse = Sparse(2, np.full(3, 8), np.full(3, 2), mean_value=True)
+    command = Attend(0, query, None, None, START + 39, 0.5, sparse=sparse)
+    become(drive, uncorrectable_per_page_read=0.02)
+    read = 0
+    for _ in range(3000):
+        drive._lost._ppns = np.zeros(0, np.int64)
+        read += drive.execute(command, 0.0).detail.pages_read
+    assert health(drive).uncorrectable_pages == pytest.approx(0.02 * read, rel=0.1)
 
 
 def test_a_drive_answers_that_many_commands_and_none_after() -> None:

@@ -204,16 +204,6 @@ class TestSparseAttention:
         drive.execute(Write(0, key[[1], :, 16:], key[[1], :, 16:], START[:1] + 16, rows=np.array([1])), 0.0)
         drive.execute(dataclasses.replace(command, key=None, value=None, lengths=np.array([40, 39, 40])), 0.0)
 
-    def test_pages_are_lost_as_often_as_stated(self) -> None:
-        drive, _, command = self.drive()
-        command = dataclasses.replace(command, key=None, value=None, lengths=START + 39)
-        become(drive, uncorrectable_per_page_read=0.02)
-        read = 0
-        for _ in range(3000):
-            drive._lost._ppns = np.zeros(0, np.int64)
-            read += drive.execute(command, 0.0).detail.pages_read
-        assert health(drive).uncorrectable_pages == pytest.approx(0.02 * read, rel=0.1)
-
     def test_reclaiming_tokens_around_a_lost_page_is_refused_until_it_goes_too(self) -> None:
         """The sum of V is made again from what stays."""
         drive, key, command = self.drive()

@@ -1,6 +1,7 @@
 """What read retries cost a whole decode, in the drive's own time."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ Small reads lose more, since a retry among their last pages has nothing to hide 
 PAPER = FaultSpec(read_retries_mean=PAPER_WORST_RETRIES_MEAN, read_retries_max=PAPER_WORST_RETRIES_MAX)
 
 
+@functools.cache
 def decode_s(faults: FaultSpec | None) -> tuple[float, float]:
     """Returns the drive's seconds for all attentions of a decode, and the retries of a page read that it counted."""
     drive = Drive(dataclasses.replace(HardwareSpec.load("a6000-csd").drives[0], faults=faults))
