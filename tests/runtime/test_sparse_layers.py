@@ -6,6 +6,7 @@ import pytest
 
 from partitioner import SparF, Workload, partition
 from partitioner.plan.plan import Plan
+from partitioner.plan.residency import drive_memory_bytes
 from runtime import Session
 from runtime.drive_tasks import drive_tasks
 from tests.runtime.tiny_models import demo_hardware, plain_tokens, transformer
@@ -30,7 +31,9 @@ def generate(plan: Plan) -> Any:
 
 @pytest.mark.parametrize("num_drives", [1, 2])
 @pytest.mark.parametrize("layers", [(None, EIGHTH, None), (COVERS, None, COVERS), (EIGHTH, EIGHTH, EIGHTH)])
-def test_drives_program_what_the_plan_predicts(layers: tuple[SparF | None, ...], num_drives: int) -> None:
+def test_drives_program_and_reserve_what_the_plan_predicts(
+    layers: tuple[SparF | None, ...], num_drives: int
+) -> None:
     plan = planned(num_drives, *layers)
     for task in drive_tasks(plan).values():
         assert task.configure.layer_by_channel == tuple(layer is not None for layer in layers)
@@ -38,6 +41,12 @@ def test_drives_program_what_the_plan_predicts(layers: tuple[SparF | None, ...],
     assert plan.endurance is not None
     predicted = {drive.device: drive.generation_bytes for drive in plan.endurance.drives}
     assert {name: health.bytes_programmed for name, health in result.drive_health.items()} == predicted
+
+    reserved = {
+        name: health.dram_buffer_bytes + health.dram_mapping_bytes + health.dram_value_sum_bytes
+        for name, health in result.drive_health.items()
+    }
+    assert reserved == drive_memory_bytes(plan)
 
     # of 43 tokens kept, 5 token pages of K and V are full, and in sparse layers 1 group of 32 tokens by channel, in 4 pages
     sparse = sum(layer is not None for layer in layers)
