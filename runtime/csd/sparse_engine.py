@@ -149,9 +149,9 @@ def _elements(
     heads = tokens.shape[1]
     by_channel = int(np.maximum(in_lanes - first, 0).sum()) * num_channels
     whole = int(np.maximum(in_flash - np.maximum(first, in_lanes), 0).sum()) * head_size
-    read = tokens >= 0
-    keys = int((read & (tokens < in_lanes[:, None, None])).sum())
-    values = int((read & (tokens < in_flash[:, None, None])).sum())
+    none = int(np.count_nonzero(tokens < 0))
+    keys = int(np.count_nonzero(tokens < in_lanes[:, None, None])) - none
+    values = int(np.count_nonzero(tokens < in_flash[:, None, None])) - none
     return heads * (by_channel + whole) + (keys + values) * head_size
 
 

@@ -83,8 +83,7 @@ class Throttle:
         flash = self._spec.flash
         retried = self._faults.retried(pages)
         spans: dict[int, Occupied] = {}
-        for channel in np.flatnonzero(pages).tolist():
-            count = int(pages[channel])
+        for channel, count in _counted(pages):
             if retried is None:
                 seconds = steady_read_s(flash, count)
             else:
@@ -118,8 +117,7 @@ class Throttle:
         flash = self._spec.flash
         transfer_s = flash.page_bytes / flash.channel_bytes_per_s
         spans = []
-        for channel in np.flatnonzero(pages).tolist():
-            count = int(pages[channel])
+        for channel, count in _counted(pages):
             begin_s, sent_s = self.channels[channel].reserve(start_s, count * transfer_s)
             seconds = count * flash.t_program_s / self._planes_per_channel
             _, done_s = self.planes[channel].reserve(begin_s + transfer_s, seconds)
@@ -128,8 +126,8 @@ class Throttle:
 
     def erase(self, start_s: float, blocks: np.ndarray) -> None:
         """Erases ``blocks``, int ``[channels]``, in the background: later programs wait, nothing else."""
-        for channel in np.flatnonzero(blocks).tolist():
-            seconds = int(blocks[channel]) * self._spec.flash.t_erase_s / self._planes_per_channel
+        for channel, count in _counted(blocks):
+            seconds = count * self._spec.flash.t_erase_s / self._planes_per_channel
             self.planes[channel].reserve(start_s, seconds)
 
     def move_dram(self, start_s: float, num_bytes: int) -> float:
@@ -178,6 +176,11 @@ class Throttle:
         _, engine_end_s = self.engine.reserve(flash.begin_s, seconds)
         end_s = max(max(flash.end_s, buffered_s) + engine.setup_s, engine_end_s)
         return Occupied(start_s, end_s, flash.busy_s), seconds
+
+
+def _counted(numbers: np.ndarray) -> list[tuple[int, int]]:
+    """Returns (channel, number) where a number, of int ``[channels]``, is not 0."""
+    return [(channel, count) for channel, count in enumerate(numbers.tolist()) if count]
 
 
 def _together(start_s: float, spans: list[Occupied]) -> Occupied:
