@@ -10,7 +10,7 @@ shared by ``group_size`` query heads of ``head_size`` elements, over ``context_l
 import math
 
 from cost_models.checks import require_count, require_non_negative
-from cost_models.components import DriveSpec, FlashSpec
+from cost_models.components import DriveSpec, EngineSpec, FlashSpec
 from cost_models.cost import Cost, sequential, slowest
 from cost_models.errors import HardwareError
 
@@ -96,11 +96,27 @@ def attend_cost(
     )
     buffered_tokens = context_len % tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
     buffered_bytes = 2 * batch * kv_heads * buffered_tokens * head_size * kv_bytes_per_element
-    page_bytes = pages * drive.flash.page_bytes
     flops = 4.0 * batch * kv_heads * group_size * head_size * context_len
+    read = flash_read_cost(drive, num_pages=pages)
+    return pipelined_cost(drive, engine, read, flops, pages * drive.flash.page_bytes, buffered_bytes)
+
+
+def pipelined_cost(
+    drive: DriveSpec, engine: EngineSpec, read: Cost, flops: float, page_bytes: float, buffered_bytes: float
+) -> Cost:
+    """Returns the time of an attention whose pages stream through the engine while it computes.
+
+    Args:
+        drive: The drive.
+        engine: Its engine.
+        read: What reading the pages takes.
+        flops: Floating-point operations.
+        page_bytes: Bytes of the pages.
+        buffered_bytes: Bytes of the tokens that are in drive memory.
+    """
     pipelined = slowest(
         (
-            flash_read_cost(drive, num_pages=pages),
+            read,
             Cost(flops / engine.flops, "compute"),
             Cost((page_bytes + buffered_bytes) / engine.bytes_per_s, "memory"),
             Cost(buffered_bytes / drive.dram_bytes_per_s, "memory"),

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from cost_models.checks import require_count
 from cost_models.components import DriveSpec, FlashSpec
-from cost_models.cost import Cost, sequential, slowest
+from cost_models.cost import Cost
 from cost_models.errors import HardwareError
-from cost_models.flash import attend_cost, tokens_per_page
+from cost_models.flash import attend_cost, pipelined_cost, tokens_per_page
 
 TOKENS_PER_CLUSTER = 2.4
 """Wanted tokens that count as one draw, beside the newest: InstInfer (arXiv 2409.04992) finds that pages with one of k = S/8
@@ -172,15 +172,7 @@ def sparse_attend_cost(
     products = context_len * min(reads.num_channels, head_size) + 2 * reads.num_tokens * head_size
     flops = 2.0 * pairs * group_size * products
     page_bytes = pages.total * pairs * flash.page_bytes
-    pipelined = slowest(
-        (
-            Cost(second_s, "flash"),
-            Cost(flops / engine.flops, "compute"),
-            Cost((page_bytes + buffered_bytes) / engine.bytes_per_s, "memory"),
-            Cost(buffered_bytes / drive.dram_bytes_per_s, "memory"),
-        )
-    )
-    return sequential((pipelined, Cost(engine.setup_s + drive.command_s, "overhead")))
+    return pipelined_cost(drive, engine, Cost(second_s, "flash"), flops, page_bytes, buffered_bytes)
 
 
 def _missed(every: int, marked: int, drawn: float) -> float:

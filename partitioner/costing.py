@@ -163,10 +163,6 @@ class Costing:
         """Returns the bytes of the flash pages that drives read to attend for every row of a micro-batch."""
         return self._page_bytes(attention, self.drive_cache(attention).attend_pages(context_len)) * fraction
 
-    def written_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
-        """Returns the bytes of the flash pages that ``tokens`` tokens of every row of a micro-batch fill."""
-        return self._page_bytes(attention, self.drive_cache(attention).written_pages(tokens)) * fraction
-
     def flash_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
         """Returns the bytes in flash pages of ``tokens`` tokens of every row; the rest is in the drive's group buffer."""
         page = self.drive_cache(attention).group_tokens

@@ -16,6 +16,9 @@ from cost_models import (
 )
 from partitioner.sparsity import SparF
 
+WITH_SECOND_K = 1.5
+"""Bytes programmed per byte of K and V where K is kept by token and by channel (InstInfer, arXiv 2409.04992)."""
+
 
 @dataclass(frozen=True)
 class DriveCache:
@@ -83,8 +86,15 @@ class DriveCache:
 
     @property
     def copies(self) -> float:
-        """Returns how often each byte of K and V is programmed on average."""
-        return 1.0 if self.channel_group is None else 1.5
+        """Returns how often each byte of K and V is programmed in the long run."""
+        return 1.0 if self.channel_group is None else WITH_SECOND_K
+
+    def copies_of(self, tokens: int) -> float:
+        """Returns how often each byte of the first ``tokens`` tokens is programmed: whole channel groups alone are copied."""
+        if self.channel_group is None:
+            return 1.0
+        copied = self._copy_pages(tokens) * self.flash.page_bytes
+        return 1.0 + copied / (2 * tokens * self.head_size * self.element_bytes)
 
     def _copy_pages(self, tokens: int) -> int:
         if self.channel_group is None:

@@ -17,7 +17,7 @@ from runtime.errors import SessionError
 from runtime.generation import Generated, OnToken, rows_of
 from runtime.installed_plan import InstalledPlan, Workbench
 from runtime.micro_batches import MicroBatches
-from runtime.prompts import line_up
+from runtime.prompts import PromptBatch, line_up
 from runtime.recovery import Recovery, fault_of
 from runtime.replan import replan
 
@@ -79,10 +79,11 @@ class FaultTolerantRun:
         installed, origin_s = self._emptied(installed)
         begin_s = self._bench.pace.clock.now_s()
         while True:
+            batch = self._batch(installed, replayed=replayed)
             made = installed.generator.begin(begin_s)
-            fault, at_s = self._attempt(installed, made, replayed=replayed)
+            fault, at_s = self._attempt(installed, batch, made, replayed=replayed)
             prefill_end_s = made.prefill_end_s if prefill_end_s is None else prefill_end_s
-            self._keep(installed, made, replayed=replayed)
+            self._keep(installed, batch, made, replayed=replayed)
             if fault is None:
                 assert prefill_end_s is not None
                 recoveries = tuple(self._recoveries)
@@ -107,20 +108,20 @@ class FaultTolerantRun:
             return self._recover(installed.plan, fault, asked_s)[0], asked_s
         return installed, clock.now_s()
 
+    def _batch(self, installed: InstalledPlan, *, replayed: bool) -> PromptBatch:
+        """Returns what a plan begins with: prompts with known tokens behind them, or beside them to be fed step by step."""
+        prompts, known = (self._prompts, self._known) if replayed else (self._longer_prompts(), [])
+        return line_up(prompts, installed.plan.workload, installed.vocab_size, None, known)
+
     def _attempt(
-        self, installed: InstalledPlan, made: Generated, *, replayed: bool
+        self, installed: InstalledPlan, batch: PromptBatch, made: Generated, *, replayed: bool
     ) -> tuple[DriveError | None, float]:
         """Generates what is missing under one plan; returns the fault that stopped it, and when what failed could begin.
 
         Raises:
             SessionError: Something else stopped it.
         """
-        prompts, known = self._prompts, self._known
-        if not replayed:
-            prompts, known = self._with_known(replayed), []
-        workload = installed.plan.workload
-        batch = line_up(prompts, workload, installed.vocab_size, None, known)
-        most = self._num_tokens if replayed else self._num_tokens - min(map(len, self._known))
+        most = self._num_tokens if replayed else self._num_missing
         counts = [0 if replayed else len(row) for row in self._known]
         listen = self._on_token and self._listener(self._on_token, counts)
         try:
@@ -143,9 +144,8 @@ class FaultTolerantRun:
 
         return listen
 
-    def _keep(self, installed: InstalledPlan, made: Generated, *, replayed: bool) -> None:
+    def _keep(self, installed: InstalledPlan, batch: PromptBatch, made: Generated, *, replayed: bool) -> None:
         """Takes over the tokens that were made, and closes the account of the last fault."""
-        batch = line_up(self._with_known(replayed), installed.plan.workload, installed.vocab_size, None)
         found = rows_of(made, batch, self._num_tokens, MicroBatches.of(installed.plan), fed=installed.is_fed)
         if self._pending is not None:
             self._recoveries.append(self._pending(self._resumed_s(made, replayed=replayed)))
@@ -156,10 +156,14 @@ class FaultTolerantRun:
             self._known[row] = (self._known[row] + extra)[: self._num_tokens]
         self._without_progress = 0 if sum(map(len, self._known)) > before else self._without_progress + 1
 
-    def _with_known(self, replayed: bool) -> list[list[int]]:
-        if replayed:
-            return self._prompts
-        return [p + k for p, k in zip(self._prompts, self._known, strict=True)]
+    def _longer_prompts(self) -> list[list[int]]:
+        """Returns the prompts with the tokens that are known behind them."""
+        return [prompt + known for prompt, known in zip(self._prompts, self._known, strict=True)]
+
+    @property
+    def _num_missing(self) -> int:
+        """Returns the tokens that the row with the fewest lacks."""
+        return self._num_tokens - min(map(len, self._known))
 
     def _resumed_s(self, made: Generated, *, replayed: bool) -> float:
         """Returns when everything that was known had its K and V again; the end so far if that was not reached."""
@@ -190,12 +194,8 @@ class FaultTolerantRun:
             replayed = first.workload.sparsity is not None and first.prefill is not None
             workload = first.workload
             if not replayed:
-                prompts = self._with_known(replayed)
-                workload = dataclasses.replace(
-                    workload,
-                    prompt_len=max(map(len, prompts)),
-                    decode_len=self._num_tokens - min(map(len, self._known)),
-                )
+                longest = max(map(len, self._longer_prompts()))
+                workload = dataclasses.replace(workload, prompt_len=longest, decode_len=self._num_missing)
             same = workload == first.workload and bench.pool.hw == first.hw
             plan = first if same else replan(first, bench.model, bench.pool.hw, workload)
             try:

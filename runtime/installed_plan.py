@@ -92,7 +92,7 @@ class Workbench:
         Raises:
             SessionError: The model is not the one of the plan, or the runtime cannot execute the plan.
         """
-        bound = bind(plan, self.model)
+        bound = _bind(plan, self.model)
         system = System(plan, self.pace, self.log, self.pool)
         system.load(plan, bound, lambda done, total: self.progress("loading", done, total))
         generator = Generator(plan, system, self.executor, self.progress)
@@ -104,16 +104,24 @@ class Workbench:
         self.pool.close()
 
 
-def bind(plan: Plan, model: Any) -> BoundModel:
-    """Returns the weights of the plan's model.
+def check_plan(plan: Any) -> None:
+    """Requires a plan.
 
     Raises:
-        SessionError: One of the two is something else.
+        SessionError: It is something else.
     """
     if not isinstance(plan, Plan):
         raise SessionError(
             f"plan is a {type(plan).__name__}; give what partition(model, hw, workload, policy) or Plan.load(path, model) gives"
         )
+
+
+def _bind(plan: Plan, model: Any) -> BoundModel:
+    """Returns the weights of the plan's model.
+
+    Raises:
+        SessionError: The model is another one, or has no values.
+    """
     try:
         return bind_model(plan, model)
     except PartitionError as error:

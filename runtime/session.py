@@ -12,7 +12,7 @@ from runtime.csd.queue import IO_TIMEOUT_S
 from runtime.errors import SessionError
 from runtime.fault_tolerant_run import FaultTolerantRun
 from runtime.generation import OnToken, Progress
-from runtime.installed_plan import InstalledPlan, Workbench, bind
+from runtime.installed_plan import InstalledPlan, Workbench, check_plan
 from runtime.pace import make_pace
 from runtime.prompts import Prompt, check_new_tokens, line_up
 from runtime.replan import replan
@@ -53,7 +53,7 @@ class Session:
         pace = make_pace(clock)
         if pace is None:
             raise SessionError(f"unknown clock {clock!r}; use 'wall' or 'virtual'")
-        bind(plan, model)
+        check_plan(plan)
         told: Progress = progress or (lambda stage, done, total: None)
         self._bench = Workbench(plan, model, pace, told, drive_folder, command_timeout_s)
         self._plan = plan

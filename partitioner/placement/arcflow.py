@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
 from scipy.sparse import csr_array, eye_array
 
 from partitioner.placement.arcs import Arcs
@@ -116,11 +117,23 @@ def solve_flow(
     ]
     bounds = (np.concatenate(lower), np.concatenate(upper))
     result = integer_program(is_time, 1.0 - is_time, bounds, rows, gap, doubt=doubt, max_nodes=max_nodes)
+    return flow_of(result, step, (num_arcs, num_meeting, num_variants))
+
+
+def flow_of(result: OptimizeResult, step: float, sizes: tuple[int, int, int]) -> Flow:
+    """Returns the flow that a solved program gives.
+
+    Args:
+        result: Of the program.
+        step: What its time counts in.
+        sizes: Its first variables: arcs or routes, boundary variables, variants.
+    """
     if result.status == INFEASIBLE:
         return Flow(None, np.inf, True)
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step
     if result.x is None:
         return Flow(None, bound, False)
-    rounded = np.rint(result.x[: num_arcs + num_meeting + num_variants]).astype(np.int64)
-    on_arc, starts, on_variant = np.split(rounded, [num_arcs, num_arcs + num_meeting])
-    return Flow((on_arc, starts, on_variant), bound, result.status == OPTIMAL)
+    along, meeting, _ = sizes
+    rounded = np.rint(result.x[: sum(sizes)]).astype(np.int64)
+    on_way, starts, on_variant = np.split(rounded, [along, along + meeting])
+    return Flow((on_way, starts, on_variant), bound, result.status == OPTIMAL)

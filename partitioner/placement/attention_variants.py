@@ -229,7 +229,7 @@ class AttentionVariants:
             self._costs.add(busy, phase, resource, seconds)
         if dst != "csd":
             return 0.0
-        written = stored * costing.drive_cache(attention).copies
+        written = stored * costing.drive_cache(attention).copies_of(tokens)
         once = costing.flash_write_s(written / self._costs.steps[phase])
         self._costs.add(busy, phase, FLASH, self._costs.steps[phase] * once)
         return self._costs.steps[phase] * once * len(costing.drives)

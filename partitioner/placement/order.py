@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.arcs import Arcs
+from partitioner.placement.arcs import Arcs, SlotVariants
 from partitioner.placement.balance import boundaries
 from partitioner.placement.columns import Column, column
 from partitioner.placement.folded import Folded, FoldedStage
@@ -43,7 +43,7 @@ def stage_columns(
     """Returns for each stage its columns and how many instances make use of each, or what no walk can reach."""
     meeting = boundaries(folded)
     stages: list[Counter[Column]] = []
-    waiting = _waiting(arcs, on_variant)
+    waiting = waiting_picks(arcs.variants, on_variant)
     for position, stage in enumerate(folded.stages):
         first, node = int(meeting.first[position]), int(meeting.first_node[position])
         start = node + int(np.argmax(starts[first : first + len(stage.graph.entries)]))
@@ -72,10 +72,9 @@ def stage_columns(
     return stages
 
 
-def _waiting(arcs: Arcs, on_variant: NDArray[np.int64]) -> dict[int, list[int]]:
+def waiting_picks(variants: SlotVariants, on_variant: NDArray[np.int64]) -> dict[int, list[int]]:
     """Returns for each slot the variants its instances take, the first to be taken last."""
     waiting: dict[int, list[int]] = {}
-    variants = arcs.variants
     for n in np.flatnonzero(on_variant > 0)[::-1]:
         waiting.setdefault(int(variants.slot[n]), []).extend([int(variants.pick[n])] * int(on_variant[n]))
     return waiting

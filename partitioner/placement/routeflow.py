@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
-from partitioner.placement.arcflow import Flow
+from partitioner.placement.arcflow import Flow, flow_of
 from partitioner.placement.balance import Boundaries, boundaries, incidence
 from partitioner.placement.capacity import capacity_rows
 from partitioner.placement.columns import Column, column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
-from partitioner.placement.highs import INFEASIBLE, MAX_GAP, MAX_NODES, OPTIMAL, integer_program
-from partitioner.placement.order import Detached
+from partitioner.placement.highs import MAX_GAP, MAX_NODES, integer_program
+from partitioner.placement.order import Detached, waiting_picks
 from partitioner.placement.routes import Routes
 from partitioner.placement.units import MANY, unit_rows
 
@@ -92,14 +92,7 @@ def solve_routes(
     result = integer_program(
         is_time, 1.0 - is_time, (lower, upper), rows, gap, doubt=False, max_nodes=max_nodes
     )
-    if result.status == INFEASIBLE:
-        return Flow(None, np.inf, True)
-    bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step
-    if result.x is None:
-        return Flow(None, bound, False)
-    rounded = np.rint(result.x[: num_routes + num_meeting + num_variants]).astype(np.int64)
-    on_route, starts, on_variant = np.split(rounded, [num_routes, num_routes + num_meeting])
-    return Flow((on_route, starts, on_variant), bound, result.status == OPTIMAL)
+    return flow_of(result, step, (num_routes, num_meeting, num_variants))
 
 
 def _many(routes: Routes, first: int) -> list[NDArray[np.int64]]:
@@ -134,10 +127,7 @@ def route_columns(
     """Returns for each stage its columns and how many instances make use of each, or what no walk can reach."""
     meeting = boundaries(folded)
     begin, end = _ends(folded, routes, meeting)
-    waiting: dict[int, list[int]] = {}
-    for n in np.flatnonzero(on_variant > 0)[::-1]:
-        slot, pick = int(routes.variants.slot[n]), int(routes.variants.pick[n])
-        waiting.setdefault(slot, []).extend([pick] * int(on_variant[n]))
+    waiting = waiting_picks(routes.variants, on_variant)
     stages: list[Counter[Column]] = []
     for position, stage in enumerate(folded.stages):
         numbers = np.flatnonzero((routes.stage == position) & (on_route > 0))

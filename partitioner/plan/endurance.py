@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
 
 
-WITH_SECOND_K = 1.5
-"""Bytes programmed per byte of K and V where K is kept by token and by channel (InstInfer, arXiv 2409.04992)."""
-
-
 @dataclass(frozen=True)
 class DriveWear:
     """Holds what one drive takes in.
@@ -104,7 +100,7 @@ class Endurance:
 
         Args:
             stretch: Factor on the rated P/E cycles, such as :data:`cost_models.RELAXED_RETENTION`.
-            copies: Bytes programmed per byte of K and V; None: as the plan has it, 1 or :data:`WITH_SECOND_K`.
+            copies: Bytes programmed per byte of K and V; None: as the plan has it, 1 or ``WITH_SECOND_K``.
         """
         programmed = [d.token_bytes if copies is None else copies * d.kv_bytes for d in self.drives]
         lives = [lifetime_bytes(drive.spec.flash, stretch) for drive in self.drives]

@@ -74,9 +74,11 @@ class StepCosts:
             return step.num_bytes * min(1.0, context_len / self.costing.workload.prompt_len)
         return float(step.num_bytes)
 
-    def copies(self, attention: str | None) -> float:
-        """Returns how often a drive programs each byte of K and V that it is given."""
-        return 1.0 if attention is None else self.costing.drive_cache(self.attention(attention)).copies
+    def copies(self, attention: str | None, tokens: int) -> float:
+        """Returns how often a drive programs each byte of K and V of the first tokens that it is given."""
+        if attention is None:
+            return 1.0
+        return self.costing.drive_cache(self.attention(attention)).copies_of(tokens)
 
     def attention(self, name: str) -> Attention:
         """Returns the description of a raised attention."""
@@ -197,7 +199,7 @@ def _move(
         read = flash_read_cost(hw.drive(step.src), pages).seconds
         end = max(end, clock.use(step.src, start, read, name, phase, pages))
     elif step.kind == "store_cache" and step.dst.startswith("csd"):
-        pages = size * costs.copies(step.attention)
+        pages = size * costs.copies(step.attention, context_len)
         written = flash_write_cost(hw.drive(step.dst), pages).seconds
         end = max(end, clock.use(step.dst, start, written, name, phase, pages))
     return (end + latency if part == step.num_parts else end), part

@@ -17,12 +17,11 @@ def drive_memory_bytes(plan: Plan) -> dict[str, float]:
     for op in plan.decode.graph.ops:
         if op.attention is None:
             continue
-        pair = plan.costing.drive_cache(op.attention) if plan.hw.drives else None
         for share in plan.caches[op.name]:
-            if pair is not None and share.device.startswith("csd"):
+            if share.device.startswith("csd"):
+                pair_bytes = plan.costing.drive_cache(op.attention).memory_bytes(plan.workload.max_len)
                 pairs = share.num_rows * share.num_kv_heads * plan.micro_batches
-                amount = pairs * pair.memory_bytes(plan.workload.max_len)
-                needed[share.device] = needed.get(share.device, 0.0) + amount
+                needed[share.device] = needed.get(share.device, 0.0) + pairs * pair_bytes
     return needed
 
 

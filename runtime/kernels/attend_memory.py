@@ -12,7 +12,7 @@ from runtime.kernels.addresses import list_tokens
 from runtime.kernels.compiling import SOURCE_DIGEST, entry_point
 from runtime.kernels.elements import FLOAT32
 from runtime.kernels.prefetch import prefetch_all
-from runtime.kernels.softmax import add_keys, add_values
+from runtime.kernels.softmax import add_keys, add_values, divide, forget
 
 
 def _build(digest: int) -> Callable[..., None]:
@@ -62,9 +62,7 @@ def _build(digest: int) -> Callable[..., None]:
             i = pair // kv_heads
             head = pair - i * kv_heads
             queries = query[i, head * shared : (head + 1) * shared]
-            sums[:] = 0.0
-            top[:] = -np.inf
-            total[:] = 0.0
+            forget(sums, top, total)
             for first in range(0, lengths[i], tile_tokens):
                 count: Any = min(lengths[i] - first, tile_tokens)
                 skipped_bytes = (pair * max_len + first) * token_bytes
@@ -74,10 +72,7 @@ def _build(digest: int) -> Callable[..., None]:
                 prefetch_all(key_address + skipped_bytes + count * token_bytes, count * token_bytes)
                 list_tokens(value_address + skipped_bytes, count, token_bytes, addresses)
                 add_values(addresses, count, element, scores, sums)
-            for h in range(shared):
-                share = np.float32(1.0) / total[h] if total[h] > 0.0 else np.float32(0.0)
-                for d in range(head_size):
-                    out[i, head * shared + h, d] = sums[h, d] * share
+            divide(sums, total, out[i, head * shared : (head + 1) * shared])
 
     return attend_memory
 

@@ -12,7 +12,7 @@ from runtime.kernels.addresses import Pages, list_tokens, page_address
 from runtime.kernels.compiling import SOURCE_DIGEST, entry_point
 from runtime.kernels.elements import FLOAT32
 from runtime.kernels.prefetch import prefetch_all
-from runtime.kernels.softmax import add_keys, add_values
+from runtime.kernels.softmax import add_keys, add_values, divide, forget
 
 
 def _build(digest: int) -> Callable[..., None]:
@@ -71,9 +71,7 @@ def _build(digest: int) -> Callable[..., None]:
             i = pair // heads
             head = pair - i * heads
             queries = query[i, head * shared : (head + 1) * shared]
-            sums[:] = 0.0
-            top[:] = -np.inf
-            total[:] = 0.0
+            forget(sums, top, total)
             first_group = first_token[i] // group_tokens
             last_group = (last_token[i] + group_tokens - 1) // group_tokens
             flash_groups = flash_tokens[i] // group_tokens
@@ -102,10 +100,7 @@ def _build(digest: int) -> Callable[..., None]:
                 prefetch_all(k_next, group_bytes)
                 list_tokens(v_address + first * token_bytes, count, token_bytes, addresses)
                 add_values(addresses, count, element, scores, sums)
-            for h in range(shared):
-                share = np.float32(1.0) / total[h] if total[h] > 0.0 else np.float32(0.0)
-                for d in range(head_size):
-                    out[i, head * shared + h, d] = sums[h, d] * share
+            divide(sums, total, out[i, head * shared : (head + 1) * shared])
 
     return attend_pages
 

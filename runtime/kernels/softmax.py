@@ -122,3 +122,20 @@ def add_values(addresses: np.ndarray, count: int, element: int, scores: np.ndarr
             _add_bfloats(addresses, count, scores[h], sums[h])
         else:
             _add_floats(addresses, count, scores[h], sums[h])
+
+
+@inner
+def forget(sums: np.ndarray, top: np.ndarray, total: np.ndarray) -> None:
+    """Begins a softmax anew: no scores, weights or sums."""
+    sums[:] = 0.0
+    top[:] = -np.inf
+    total[:] = 0.0
+
+
+@inner
+def divide(sums: np.ndarray, total: np.ndarray, out: np.ndarray) -> None:
+    """Writes the sums over their weights to ``out``, float32 ``[G, D]``; zeros where there was nothing to attend to."""
+    for h in range(sums.shape[0]):
+        share = np.float32(1.0) / total[h] if total[h] > 0.0 else np.float32(0.0)
+        for d in range(sums.shape[1]):
+            out[h, d] = sums[h, d] * share

@@ -5,7 +5,7 @@ import numpy as np
 from runtime.kernels.addresses import page_address
 from runtime.kernels.compiling import inner
 from runtime.kernels.prefetch import prefetch_tokens
-from runtime.kernels.softmax import add_keys, add_values
+from runtime.kernels.softmax import add_keys, add_values, forget
 from runtime.kernels.sparse_request import Chosen, Layout, Request, Scratch
 
 
@@ -63,9 +63,7 @@ def attend_to_tokens(
     for h in range(shared):
         for d in range(head_size):
             queries[h, d] = request.query[i, head * shared + h, d] * request.scale
-    sums[:] = 0.0
-    top[:] = -np.inf
-    total[:] = 0.0
+    forget(sums, top, total)
     for start in range(0, num, layout.group_tokens):
         count = min(layout.group_tokens, num - start)
         add_keys(

@@ -42,3 +42,9 @@ def test_a_context_that_k_covers_is_read_whole() -> None:
     assert cache.reads(128) is None
     assert cache.attend_pages(128) == 16
     assert cache.attend_pages(1024) < 2 * 64
+
+
+def test_a_prompt_programs_its_k_twice_only_in_whole_channel_groups() -> None:
+    cache = DriveCache(FLASH, 128, 2, EIGHTH, 8)  # 256 tokens to a channel page
+    assert [cache.copies_of(tokens) for tokens in (255, 256, 511, 512)] == [1.0, 1.5, 1 + 128 / 511, 1.5]
+    assert DriveCache(FLASH, 128, 2).copies_of(512) == 1.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cost_models import RELAXED_RETENTION
-from partitioner.plan.endurance import WITH_SECOND_K, DriveWear
+from partitioner.drive_cache import WITH_SECOND_K
+from partitioner.plan.endurance import DriveWear
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import significant, size, size_unit
 from partitioner.plan.report.rows import merged

@@ -9,7 +9,7 @@ import pytest
 from cost_models import RELAXED_RETENTION, HardwareSpec
 from models import abstract
 from partitioner import Plan, SparF, Workload, partition
-from partitioner.plan.endurance import WITH_SECOND_K
+from partitioner.drive_cache import WITH_SECOND_K
 from partitioner.plan.report import SECTIONS
 from partitioner.plan.report.figures import Figures
 from tests.partitioner.plan.plans import (
