@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from partitioner.equation_forms import EquationForms
 from partitioner.errors import ModelError
 from partitioner.frontend.step_function import StepFunction, cause, named_leaves
-from partitioner.jaxpr import Atom, Eqn, Var, make_flat, shape_of
+from partitioner.jaxpr import Atom, Eqn, Var, make_flat
 
 Role = Literal["param", "cache", "cursor", "token", "position", "mask", "rng", "const", "logits"]
 INDEX_ROLES: frozenset[str] = frozenset({"token", "position", "mask", "cursor"})
@@ -156,8 +156,3 @@ def _param_role(leaf: Any) -> Role:
 def _state_role(leaf: Any) -> Role:
     """Tells caches from cursors: what counts or marks positions is whole numbers, and at most one per row and slot."""
     return "cache" if jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.ndim > 2 else "cursor"
-
-
-def logits_rows(phase: TracedPhase) -> int:
-    """Returns how many positions per row the phase gives logits for."""
-    return shape_of(phase.outputs[0].atom)[1]

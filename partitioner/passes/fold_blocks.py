@@ -37,15 +37,6 @@ class ValueFlow:
         return self.consumers[-1]
 
 
-@dataclass(frozen=True)
-class FoldedRange:
-    """Says that paired ops ``start`` to ``start + count * length`` are ``count`` equal blocks of ``length`` ops."""
-
-    start: int
-    length: int
-    count: int
-
-
 def pair_ops(graphs: Sequence[OpGraph]) -> tuple[PairedOp, ...]:
     """Returns the ops of all phases, paired by name, in an order that every phase can run in."""
     order = nx.DiGraph()
