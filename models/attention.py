@@ -1,4 +1,4 @@
-"""Causal self-attention over a KV cache, with grouped queries.
+"""Causal self-attention over a KV cache, with grouped queries and an optional window.
 
 Shapes: T tokens of this call, S slots of the cache, ``kv_heads * group`` query heads.
 """
@@ -21,7 +21,8 @@ MASKED_LOGIT = -1e30
 class Attention(nnx.Module):
     """Projects, appends keys and values to the cache, attends, and projects back."""
 
-    def __init__(self, config: TransformerConfig, *, key: jax.Array) -> None:
+    def __init__(self, config: TransformerConfig, *, window: int | None, key: jax.Array) -> None:
+        self.window = window
         self.num_heads = config.num_heads
         self.num_kv_heads = config.num_kv_heads
         self.head_size = config.head_size
@@ -58,7 +59,7 @@ class Attention(nnx.Module):
     def __call__(
         self, x: jax.Array, cache: LayerCache, positions: jax.Array, angles: jax.Array | None
     ) -> tuple[jax.Array, LayerCache]:
-        """Attends from the T new tokens to everything in the cache up to and including themselves.
+        """Attends from the T new tokens to the slots of the cache up to their own, or the last ``window`` of these.
 
         Args:
             x: [batch, T, hidden_size].
@@ -75,7 +76,7 @@ class Attention(nnx.Module):
         values = _append(cache["value"], value, positions)
         group = self.num_heads // self.num_kv_heads
         grouped = query.reshape(batch, length, self.num_kv_heads, group, self.head_size)
-        attended = _attend(grouped.transpose(0, 2, 3, 1, 4), keys, values, positions)
+        attended = _attend(grouped.transpose(0, 2, 3, 1, 4), keys, values, positions, self.window)
         merged = attended.transpose(0, 3, 1, 2, 4).reshape(batch, length, self.num_heads * self.head_size)
         return self.out(merged), {"key": keys, "value": values}
 
@@ -93,14 +94,19 @@ def _append(cache: jax.Array, new: jax.Array, positions: jax.Array) -> jax.Array
     return write(cache, rows, positions[:, 0])
 
 
-def _attend(query: jax.Array, keys: jax.Array, values: jax.Array, positions: jax.Array) -> jax.Array:
+def _attend(
+    query: jax.Array, keys: jax.Array, values: jax.Array, positions: jax.Array, window: int | None
+) -> jax.Array:
     """Attends [batch, kv_heads, group, T, head_size] to two caches [batch, kv_heads, S, head_size]."""
     dtype = jnp.promote_types(query.dtype, keys.dtype)
     logits = jnp.einsum(
         "bkgtd,bksd->bkgts", query.astype(dtype), keys.astype(dtype), preferred_element_type=jnp.float32
     )
     logits = logits * query.shape[-1] ** -0.5
-    visible = jnp.arange(keys.shape[2]) <= positions[:, None, None, :, None]
+    slots, last = jnp.arange(keys.shape[2]), positions[:, None, None, :, None]
+    visible = slots <= last
+    if window is not None:
+        visible &= slots > last - window
     weights = jax.nn.softmax(jnp.where(visible, logits, MASKED_LOGIT), axis=-1)
     attended = jnp.einsum(
         "bkgts,bksd->bkgtd", weights.astype(dtype), values.astype(dtype), preferred_element_type=jnp.float32

@@ -17,12 +17,13 @@ def make_norm(config: TransformerConfig) -> LayerNorm | RMSNorm:
 
 
 class Block(nnx.Module):
-    """Attention and feed-forward, each behind a norm and added to the residual stream."""
+    """Attention and feed-forward, each added to the residual stream, which is normalised before or after."""
 
-    def __init__(self, config: TransformerConfig, *, key: jax.Array) -> None:
+    def __init__(self, config: TransformerConfig, *, layer: int, key: jax.Array) -> None:
+        self.is_pre_norm = config.norm_position == "pre"
         attention_key, mlp_key = jax.random.split(key)
         self.norm1 = make_norm(config)
-        self.attention = Attention(config, key=attention_key)
+        self.attention = Attention(config, window=config.window_of(layer), key=attention_key)
         self.norm2 = make_norm(config)
         self.mlp = MLP(config, key=mlp_key)
 
@@ -30,6 +31,10 @@ class Block(nnx.Module):
         self, x: jax.Array, cache: LayerCache, positions: jax.Array, angles: jax.Array | None
     ) -> tuple[jax.Array, LayerCache]:
         """Returns the next hidden states [batch, T, hidden_size] and the layer's cache."""
-        attended, cache = self.attention(self.norm1(x), cache, positions, angles)
-        x = x + attended
-        return x + self.mlp(self.norm2(x)), cache
+        if self.is_pre_norm:
+            attended, cache = self.attention(self.norm1(x), cache, positions, angles)
+            x = x + attended
+            return x + self.mlp(self.norm2(x)), cache
+        attended, cache = self.attention(x, cache, positions, angles)
+        x = self.norm1(x + attended)
+        return self.norm2(x + self.mlp(x)), cache

@@ -13,13 +13,14 @@ from models.rope_scaling import Llama3RopeScaling
 Norm = Literal["layernorm", "rmsnorm"]
 Activation = Literal["relu", "swiglu"]
 Position = Literal["learned", "rotary"]
+NormPosition = Literal["pre", "post"]
 
 FLOAT_DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformerConfig:
-    """Describes a pre-norm decoder-only transformer; immutable, hashable and checked when built.
+    """Describes a decoder-only transformer; immutable, hashable and checked when built.
 
     Attributes:
         name: Name for reports, such as ``opt-13b``.
@@ -32,6 +33,9 @@ class TransformerConfig:
         ffn_size: Inner width of the feed-forward layer.
         max_position: Longest context in tokens.
         norm: ``layernorm`` (scale and bias) or ``rmsnorm`` (scale).
+        norm_position: ``pre``: attention and feed-forward each read a normalised residual stream; ``post``: the stream is
+            normalised after each was added.
+        final_norm: Whether the stream is normalised once more before the output projection.
         activation: ``relu`` (two matrices) or ``swiglu`` (three).
         position: ``learned`` table or ``rotary``.
         rope_theta: Base of the rotary frequencies.
@@ -40,7 +44,11 @@ class TransformerConfig:
         qkv_bias: Whether query, key and value projections have a bias.
         out_bias: Whether the attention output projection has a bias.
         mlp_bias: Whether the feed-forward projections have a bias.
+        window: Slots that a token sees, its own and those before it; None for all.
+        num_full_layers: Leading layers that see all slots in spite of the window.
         qk_norm: Whether queries and keys are RMS-normalised per head before the rotation.
+        embed_size: Width of the token embedding, which projections bring to ``hidden_size`` and back; None for
+            ``hidden_size`` without projections.
         tied_embedding: Whether the token embedding is also the output projection.
         norm_eps: Added to the variance in every norm.
         param_dtype: Dtype in which parameters are stored.
@@ -60,13 +68,18 @@ class TransformerConfig:
     norm: Norm
     activation: Activation
     position: Position
+    norm_position: NormPosition = "pre"
+    final_norm: bool = True
     rope_theta: float = 10000.0
     rope_scaling: Llama3RopeScaling | None = None
     position_offset: int = 0
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
+    window: int | None = None
+    num_full_layers: int = 0
     qk_norm: bool = False
+    embed_size: int | None = None
     tied_embedding: bool = False
     norm_eps: float = 1e-5
     param_dtype: str = "float16"
@@ -74,8 +87,10 @@ class TransformerConfig:
     kv_dtype: str = "float16"
 
     def __post_init__(self) -> None:
-        for field in _POSITIVE_COUNTS:
+        for field in (*_POSITIVE_COUNTS, *_OPTIONAL_COUNTS):
             count = getattr(self, field)
+            if count is None and field in _OPTIONAL_COUNTS:
+                continue
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise ConfigError(f"{self.name}: {field} must be a positive integer, got {count!r}")
         for field, allowed in _CHOICES.items():
@@ -93,6 +108,11 @@ class TransformerConfig:
             raise ConfigError(
                 f"{self.name}: position_offset {self.position_offset} must be zero, "
                 "or positive with learned positions"
+            )
+        if not 0 <= self.num_full_layers <= (self.num_layers if self.window else 0):
+            raise ConfigError(
+                f"{self.name}: num_full_layers {self.num_full_layers} must be zero, or at most num_layers "
+                f"{self.num_layers} with a window"
             )
         if self.rope_scaling is not None and self.position != "rotary":
             raise ConfigError(f"{self.name}: rope_scaling needs rotary positions, got {self.position}")
@@ -168,10 +188,21 @@ class TransformerConfig:
         mlp = (num_inward + 1) * self.hidden_size * self.ffn_size
         mlp += self.mlp_bias * (num_inward * self.ffn_size + self.hidden_size)
         num_tables = 1 if self.tied_embedding else 2
-        embedding = num_tables * self.vocab_size * self.hidden_size
+        embedding = num_tables * self.vocab_size * self.token_size
+        if self.embed_size is not None:
+            embedding += 2 * self.embed_size * self.hidden_size
         if self.position == "learned":
             embedding += (self.max_position + self.position_offset) * self.hidden_size
-        return embedding + self.num_layers * (attention + mlp + 2 * norm) + norm
+        return embedding + self.num_layers * (attention + mlp + 2 * norm) + self.final_norm * norm
+
+    @property
+    def token_size(self) -> int:
+        """Width of the token embedding."""
+        return self.hidden_size if self.embed_size is None else self.embed_size
+
+    def window_of(self, layer: int) -> int | None:
+        """Returns how many slots a token sees in a layer, or None for all."""
+        return self.window if layer >= self.num_full_layers else None
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -189,10 +220,12 @@ _POSITIVE_COUNTS = (
     "ffn_size",
     "max_position",
 )
+_OPTIONAL_COUNTS = ("window", "embed_size")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "norm": get_args(Norm),
     "activation": get_args(Activation),
     "position": get_args(Position),
+    "norm_position": get_args(NormPosition),
     "param_dtype": FLOAT_DTYPES,
     "compute_dtype": FLOAT_DTYPES,
     "kv_dtype": FLOAT_DTYPES,

@@ -6,6 +6,7 @@ from jax import numpy as jnp
 
 from models.config import TransformerConfig
 from models.initial import initial_table
+from models.linear import Linear
 
 
 class Table(nnx.Module):
@@ -47,8 +48,9 @@ class InputEmbedding(nnx.Module):
         self.position_offset = config.position_offset
         token_key, position_key = jax.random.split(key)
         self.token = Table(
-            config.vocab_size, config.hidden_size, param_dtype=config.param_dtype, key=token_key
+            config.vocab_size, config.token_size, param_dtype=config.param_dtype, key=token_key
         )
+        self.project = _input_projection(config, jax.random.fold_in(token_key, 1))
         self.position = _position_table(config, position_key) if config.position == "learned" else None
 
     def __call__(self, tokens: jax.Array, positions: jax.Array) -> jax.Array:
@@ -63,9 +65,19 @@ class InputEmbedding(nnx.Module):
         """
         dtype = jnp.dtype(self.compute_dtype)
         x = self.token(tokens).astype(dtype)
+        if self.project is not None:
+            x = self.project(x)
         if self.position is not None:
             x = x + self.position(positions + self.position_offset).astype(dtype)
         return x
+
+
+def _input_projection(config: TransformerConfig, key: jax.Array) -> Linear | None:
+    if config.embed_size is None:
+        return None
+    return Linear(
+        config.embed_size, config.hidden_size, use_bias=False, param_dtype=config.param_dtype, key=key
+    )
 
 
 def _position_table(config: TransformerConfig, key: jax.Array) -> Table:

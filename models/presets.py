@@ -1,8 +1,9 @@
 """Configurations of known models.
 
 Sources: OPT, table 1 of Zhang et al., arXiv:2205.01068; Llama 2, Touvron et al., arXiv:2307.09288; Llama 3,
-table 3 of arXiv:2407.21783; Qwen3, table 1 of arXiv:2505.09388; vocabulary, feed-forward width, rotary base
-and epsilon from the ``config.json`` that each publisher ships with the weights.
+table 3 of arXiv:2407.21783; Mistral 7B, table 1 of arXiv:2310.06825; Qwen3, table 1 of arXiv:2505.09388;
+vocabulary, feed-forward width, rotary base, epsilon, and where OPT-350M has norms and projections, from the
+``config.json`` that each publisher ships with the weights.
 """
 
 from models.config import TransformerConfig
@@ -123,11 +124,25 @@ LLAMA_31_8B = _llama3("8b", 4096, 32, 32, 14336).replace(
     ),
 )
 
+OPT_350M = _opt("350m", 1024, 24, 16).replace(norm_position="post", final_norm=False, embed_size=512)
+
+MISTRAL_7B = _llama2(
+    "7b", hidden_size=4096, num_layers=32, num_heads=32, num_kv_heads=8, ffn_size=14336
+).replace(
+    name="mistral-7b",
+    max_position=32768,
+    window=4096,
+    param_dtype="bfloat16",
+    compute_dtype="bfloat16",
+    kv_dtype="bfloat16",
+)
+
 PRESETS: dict[str, TransformerConfig] = {
     config.name: config
     for config in (
         TINY,
         _opt("125m", 768, 12, 12),
+        OPT_350M,
         _opt("1.3b", 2048, 24, 32),
         _opt("2.7b", 2560, 32, 32),
         _opt("6.7b", 4096, 32, 32),
@@ -141,6 +156,7 @@ PRESETS: dict[str, TransformerConfig] = {
         _llama3("8b", 4096, 32, 32, 14336),
         _llama3("70b", 8192, 80, 64, 28672),
         LLAMA_31_8B,
+        MISTRAL_7B,
         _qwen3("0.6b", hidden_size=1024, num_layers=28, num_heads=16, ffn_size=3072, tied_embedding=True),
         _qwen3("8b", hidden_size=4096, num_layers=36, num_heads=32, ffn_size=12288, tied_embedding=False),
     )

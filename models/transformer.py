@@ -14,7 +14,7 @@ from models.tokenizer import Tokenizer
 
 
 class Transformer(nnx.Module):
-    """A pre-norm decoder-only transformer with an explicit KV cache.
+    """A decoder-only transformer with an explicit KV cache.
 
     One call serves both phases: T tokens per row for prefill, one for decode.
 
@@ -34,8 +34,9 @@ class Transformer(nnx.Module):
         self.tokenizer: Tokenizer | None = None
         embed_key, head_key, *block_keys = jax.random.split(rngs.params(), 2 + config.num_layers)
         self.embed = InputEmbedding(config, key=embed_key)
-        self.blocks = nnx.List([Block(config, key=key) for key in block_keys])
-        self.norm = make_norm(config)
+        self.blocks = nnx.List([Block(config, layer=layer, key=key) for layer, key in enumerate(block_keys)])
+        self.norm = make_norm(config) if config.final_norm else None
+        self.project = _embedding_projection(config, jax.random.fold_in(head_key, 1))
         self.lm_head = None if config.tied_embedding else _output_projection(config, head_key)
 
     def init_cache(
@@ -63,9 +64,9 @@ class Transformer(nnx.Module):
     ) -> tuple[jax.Array, list[LayerCache]]:
         """Appends tokens to the cache and returns the logits of what follows them.
 
-        A token at position p sees exactly the slots 0 to p of its row. Rows of unequal length are padded on
-        the right: padding is not seen by the tokens before it, and the slots it wrote are overwritten by
-        later tokens before any of them is seen.
+        A token at position p sees exactly the slots 0 to p of its row, or the last ``window`` of them. Rows of
+        unequal length are padded on the right: padding is not seen by the tokens before it, and the slots it
+        wrote are overwritten by later tokens before any of them is seen.
 
         Args:
             tokens: int32[batch, T].
@@ -90,13 +91,25 @@ class Transformer(nnx.Module):
 
     def unembed(self, x: jax.Array) -> jax.Array:
         """Returns the logits of hidden states: [batch, T, hidden_size] to float32[batch, T, vocab_size]."""
-        x = self.norm(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        if self.project is not None:
+            x = self.project(x)
         if self.lm_head is None:
             return self.embed.token.attend(x)
         return self.lm_head(x, out_dtype=jnp.float32)
 
 
+def _embedding_projection(config: TransformerConfig, key: jax.Array) -> Linear | None:
+    """Returns the projection from the residual stream to the width of the token embedding, if they differ."""
+    if config.embed_size is None:
+        return None
+    return Linear(
+        config.hidden_size, config.embed_size, use_bias=False, param_dtype=config.param_dtype, key=key
+    )
+
+
 def _output_projection(config: TransformerConfig, key: jax.Array) -> Linear:
     return Linear(
-        config.hidden_size, config.vocab_size, use_bias=False, param_dtype=config.param_dtype, key=key
+        config.token_size, config.vocab_size, use_bias=False, param_dtype=config.param_dtype, key=key
     )

@@ -1,7 +1,7 @@
 """Translation of a Hugging Face ``config.json`` into a configuration, and back.
 
-Field names and defaults are those of the ``OPTConfig``, ``LlamaConfig``, ``Qwen2Config`` and ``Qwen3Config``
-classes of Hugging Face transformers. A section ``dtypes`` of our own may set ``param``, ``compute`` and
+Field names and defaults are those of the ``OPTConfig``, ``LlamaConfig``, ``MistralConfig``, ``Qwen2Config`` and
+``Qwen3Config`` classes of Hugging Face transformers. A section ``dtypes`` of our own may set ``param``, ``compute`` and
 ``kv`` apart.
 """
 
@@ -39,14 +39,15 @@ def to_hf_config(config: TransformerConfig, stored_dtype: str) -> dict[str, Any]
     """Returns the ``config.json`` of a model of the Llama family.
 
     Args:
-        config: What to describe; RMSNorm, SwiGLU and rotary positions, with neither QK norm nor scaling.
+        config: What to describe; RMSNorm, SwiGLU and rotary positions, with neither QK norm, scaling nor window.
         stored_dtype: Dtype of the tensors in the file.
 
     Raises:
         CheckpointError: If the model is not of the Llama family.
     """
     is_llama = (config.norm, config.activation, config.position) == ("rmsnorm", "swiglu", "rotary")
-    if not is_llama or config.qk_norm or config.rope_scaling or config.qkv_bias != config.out_bias:
+    is_llama &= config.norm_position == "pre" and config.final_norm and config.qkv_bias == config.out_bias
+    if not is_llama or config.qk_norm or config.rope_scaling or config.window or config.embed_size:
         raise CheckpointError(f"{config.name} is not of the Llama family; only that family can be written")
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -73,13 +74,12 @@ def to_hf_config(config: TransformerConfig, stored_dtype: str) -> dict[str, Any]
 
 def _opt(fields: Mapping[str, Any]) -> dict[str, Any]:
     hidden_size = _count(fields, "hidden_size")
-    _expect(fields, "do_layer_norm_before", True, "norms after the residual sum, as in opt-350m")
-    _expect(fields, "word_embed_proj_dim", hidden_size, "projected embeddings, as in opt-350m")
     _expect(fields, "activation_function", "relu", "another activation than relu")
     _expect(fields, "layer_norm_elementwise_affine", True, "norms without scale and bias")
-    _expect(fields, "_remove_final_layer_norm", False, "no final norm")
     num_heads = _count(fields, "num_attention_heads")
     use_bias = _optional(fields, "enable_bias", True)
+    is_pre_norm = _optional(fields, "do_layer_norm_before", True)
+    embed_size = _optional(fields, "word_embed_proj_dim", hidden_size)
     return {
         "vocab_size": _count(fields, "vocab_size"),
         "hidden_size": hidden_size,
@@ -90,6 +90,9 @@ def _opt(fields: Mapping[str, Any]) -> dict[str, Any]:
         "ffn_size": _count(fields, "ffn_dim"),
         "max_position": _count(fields, "max_position_embeddings"),
         "norm": "layernorm",
+        "norm_position": "pre" if is_pre_norm else "post",
+        "final_norm": is_pre_norm and not _optional(fields, "_remove_final_layer_norm", False),
+        "embed_size": None if embed_size == hidden_size else embed_size,
         "activation": "relu",
         "position": "learned",
         "position_offset": 2,
@@ -109,27 +112,32 @@ def _llama(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _mistral(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # MistralConfig takes a file without the field for one with a window of 4096 and null for one without any
+    return _rotary_family(fields) | _window(fields, fields.get("sliding_window", 4096), num_full_layers=0)
+
+
 def _qwen2(fields: Mapping[str, Any]) -> dict[str, Any]:
-    _expect(fields, "use_sliding_window", False, "sliding-window attention")
-    return _rotary_family(fields) | {"qkv_bias": True}
+    return _rotary_family(fields) | _qwen_window(fields) | {"qkv_bias": True}
 
 
 def _qwen3(fields: Mapping[str, Any]) -> dict[str, Any]:
-    _expect(fields, "use_sliding_window", False, "sliding-window attention")
     use_bias = _optional(fields, "attention_bias", False)
-    return _rotary_family(fields) | {"qkv_bias": use_bias, "out_bias": use_bias, "qk_norm": True}
+    biases = {"qkv_bias": use_bias, "out_bias": use_bias}
+    return _rotary_family(fields) | _qwen_window(fields) | biases | {"qk_norm": True}
 
 
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "opt": _opt,
     "llama": _llama,
+    "mistral": _mistral,
     "qwen2": _qwen2,
     "qwen3": _qwen3,
 }
 
 
 def _rotary_family(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what Llama and Qwen have in common."""
+    """Returns what Llama, Mistral and Qwen have in common."""
     _expect(fields, "hidden_act", "silu", "another activation than silu")
     hidden_size, num_heads = _count(fields, "hidden_size"), _count(fields, "num_attention_heads")
     rope = _optional(fields, "rope_parameters", None) or _optional(fields, "rope_scaling", None) or {}
@@ -150,6 +158,28 @@ def _rotary_family(fields: Mapping[str, Any]) -> dict[str, Any]:
         "tied_embedding": _optional(fields, "tie_word_embeddings", False),
         "norm_eps": float(_optional(fields, "rms_norm_eps", 1e-6)),
     }
+
+
+def _qwen_window(fields: Mapping[str, Any]) -> dict[str, Any]:
+    if not _optional(fields, "use_sliding_window", False):
+        return {}
+    # the default of both classes; the first max_window_layers layers see everything
+    return _window(fields, fields.get("sliding_window", 4096), _optional(fields, "max_window_layers", 28))
+
+
+def _window(fields: Mapping[str, Any], window: int | None, num_full_layers: int) -> dict[str, Any]:
+    """Returns the window's settings, none where it reaches over the longest context or no layer has it."""
+    num_layers, longest = _count(fields, "num_hidden_layers"), _count(fields, "max_position_embeddings")
+    if window is None or window >= longest:
+        return {}
+    windowed = ["full_attention"] * num_full_layers + ["sliding_attention"] * (num_layers - num_full_layers)
+    stated = _optional(fields, "layer_types", windowed)
+    if list(stated) != windowed[:num_layers]:
+        raise CheckpointError(
+            f"layer_types {stated} with a window is not supported; use a model whose windowed layers follow its "
+            "max_window_layers full ones"
+        )
+    return {"window": window, "num_full_layers": num_full_layers} if num_full_layers < num_layers else {}
 
 
 def _rope_scaling(rope: Mapping[str, Any]) -> Llama3RopeScaling | None:

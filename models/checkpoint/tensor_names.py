@@ -12,6 +12,8 @@ _MODULES = {
     "opt": {
         ("embed", "token"): "embed_tokens",
         ("embed", "position"): "embed_positions",
+        ("embed", "project"): "project_in",
+        ("project",): "project_out",
         ("norm",): "final_layer_norm",
         ("norm1",): "self_attn_layer_norm",
         ("norm2",): "final_layer_norm",
@@ -58,7 +60,7 @@ class TensorNaming:
     """Names the tensors of one checkpoint.
 
     Attributes:
-        family: ``opt`` or ``llama`` (Qwen included).
+        family: ``opt`` or ``llama`` (Mistral and Qwen included).
         prefix: What the names of everything but the output projection begin with.
     """
 

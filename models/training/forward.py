@@ -8,6 +8,7 @@ from typing import Literal
 import jax
 from jax import numpy as jnp
 
+from models.errors import ConfigError
 from models.rotary import rotary_angles
 from models.transformer import Transformer
 
@@ -50,10 +51,19 @@ def training_logits(
 
     Returns:
         float32[batch, T, vocab_size].
+
+    Raises:
+        ConfigError: If the model normalises after its layers, or attends within a window.
     """
+    config = model.config
+    if config.norm_position != "pre" or config.window is not None:
+        raise ConfigError(
+            f"{config.name} has {config.norm_position}-norm layers and window {config.window}; only pre-norm models "
+            "without a window can be trained"
+        )
     batch, length = tokens.shape
     positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
-    angles = rotary_angles(model.config, positions) if model.config.position == "rotary" else None
+    angles = rotary_angles(config, positions) if config.position == "rotary" else None
     keys = [None] * (2 * len(model.blocks)) if key is None else jax.random.split(key, 2 * len(model.blocks))
     x = model.embed(tokens, positions)
     for index, block in enumerate(model.blocks):

@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, Damage, str]] = {
     "model type": (
         "llama",
         set_config(model_type="gpt2"),
-        r"model_type 'gpt2' is not supported; use one of opt, llama, qwen2, qwen3",
+        r"model_type 'gpt2' is not supported; use one of opt, llama, mistral, qwen2, qwen3",
     ),
     "no model type": ("llama", set_config(model_type=None), r"model_type None is not supported"),
     "missing field": ("llama", set_config(hidden_size=None), r"has no field 'hidden_size'; take the file"),
@@ -96,16 +96,35 @@ CASES: dict[str, tuple[str, Damage, str]] = {
         set_config(rope_parameters={"rope_type": "llama3", "factor": 8.0}),
         r"has no field 'low_freq_factor'",
     ),
-    "sliding window": ("qwen2", set_config(use_sliding_window=True), r"sliding-window attention \("),
-    "opt-350m norms": (
-        "opt",
-        set_config(do_layer_norm_before=False),
-        r"norms after the residual sum, as in opt-350m \(do_layer_norm_before=False\) is not supported",
+    "window in other layers": (
+        "qwen2-window",
+        set_config(layer_types=["sliding_attention", "full_attention", "full_attention"]),
+        r"layer_types \['sliding_attention', .* with a window is not supported; use a model whose windowed",
     ),
-    "opt-350m projection": (
+    "window": (
+        "mistral",
+        set_config(sliding_window=0),
+        r"no valid model: .*window must be a positive integer",
+    ),
+    "projection": (
         "opt",
-        set_config(word_embed_proj_dim=8),
-        r"projected embeddings, as in opt-350m \(word_embed_proj_dim=8\) is not supported",
+        set_config(word_embed_proj_dim=0),
+        r"no valid model: .*embed_size must be a positive",
+    ),
+    "projection that the tensors lack": (
+        "opt",
+        set_config(word_embed_proj_dim=16),
+        r"tensor 'model.decoder.project_in.weight' is missing; the checkpoint is incomplete",
+    ),
+    "final norm that the tensors lack": (
+        "opt-post-norm",
+        set_config(do_layer_norm_before=True),
+        r"tensor 'model.decoder.final_layer_norm.bias' is missing; the checkpoint is incomplete",
+    ),
+    "untied output that the tensors lack": (
+        "qwen2",
+        set_config(tie_word_embeddings=False),
+        r"tensor 'lm_head.weight' is missing; the checkpoint is incomplete",
     ),
     "no tensors": (
         "llama",
@@ -119,8 +138,8 @@ CASES: dict[str, tuple[str, Damage, str]] = {
     ),
     "wrong shape": (
         "llama",
-        change_tensors(lambda tensors: tensors.update({QUERY: np.zeros((16, 8), np.float32)})),
-        rf"tensor '{re.escape(QUERY)}' has shape \(16, 8\), but config.json asks for \(16, 16\)",
+        change_tensors(lambda tensors: tensors.update({QUERY: np.zeros((32, 16), np.float32)})),
+        rf"tensor '{re.escape(QUERY)}' has shape \(32, 16\), but config.json asks for \(32, 32\)",
     ),
     "extra tensor": (
         "llama",
@@ -162,7 +181,7 @@ CASES: dict[str, tuple[str, Damage, str]] = {
     "tokenizer too large": (
         "llama",
         write("tokenizer.json", tokenizer_json()),
-        r"has 258 tokens, but the model only 40; take both from one model",
+        r"has 258 tokens, but the model only 64; take both from one model",
     ),
 }
 

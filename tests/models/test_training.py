@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from models import Transformer, TransformerConfig, load_pretrained
+from models import ConfigError, Transformer, TransformerConfig, abstract, load_pretrained
 from models.training.batches import make_batches
 from models.training.corpus import Document, group_of, is_held_out, read_corpus, token_stream
 from models.training.evaluate import bits_per_byte
@@ -115,3 +115,10 @@ def test_dropout_is_seeded() -> None:
     first, again, other = (np.asarray(logits_of(model, jax.random.key(seed))) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
+
+
+@pytest.mark.parametrize("changes", [{"norm_position": "post"}, {"window": 4}])
+def test_models_of_another_form_are_not_trained(changes: dict) -> None:
+    model = abstract(TransformerConfig.named("tiny").replace(**changes))
+    with pytest.raises(ConfigError, match="only pre-norm models without a window can be trained"):
+        training_logits(model, jax.numpy.zeros((1, 4), int), kernel="xla")

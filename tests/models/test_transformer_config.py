@@ -19,6 +19,8 @@ EXACT_COUNTS = {
     "llama-3.1-8b": 8_030_261_248,
     "llama-3-70b": 70_553_706_496,
     "qwen3-8b": 8_190_735_360,
+    "mistral-7b": 7_241_732_096,
+    "opt-350m": 331_196_416,
 }
 
 # Nominal sizes: table 1 of arXiv:2205.01068 (OPT), and table 1 of arXiv:2505.09388 (Qwen3-0.6B).
@@ -45,7 +47,9 @@ def test_parameter_count_is_near_the_nominal_one(name: str) -> None:
     assert TransformerConfig.named(name).num_parameters == pytest.approx(NOMINAL_COUNTS[name], rel=0.02)
 
 
-@pytest.mark.parametrize("name", ["opt-125m", "llama-2-7b", "llama-3-8b", "qwen3-0.6b", "tiny"])
+@pytest.mark.parametrize(
+    "name", ["opt-125m", "opt-350m", "mistral-7b", "llama-2-7b", "llama-3-8b", "qwen3-0.6b", "tiny"]
+)
 def test_parameter_count_is_that_of_the_modules(name: str) -> None:
     leaves = jax.tree.leaves(nnx.state(abstract(name), nnx.Param))
     assert sum(int(np.prod(leaf.shape)) for leaf in leaves) == TransformerConfig.named(name).num_parameters
@@ -82,6 +86,10 @@ def test_unknown_name_lists_the_known() -> None:
         ({"position": "alibi"}, "position must be one of learned, rotary, got 'alibi'"),
         ({"kv_dtype": "int8"}, "kv_dtype must be one of float32, float16, bfloat16, got 'int8'"),
         ({"position_offset": 2}, "position_offset 2 must be zero, or positive with learned positions"),
+        ({"norm_position": "both"}, "norm_position must be one of pre, post, got 'both'"),
+        ({"window": 0}, "window must be a positive integer, got 0"),
+        ({"embed_size": 1.5}, "embed_size must be a positive integer, got 1.5"),
+        ({"num_full_layers": 1}, "num_full_layers 1 must be zero, or at most num_layers 4 with a window"),
         ({"norm_eps": 0.0}, "rope_theta and norm_eps must be positive, got 10000.0 and 0.0"),
         ({"depth": 3}, "no such field: depth; fields are activation"),
     ],
