@@ -23,7 +23,6 @@ from cost_models import HardwareSpec
 from models import abstract
 from partitioner import Plan, Workload, partition
 from partitioner.collection import without_collection
-from partitioner.costing import Costing
 from partitioner.frontend import adapt
 from partitioner.frontend.trace import trace_phase
 from partitioner.placement.build import Mode, PairedGraphs, build_problem
@@ -74,7 +73,7 @@ def cases() -> tuple[Case, ...]:
 def problems(plan: Plan) -> list[Problem]:
     """Returns placement problems of a plan, one for each mode without micro-batches and caches of inputs."""
     policy = policy_named(plan.policy, plan.hw)
-    costing = Costing(plan.hw, plan.workload, policy.via_host)
+    costing = policy.costing(plan.hw, plan.workload, len(plan.caches))
     graphs = [p.graph for p in (plan.prefill, plan.decode) if p is not None]
     steps = [plan.workload.batch_size / g.phase.batch_size for g in graphs]
     steps[-1] = sum(w for _, w in plan.workload.decode_contexts(with_prefill=len(graphs) > 1))

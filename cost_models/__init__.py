@@ -12,6 +12,7 @@ from cost_models.errors import CostModelError, HardwareError, WorkError
 from cost_models.faults import FaultSpec
 from cost_models.flash import (
     attend_cost,
+    attend_flops,
     attend_pages,
     flash_read_cost,
     flash_write_cost,
@@ -38,13 +39,16 @@ from cost_models.money import (
 from cost_models.primitives import equation_flops, unknown_primitives, work_of
 from cost_models.processor_attention import processor_attend_cost
 from cost_models.roofline import compute_cost, launch_cost, ridge_point
+from cost_models.software import SoftwareSpec
 from cost_models.sparse_attend import (
     CHANNEL_GROUPS,
+    TOKENS_PER_CLUSTER,
     SparsePages,
     SparseReads,
     channel_page_tokens,
     channel_pages,
     sparse_attend_cost,
+    sparse_attend_flops,
     sparse_pages,
 )
 from cost_models.work import Work
@@ -53,6 +57,7 @@ __all__ = [
     "BOUNDS",
     "CHANNEL_GROUPS",
     "RELAXED_RETENTION",
+    "TOKENS_PER_CLUSTER",
     "Bound",
     "ComputeSpec",
     "Cost",
@@ -67,11 +72,13 @@ __all__ = [
     "Hop",
     "LinkSpec",
     "PathKind",
+    "SoftwareSpec",
     "SparsePages",
     "SparseReads",
     "Work",
     "WorkError",
     "attend_cost",
+    "attend_flops",
     "attend_pages",
     "channel_page_tokens",
     "channel_pages",
@@ -99,6 +106,7 @@ __all__ = [
     "sequential",
     "slowest",
     "sparse_attend_cost",
+    "sparse_attend_flops",
     "sparse_pages",
     "system_price_usd",
     "tokens_per_page",

@@ -7,6 +7,7 @@ from itertools import groupby
 from cost_models.components import ComputeSpec, DriveSpec, LinkSpec
 from cost_models.endurance import SECONDS_PER_YEAR
 from cost_models.hardware import HardwareSpec
+from cost_models.software import SoftwareSpec
 
 _J_PER_KWH = 3.6e6
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -32,9 +33,24 @@ def describe(hw: HardwareSpec) -> str:
         lines.append(f"  {'gpu to csd':<12}{way}")
     if hw.service_life_s is not None or hw.electricity_usd_per_j is not None:
         lines.append(f"  {'upkeep':<12}{_terms(hw)}")
+    if hw.software is not None:
+        lines.extend(
+            f"  {'software' if not n else '':<12}{text}" for n, text in enumerate(_software(hw.software))
+        )
     for note in hw.notes:
         lines.extend(textwrap.wrap(f"  {'note':<12}{note}", 100, subsequent_indent=" " * 14))
     return "\n".join(lines)
+
+
+def _software(spec: SoftwareSpec) -> tuple[str, ...]:
+    """Describes what a published stack adds."""
+    return (
+        f"files {si(spec.storage_bytes_per_s, 'B/s')}, host to GPU {si(spec.host_copy_bytes_per_s, 'B/s')}, "
+        f"swap {si(spec.swap_bytes_per_s, 'B/s')}",
+        f"{spec.host_bytes_per_kv_byte:g} B of host memory per byte of K and V",
+        f"{seconds(spec.layer_s)} a layer, engine {si(spec.engine_flops, 'FLOP/s')} not hidden by reads",
+        f"flash reads at {spec.flash_read_efficiency:.0%}, {spec.tokens_per_cluster:.2g} wanted tokens together",
+    )
 
 
 def si(value: float, unit: str) -> str:

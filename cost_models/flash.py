@@ -96,9 +96,14 @@ def attend_cost(
     )
     buffered_tokens = context_len % tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
     buffered_bytes = 2 * batch * kv_heads * buffered_tokens * head_size * kv_bytes_per_element
-    flops = 4.0 * batch * kv_heads * group_size * head_size * context_len
+    flops = attend_flops(batch, kv_heads, group_size, head_size, context_len)
     read = flash_read_cost(drive, num_pages=pages)
     return pipelined_cost(drive, engine, read, flops, pages * drive.flash.page_bytes, buffered_bytes)
+
+
+def attend_flops(batch: int, kv_heads: int, group_size: int, head_size: int, context_len: int) -> float:
+    """Returns the floating-point operations of dense attention, 2 per multiply-add: ``q.K`` and ``p.V``."""
+    return 4.0 * batch * kv_heads * group_size * head_size * context_len
 
 
 def pipelined_cost(

@@ -22,6 +22,7 @@ from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec
 from cost_models.errors import HardwareError
 from cost_models.faults import FaultSpec
 from cost_models.frozen_mapping import FrozenMapping
+from cost_models.software import SoftwareSpec
 
 __all__ = [
     "ComputeSpec",
@@ -32,6 +33,7 @@ __all__ = [
     "HardwareError",
     "HardwareSpec",
     "LinkSpec",
+    "SoftwareSpec",
 ]
 
 
@@ -53,6 +55,7 @@ class HardwareSpec:
         description: One line for people: what system this is.
         service_life_s: Seconds over which the price of the devices is written off.
         electricity_usd_per_j: Price of energy, in US dollars per joule.
+        software: What a published software stack adds; None for hardware alone.
     """
 
     name: str
@@ -68,6 +71,7 @@ class HardwareSpec:
     description: str = ""
     service_life_s: float | None = None
     electricity_usd_per_j: float | None = None
+    software: SoftwareSpec | None = None
 
     def __post_init__(self) -> None:
         require_name("name", self.name)
@@ -76,6 +80,8 @@ class HardwareSpec:
         if self.service_life_s is not None:
             require_positive("service_life_s", self.service_life_s)
         require_price("electricity_usd_per_j", self.electricity_usd_per_j)
+        if self.software is not None and not isinstance(self.software, SoftwareSpec):
+            raise reject("software", self.software, "a SoftwareSpec, or none for hardware alone")
         for field_name in ("gpus", "drives", "links", "remarks"):
             object.__setattr__(self, field_name, tuple(getattr(self, field_name)))
         ports = {device: tuple(path) for device, path in self.ports.items()}

@@ -8,6 +8,7 @@ from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec
 from cost_models.errors import HardwareError
 from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
+from cost_models.software import SoftwareSpec
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ def from_dict(data: Mapping[str, Any]) -> HardwareSpec:
     fields["host"] = _build(ComputeSpec, fields.get("host"), "host")
     fields["drives"] = tuple(_drive(drive, f"csd{i}") for i, drive in enumerate(fields["drives"]))
     fields["links"] = tuple(_build(LinkSpec, link, f"links[{i}]") for i, link in enumerate(fields["links"]))
+    if fields.get("software") is not None:
+        fields["software"] = _build(SoftwareSpec, fields["software"], "software")
     return _build(HardwareSpec, fields, "hardware")
 
 

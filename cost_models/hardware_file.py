@@ -23,6 +23,7 @@ from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec
 from cost_models.errors import HardwareError
 from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
+from cost_models.software import SoftwareSpec
 from cost_models.toml_table import TomlTable
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ def parse(text: str, file: str) -> HardwareSpec:
     host = _compute(root.table("host"), "host", file)
     drives = _drives(root.table("drive"), file) if root.has("drive") else ()
     links, ports, per_switch = _wiring(root.table("link"), file, len(gpus), len(drives))
+    software = _software(root.table("software"), file) if root.has("software") else None
     root.finish()
     return _construct(
         file,
@@ -92,6 +94,7 @@ def parse(text: str, file: str) -> HardwareSpec:
             drives_per_switch=per_switch,
             service_life_s=life,
             electricity_usd_per_j=electricity,
+            software=software,
         ),
     )
 
@@ -191,6 +194,13 @@ def _engine(table: TomlTable, file: str) -> EngineSpec:
     fields = {key: table.number(key) for key in ("flops", "bytes_per_s", "setup_s")}
     table.finish()
     return _construct(file, "drive.engine", lambda: EngineSpec(**fields))
+
+
+def _software(table: TomlTable, file: str) -> SoftwareSpec:
+    """Reads ``[software]``."""
+    fields = {field.name: table.number(field.name) for field in dataclasses.fields(SoftwareSpec)}
+    table.finish()
+    return _construct(file, "software", lambda: SoftwareSpec(**fields))
 
 
 def _link(table: TomlTable, kind: str, name: str, file: str) -> LinkSpec:

@@ -7,8 +7,27 @@ from cost_models.checks import require_positive
 from cost_models.components import ComputeSpec, DriveSpec
 from cost_models.hardware import HardwareSpec
 
-_INVERSE_RATES = ("launch_s", "command_s", "setup_s", "latency_s", "t_read_s", "t_program_s", "t_erase_s")
-_RATES = ("memory_bytes_per_s", "channel_bytes_per_s", "dram_bytes_per_s", "bytes_per_s", "flops")
+_INVERSE_RATES = (
+    "launch_s",
+    "command_s",
+    "setup_s",
+    "latency_s",
+    "t_read_s",
+    "t_program_s",
+    "t_erase_s",
+    "layer_s",
+)
+_RATES = (
+    "memory_bytes_per_s",
+    "channel_bytes_per_s",
+    "dram_bytes_per_s",
+    "bytes_per_s",
+    "flops",
+    "storage_bytes_per_s",
+    "host_copy_bytes_per_s",
+    "swap_bytes_per_s",
+    "engine_flops",
+)
 
 
 def slowed(hw: HardwareSpec, factor: float) -> HardwareSpec:
@@ -27,6 +46,7 @@ def slowed(hw: HardwareSpec, factor: float) -> HardwareSpec:
         host=_slow_compute(hw.host, factor),
         drives=tuple(_slow_drive(drive, factor) for drive in hw.drives),
         links=tuple(_slow_fields(link, factor) for link in hw.links),
+        software=None if hw.software is None else _slow_fields(hw.software, factor),
         remarks=(*hw.remarks, remark),
     )
 

@@ -13,7 +13,7 @@ Letters: D head size, S context, ``pair`` one sequence and one KV head.
 import math
 from dataclasses import dataclass
 
-from cost_models.checks import require_count
+from cost_models.checks import require_count, require_positive
 from cost_models.components import DriveSpec, FlashSpec
 from cost_models.cost import Cost
 from cost_models.errors import HardwareError
@@ -38,18 +38,21 @@ class SparseReads:
         num_tokens: k, tokens of step two; the newest are among them.
         num_newest: Newest tokens that are always wanted.
         channel_group: Channels in a channel page.
+        tokens_per_cluster: Wanted tokens that count as one draw, beside the newest.
     """
 
     num_channels: int
     num_tokens: int
     num_newest: int
     channel_group: int
+    tokens_per_cluster: float = TOKENS_PER_CLUSTER
 
     def __post_init__(self) -> None:
         require_count("num_channels", self.num_channels)
         require_count("num_tokens", self.num_tokens)
         require_count("num_newest", self.num_newest, minimum=0)
         require_count("channel_group", self.channel_group)
+        require_positive("tokens_per_cluster", self.tokens_per_cluster)
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def sparse_pages(
     touched = num_groups * (1 - _missed(head_size, reads.channel_group, min(reads.num_channels, head_size)))
     newest = max(0, min(reads.num_newest, context_len) - (context_len - in_pages))
     newest_pages = math.ceil(newest / group)
-    drawn = max(0, min(reads.num_tokens, context_len) - reads.num_newest) / TOKENS_PER_CLUSTER
+    drawn = max(0, min(reads.num_tokens, context_len) - reads.num_newest) / reads.tokens_per_cluster
     among = max(0, context_len - reads.num_newest)
     hit = 1 - _missed(among, group, drawn) if among else 0.0
 
@@ -169,10 +172,15 @@ def sparse_attend_cost(
     second_s = max(one_s, first_s + engine.setup_s + flash.t_read_s) + pages.token_pages * pairs * page_s
     tokens = tokens_per_page(flash, head_size, kv_bytes_per_element)
     buffered_bytes = 2 * pairs * (context_len % tokens) * head_size * kv_bytes_per_element
-    products = context_len * min(reads.num_channels, head_size) + 2 * reads.num_tokens * head_size
-    flops = 2.0 * pairs * group_size * products
+    flops = sparse_attend_flops(pairs * group_size, head_size, context_len, reads)
     page_bytes = pages.total * pairs * flash.page_bytes
     return pipelined_cost(drive, engine, Cost(second_s, "flash"), flops, page_bytes, buffered_bytes)
+
+
+def sparse_attend_flops(query_heads: int, head_size: int, context_len: int, reads: SparseReads) -> float:
+    """Returns the floating-point operations of sparse attention, 2 per multiply-add, of query heads of all sequences."""
+    products = context_len * min(reads.num_channels, head_size) + 2 * reads.num_tokens * head_size
+    return 2.0 * query_heads * products
 
 
 def _missed(every: int, marked: int, drawn: float) -> float:

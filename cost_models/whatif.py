@@ -12,14 +12,15 @@ from cost_models.components import ComputeSpec, DriveSpec, LinkSpec
 from cost_models.errors import HardwareError
 from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
+from cost_models.software import SoftwareSpec
 
-S = TypeVar("S", ComputeSpec, DriveSpec, LinkSpec)
+S = TypeVar("S", ComputeSpec, DriveSpec, LinkSpec, SoftwareSpec)
 
 _OPTIONAL_COUNTS = ("stop_after_commands",)
 _SYSTEM_NUMBERS = ("service_life_s", "electricity_usd_per_j")
 _ACCEPTED_KEYS = (
     "drives, p2p, service_life_s, electricity_usd_per_j, gpu.FIELD, gpuN.FIELD, host.FIELD, drive.FIELD, "
-    "csdN.FIELD, link.gpu.FIELD, link.drive.FIELD, link.switch.FIELD, link.NAME.FIELD"
+    "csdN.FIELD, link.gpu.FIELD, link.drive.FIELD, link.switch.FIELD, link.NAME.FIELD, software.FIELD"
 )
 
 
@@ -96,6 +97,8 @@ def replace_value(hw: HardwareSpec, dotted_key: str, value: float) -> HardwareSp
     head, *rest = dotted_key.split(".")
     if head == "link" and len(rest) == 2:
         changed = _replace_links(hw, dotted_key, rest[0], rest[1], value)
+    elif head == "software" and hw.software is not None and len(rest) == 1:
+        changed = dataclasses.replace(hw, software=_set(hw.software, dotted_key, rest, value))
     elif re.fullmatch(r"gpu\d*|host|drive|csd\d*", head) and rest:
         changed = _replace_devices(hw, dotted_key, head, rest, value)
     else:

@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cost_models import (
+    TOKENS_PER_CLUSTER,
     ComputeSpec,
     Cost,
     HardwareSpec,
     Hop,
     Work,
     attend_cost,
+    attend_flops,
     compute_cost,
     flash_read_cost,
     flash_write_cost,
     path_kinds,
     processor_attend_cost,
     route,
+    slowest,
     sparse_attend_cost,
+    sparse_attend_flops,
 )
 from partitioner.drive_cache import DriveCache, best_channel_group
 from partitioner.ir.op import Attention, Op
@@ -29,6 +33,8 @@ from partitioner.plan.steps import PathKind
 from partitioner.shares import Share, even_shares
 from partitioner.sparsity import SparF
 from partitioner.split_grid import Split, SplitGrid
+from partitioner.stack import LINKS, Stack
+from partitioner.stack_costs import CacheFetch, cache_fetch, drive_of, with_engine
 from partitioner.workload import Workload
 
 Tier = str
@@ -47,12 +53,16 @@ class Costing:
         workload: The workload.
         via_host: Send everything through host memory, as stacks without peer-to-peer transfers do.
         micro_batches: Parts of the batch that decode independently of each other.
+        stack: What the policy's system does in software.
+        num_layers: Attentions of the model, whose caches share memories.
     """
 
     hw: HardwareSpec
     workload: Workload
     via_host: bool = False
     micro_batches: int = 1
+    stack: Stack = LINKS
+    num_layers: int = 1
 
     @property
     def rows(self) -> int:
@@ -81,7 +91,10 @@ class Costing:
         """Returns the memory of all devices of a tier."""
         if tier == "csd":
             return float(sum(d.flash.capacity_bytes for d in self.hw.drives))
-        return self.processors[tier].memory_bytes
+        swap = 0.0
+        if tier == "host" and self.hw.software is not None and self.stack.source == "host-copy":
+            swap = self.capacity_bytes("csd")  # what outgrows host memory is swapped out to the drives
+        return self.processors[tier].memory_bytes + swap
 
     def device(self, tier: Tier) -> str:
         """Returns the device that stands for a tier with one executor."""
@@ -138,10 +151,16 @@ class Costing:
         }
         tier = share.device.rstrip("0123456789")
         if tier == "csd":
-            drive, reads = self.hw.drive(share.device), self.drive_cache(attention).reads(context_len)
+            drive, reads = drive_of(self, share.device), self.drive_cache(attention).reads(context_len)
             if reads is not None:
-                return sparse_attend_cost(drive, context_len=context_len, reads=reads, **part)
-            return attend_cost(drive, context_len=context_len, **part)
+                cost = sparse_attend_cost(drive, context_len=context_len, reads=reads, **part)
+                heads = share.num_rows * share.num_kv_heads * attention.group_size
+                return with_engine(
+                    self, cost, sparse_attend_flops(heads, attention.head_size, context_len, reads)
+                )
+            cost = attend_cost(drive, context_len=context_len, **part)
+            shape = (share.num_rows, share.num_kv_heads, attention.group_size, attention.head_size)
+            return with_engine(self, cost, attend_flops(*shape, context_len))
         tokens = self.workload.max_len if tier == "gpu" else context_len
         dtype = "float32" if tier == "host" else attention.cache_dtype
         return processor_attend_cost(self.processors[tier], context_len=tokens, dtype=dtype, **part)
@@ -156,8 +175,12 @@ class Costing:
         flash, size = self.hw.drives[0].flash, itemsize(attention.cache_dtype)
         if attention.sparsity is None or attention.source is not None:
             return DriveCache(flash, attention.head_size, size)
-        group = best_channel_group(flash, attention.head_size, size, self._sparsities, self._decode_contexts)
-        return DriveCache(flash, attention.head_size, size, attention.sparsity, group)
+        software = self.hw.software
+        cluster = TOKENS_PER_CLUSTER if software is None else software.tokens_per_cluster
+        group = best_channel_group(
+            flash, attention.head_size, size, self._sparsities, self._decode_contexts, cluster
+        )
+        return DriveCache(flash, attention.head_size, size, attention.sparsity, group, cluster)
 
     def attended_bytes(self, attention: Attention, context_len: int, fraction: float = 1.0) -> float:
         """Returns the bytes of the flash pages that drives read to attend for every row of a micro-batch."""
@@ -167,6 +190,18 @@ class Costing:
         """Returns the bytes in flash pages of ``tokens`` tokens of every row; the rest is in the drive's group buffer."""
         page = self.drive_cache(attention).group_tokens
         return self.kv_bytes(attention, tokens - tokens % page, fraction)
+
+    def cache_fetch(self, attention: Attention, tokens: int, home: Tier, fraction: float = 1.0) -> CacheFetch:
+        """Returns what it takes to bring a part of a cache from its home to the GPU."""
+        return cache_fetch(self, attention, tokens, home, fraction)
+
+    def fetch_s(self, attention: Attention, tokens: int, home: Tier, tier: Tier) -> Cost:
+        """Returns the time in which a cache comes from its home to where it is used, without latency."""
+        fetch = self.cache_fetch(attention, tokens, home)
+        over = "host" if home == "csd" and not fetch.from_drive else home
+        link = Cost(self.transfer_s(fetch.link_bytes, over, tier), "link")
+        flash = Cost(self.flash_read_s(fetch.flash_bytes) if fetch.from_drive else 0.0, "flash")
+        return slowest((link, flash, Cost(fetch.host_s, "overhead")))
 
     def kv_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
         """Returns the bytes of K and V of ``tokens`` tokens of every row of a micro-batch."""

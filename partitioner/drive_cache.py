@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from cost_models import (
     CHANNEL_GROUPS,
+    TOKENS_PER_CLUSTER,
     FlashSpec,
     SparseReads,
     channel_pages,
@@ -30,6 +31,7 @@ class DriveCache:
         element_bytes: Bytes of an element of K or V.
         sparsity: How the drive attends; None for exactly.
         channel_group: Channels in a page of the second copy of K; None where there is none.
+        tokens_per_cluster: Wanted tokens that lie next to each other.
     """
 
     flash: FlashSpec
@@ -37,6 +39,7 @@ class DriveCache:
     element_bytes: float
     sparsity: SparF | None = None
     channel_group: int | None = None
+    tokens_per_cluster: float = TOKENS_PER_CLUSTER
 
     @property
     def group_tokens(self) -> int:
@@ -55,6 +58,7 @@ class DriveCache:
             num_tokens=wanted,
             num_newest=self.sparsity.newest(context_len),
             channel_group=self.channel_group,
+            tokens_per_cluster=self.tokens_per_cluster,
         )
 
     def attend_pages(self, context_len: int) -> float:
@@ -109,6 +113,7 @@ def best_channel_group(
     element_bytes: float,
     sparsities: tuple[SparF, ...],
     contexts: tuple[tuple[int, float], ...],
+    tokens_per_cluster: float = TOKENS_PER_CLUSTER,
 ) -> int | None:
     """Returns the channels per page with which a generation reads the fewest pages; None where no group divides the head.
 
@@ -121,10 +126,14 @@ def best_channel_group(
         element_bytes: Bytes of an element of K.
         sparsities: How the drive attends in each layer.
         contexts: (context length, steps at about that length).
+        tokens_per_cluster: Wanted tokens that lie next to each other.
     """
 
     def pages(channels: int) -> float:
-        caches = [DriveCache(flash, head_size, element_bytes, sparsity, channels) for sparsity in sparsities]
+        caches = [
+            DriveCache(flash, head_size, element_bytes, sparsity, channels, tokens_per_cluster)
+            for sparsity in sparsities
+        ]
         return sum(steps * cache.attend_pages(context) for cache in caches for context, steps in contexts)
 
     fitting = [c for c in CHANNEL_GROUPS if head_size % c == 0 and flash.page_bytes >= c * element_bytes]

@@ -114,6 +114,11 @@ def check_plan(plan: Any) -> None:
         raise SessionError(
             f"plan is a {type(plan).__name__}; give what partition(model, hw, workload, policy) or Plan.load(path, model) gives"
         )
+    if plan.predicted_only:
+        raise SessionError(
+            f"plans under policy {plan.policy!r} are predicted and cannot be run: the runtime has no GPU that attends "
+            "sparsely; choose policy 'flexgen-ssd', or 'instinfer', under which drives attend sparsely"
+        )
 
 
 def _bind(plan: Plan, model: Any) -> BoundModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from operator import add
 
 from partitioner.costing import TIERS
 from partitioner.ir.op import Attention
@@ -57,7 +58,7 @@ class AttentionVariants:
             "prefill": policy.prefill_attention,
             "decode": tuple(t for t in policy.decode_attention if t != "csd" or costing.can_attend()),
         }
-        homes = tuple(h for h in policy.cache_homes if h != "csd" or costing.drives)
+        homes = tuple(h for h in policy.homes_of("kv") if h != "csd" or costing.drives)
         options = [allowed[p] if op else (None,) for p, op in zip(self._costs.phases, pair.ops, strict=True)]
         if pair.name in self._kept:
             variants += self._kept_variants(pair, self._kept[pair.name], options)
@@ -102,10 +103,12 @@ class AttentionVariants:
                     weight * costing.attend_cost(attention, context).seconds
                     for context, weight in self._costs.contexts
                 )
+                seconds[phase] += self._costs.layers_s(phase, op)
                 working[tier] += drives_attend_s(costing, attention, self._costs.contexts)
             else:
                 seconds[phase] = self._costs.run_s(phase, op, tier) * self._costs.repeats(phase)
                 working[tier] += seconds[phase]
+                seconds[phase] += self._costs.layers_s(phase, op)
                 if home == "csd":
                     read_s = drives_read_s(costing, attention, self._costs.contexts)
                     working[home] += self._costs.repeats(phase) * read_s
@@ -141,6 +144,7 @@ class AttentionVariants:
                 read_s = drives_read_s(self._costs.costing, kept.attention, self._costs.contexts)
                 working[home] += self._costs.repeats(decode) * read_s
             seconds[decode] = self._fetch(busy, decode, kept.attention, home, run_s)
+            seconds[decode] += self._costs.layers_s(decode, kept.op)
             yield self._costs.variant(placed, seconds, memory, busy, home, working, "input")
 
     def _fetch(self, busy: Loads, phase: int, attention: Attention, home: str, run_s: float) -> float:
@@ -158,8 +162,11 @@ class AttentionVariants:
             self._costs.add(busy, phase, FLASH, times * cost.flash_s)
         ops_s = self._costs.ops_of_a_layer_s
         steps = sum(weight for _, weight in self._costs.contexts) or 1.0
+        together = (
+            max if self._costs.costing.hw.software is None else add
+        )  # published stacks do not copy ahead
         layer_s = times * sum(
-            weight * max((ops_s + run_s / times) / steps, fetch_s)
+            weight * together((ops_s + run_s / times) / steps, fetch_s)
             for (_, weight), fetch_s in zip(self._costs.contexts, cost.fetch_s, strict=True)
         )
         return max(run_s, layer_s - times * ops_s) + times * cost.first_s / max(1, self._costs.num_layers)
@@ -200,6 +207,7 @@ class AttentionVariants:
                 together_s = self._costs.layer_s(cost.gpu_s, cost.others_s, cost.resume_s)
             else:
                 together_s = sum(map(max, cost.gpu_s, cost.others_s)) + cost.resume_s
+            together_s += self._costs.layers_s(decode, op)
             seconds = [prefill_s, together_s] if decode else [together_s]
             yield Variant(
                 tiers=((0 if prefill else None), 0) if decode else (0,),
@@ -244,9 +252,6 @@ class AttentionVariants:
         back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
         total = 0.0
         for context, weight in self._costs.contexts:
-            shipped = costing.transfer_s(costing.kv_bytes(attention, context - 1), home, tier)
-            read = 0.0
-            if home == "csd":
-                read = costing.flash_read_s(costing.flash_bytes(attention, context - 1))
-            total += weight * (max(shipped, read) + costing.latency_s(home, tier) + back_s)
+            fetch_s = costing.fetch_s(attention, context - 1, home, tier).seconds
+            total += weight * (fetch_s + costing.latency_s(home, tier) + back_s)
         return total

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from partitioner.costing import TIERS, Costing
 from partitioner.ir.graph import OpGraph
-from partitioner.ir.working_set import working_set_bytes
+from partitioner.ir.working_set import peak_working_set_bytes, working_set_bytes
 from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import PairedOp, ValueFlow, cut_points, fold, pair_ops, value_flows
 from partitioner.placement.blocks import BlockMaker
@@ -80,6 +80,13 @@ class PairedGraphs:
         """Returns the largest working set of any op."""
         return max((float(working_set_bytes(g, op)) for g in self.graphs for op in g.ops), default=0.0)
 
+    def activation_bytes(self, costing: Costing) -> float:
+        """Returns the largest working set of any op under a stack, which may prefill the whole batch at once."""
+        if costing.hw.software is None or not costing.stack.whole_prefill:
+            return self.peak_activation_bytes
+        batch = costing.workload.batch_size
+        return max(peak_working_set_bytes(g) * batch / g.phase.batch_size for g in self.graphs)
+
     @cached_property
     def known_splits(self) -> dict[Hashable, tuple[SplitCost, ...]]:
         """Returns what splits of attentions cost, as far as any mode has asked; filled by those who ask."""
@@ -133,7 +140,7 @@ def build_problem(
     choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
     choices[0] = _launched(choices[0], costing, steps)
     buffers = variants.stream_buffer_bytes if mode.streaming or mode.recompute else 0.0
-    peak = max([paired.peak_activation_bytes, *(k.working_bytes for k in kept.values())])
+    peak = max([paired.activation_bytes(costing), *(k.working_bytes for k in kept.values())])
     reserved = (peak + buffers, 0.0, 0.0)
     maker = BlockMaker(paired.flows, paired.cuts, choices, costing, steps)
     spans = list(zip(paired.cuts[:-1], paired.cuts[1:], strict=True))

@@ -86,13 +86,14 @@ class _ModeSearch:
         objective: Objective,
         limit: float,
     ) -> None:
-        self.costing = Costing(hw, workload, policy.via_host)
+        num_layers = sum(op.attention is not None for op in traced.graphs[-1].ops)
+        self.costing = policy.costing(hw, workload, num_layers)
         self._traced, self._paired, self._policy, self._objective = traced, paired, policy, objective
         decode_steps = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
         prefills = [workload.batch_size / g.phase.batch_size for g in traced.graphs[:-1]]
         self._steps = [*prefills, decode_steps]
         check_activations(self.costing, paired)
-        self._kept = kept_inputs(traced, self.costing, policy, paired.peak_activation_bytes)
+        self._kept = kept_inputs(traced, self.costing, policy, paired.activation_bytes(self.costing))
         pace_s = _pace_s(self.costing, traced, self._steps)
         self._weights = weights_of(objective, hw, workload, decode_steps, pace_s)
         self._limit = limit / self._weights.per_second

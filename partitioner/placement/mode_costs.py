@@ -12,6 +12,7 @@ from partitioner.ir.op import Op
 from partitioner.jaxpr import num_bytes
 from partitioner.placement.problem import Variant
 from partitioner.plan.names import folded
+from partitioner.stack_costs import layer_s
 
 SMALL_WEIGHT_BYTES = 1 << 20
 """Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
@@ -78,6 +79,11 @@ class ModeCosts:
             read = [n for n in op.params if n in self.param_bytes and n not in op.gathered]
             weights = float(sum(self.param_bytes[n] for n in read))
         return self.steps[phase] * self.costing.run_cost(op, tier, scale, weights).seconds
+
+    def layers_s(self, phase: int, op: Op) -> float:
+        """Returns the stack's seconds for an attention's layer over the generation, for all micro-batches."""
+        once = layer_s(self.costing, op, self.phases[phase])
+        return once * self.steps[phase] * self.repeats(phase)
 
     @cached_property
     def ops_of_a_layer_s(self) -> float:

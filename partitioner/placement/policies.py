@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cost_models import HardwareSpec
+from partitioner.costing import Costing
 from partitioner.errors import PlacementError
 from partitioner.plan.decisions import CacheForm
+from partitioner.stack import LINKS, Stack
+from partitioner.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Policy:
         split: Whether one attention of a decode may be shared by several tiers.
         cache_forms: What caches may keep: ``kv``, or ``input``, the input of the layer, of which K and V are made again.
         micro_batches: Parts of the batch that may decode side by side, one tier working for one part and others for another.
+        kv_homes: Those of ``cache_homes`` where K and V may be kept; None for all of them.
+        stack: What the system's software does.
+        predicted_only: Whether the runtime lacks what plans under this policy need.
     """
 
     name: str
@@ -38,6 +44,21 @@ class Policy:
     split: bool = False
     cache_forms: tuple[CacheForm, ...] = ("kv",)
     micro_batches: int = 1
+    kv_homes: tuple[str, ...] | None = None
+    stack: Stack = LINKS
+    predicted_only: bool = False
+
+    def homes_of(self, form: CacheForm) -> tuple[str, ...]:
+        """Returns where caches of a form may live; inputs live where K and V may not, if that is restricted."""
+        if self.kv_homes is None:
+            return self.cache_homes
+        return self.kv_homes if form == "kv" else tuple(h for h in self.cache_homes if h not in self.kv_homes)
+
+    def costing(
+        self, hw: HardwareSpec, workload: Workload, num_layers: int, micro_batches: int = 1
+    ) -> Costing:
+        """Returns what answers cost questions under this policy, for a model with so many attentions."""
+        return Costing(hw, workload, self.via_host, micro_batches, self.stack, num_layers)
 
 
 POLICIES: dict[str, Policy] = {
@@ -60,18 +81,41 @@ POLICIES: dict[str, Policy] = {
             "KV cache in host memory, shipped to the GPU each step",
             cache_homes=("host",),
             via_host=True,
+            stack=Stack("host-copy"),
         ),
         Policy(
             "flexgen-ssd",
             "KV cache on the drive, shipped to the GPU through host memory each step",
             cache_homes=("csd",),
             via_host=True,
+            stack=Stack("page-cache", whole_prefill=True),
+        ),
+        Policy(
+            "flexgen-gds",
+            "KV cache on the drive, shipped to the GPU peer to peer each step",
+            cache_homes=("csd",),
+            stack=Stack("files", whole_prefill=True),
+        ),
+        Policy(
+            "flexgen-sparq",
+            "as flexgen-ssd, but the GPU attends sparsely (SparQ) and fetches what it attends to",
+            cache_homes=("csd",),
+            via_host=True,
+            stack=Stack("page-cache", sparse=True, whole_prefill=True),
+            predicted_only=True,
         ),
         Policy(
             "recompute",
             "inputs of layers in host memory or on the drive, K and V made again of them on the GPU each step",
             cache_homes=("host", "csd"),
             cache_forms=("input",),
+        ),
+        Policy(
+            "vllm-recompute",
+            "K and V of the layers that fit on the GPU; of the others the inputs, K and V made again of them each step",
+            cache_homes=("gpu", "host", "csd"),
+            cache_forms=("kv", "input"),
+            kv_homes=("gpu",),
         ),
         Policy(
             "instinfer",

@@ -87,7 +87,7 @@ def kept_inputs(
     if "input" not in policy.cache_forms:
         return {}
     room = Room.of(traced, costing, activation_bytes)
-    if {"kv", "gpu"} <= {*policy.cache_forms, *policy.cache_homes} and room.has("gpu"):
+    if {"kv", "gpu"} <= {*policy.cache_forms, *policy.homes_of("kv")} and room.has("gpu"):
         return {}
     decode = traced.graphs[-1]
     contexts = costing.workload.decode_contexts(with_prefill=len(traced.graphs) > 1)
@@ -129,9 +129,10 @@ def stream_cost(costing: Costing, attention: Attention, home: str, contexts: Con
         for amount, src, dst in ((stored, home, "gpu"), (costing.kv_bytes(attention, 1), "gpu", home)):
             for resource, seconds in costing.link_load(amount, src, dst).items():
                 loads[resource] = loads.get(resource, 0.0) + weight * seconds
-        read_s = costing.flash_read_s(costing.flash_bytes(attention, context - 1)) if home == "csd" else 0.0
-        flash_s += weight * read_s
-        fetch_s.append(max(read_s, costing.transfer_s(stored, home, "gpu")) + costing.latency_s(home, "gpu"))
+        if home == "csd":
+            flash_s += weight * costing.flash_read_s(costing.flash_bytes(attention, context - 1))
+        fetched = costing.fetch_s(attention, context - 1, home, "gpu")
+        fetch_s.append(fetched.seconds + costing.latency_s(home, "gpu"))
         first_s += weight * fetch_s[-1]
     return StreamCost(loads, flash_s, tuple(fetch_s), first_s)
 
@@ -184,7 +185,7 @@ def _homes(policy: Policy, costing: Costing, attention: Attention, op: Op) -> tu
     assert kept is not None
     alike = (kept.head_size, kept.cache_dtype) == (attention.head_size, attention.cache_dtype)
     homes: list[str] = []
-    for home in policy.cache_homes:
+    for home in policy.homes_of("input"):
         if home == "csd" and not (alike and costing.drives):
             continue
         homes.append(home)
@@ -203,7 +204,7 @@ def _pays(
     )
     attend_s = steps * costing.run_cost(op, "gpu").seconds
     again_s = steps * once.seconds + attend_s
-    for home in policy.cache_homes:
+    for home in policy.homes_of("kv"):
         if not room.has(home):
             continue
         ways = [attend_s + _fetch_s(costing, attention, home, contexts) if home != "gpu" else attend_s]

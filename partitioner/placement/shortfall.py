@@ -18,7 +18,7 @@ def check_activations(costing: Costing, paired: PairedGraphs) -> None:
     Raises:
         PlacementError: If it does not.
     """
-    needed, memory = paired.peak_activation_bytes, costing.capacity_bytes("gpu")
+    needed, memory = paired.activation_bytes(costing), costing.capacity_bytes("gpu")
     if needed > memory:
         raise PlacementError(
             f"the activations of one op need {_gb(needed)} at batch {costing.workload.batch_size}, prompts of "

@@ -29,7 +29,8 @@ def assemble_plan(
         PlanError: If they have a cache keep what K and V cannot be made of again.
     """
     traced = with_kept_inputs(exact_off_the_drives(traced, decisions.ops), decisions.ops)
-    costing = Costing(hw, workload, POLICIES[policy].via_host, decisions.micro_batches)
+    num_layers = sum(op.attention is not None for op in traced.graphs[-1].ops)
+    costing = POLICIES[policy].costing(hw, workload, num_layers, decisions.micro_batches)
     kept_on = _kept_on(traced.graphs, decisions, costing)
     caches = _cache_shares(traced.graphs[-1], decisions, costing)
     room = reserved_room(traced.graphs, decisions.reserved_bytes.get("gpu", 0.0))

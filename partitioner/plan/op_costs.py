@@ -20,6 +20,7 @@ from partitioner.passes.set_sparsity import sparsity_by_op
 from partitioner.plan.decisions import SPLIT
 from partitioner.plan.parts import Part, parts_of, slowest
 from partitioner.sparsity import SparF
+from partitioner.stack_costs import layer_s
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
@@ -55,8 +56,8 @@ class OpCosts:
         if tier == SPLIT:
             together = slowest([part.in_all for part in self.parts(op)])
             resumes = Cost(self.plan.costing.launch_s("gpu"), "overhead")
-            return sequential([together, resumes, *self._value_moves(op, "gpu")])
-        costs = [self.run(op, tier), *self._value_moves(op, tier)]
+            return sequential([together, resumes, *self._stack_cost(op), *self._value_moves(op, "gpu")])
+        costs = [self.run(op, tier), *self._stack_cost(op), *self._value_moves(op, tier)]
         if op.attention is None:
             if home not in ("-", tier):
                 costs.append(self._transfer(self.weight_bytes(op), home, tier))
@@ -109,14 +110,17 @@ class OpCosts:
     def _sparsities(self) -> Mapping[str, SparF | None]:
         return sparsity_by_op(self.plan.decode.graph, self.plan.workload.sparsity)
 
+    def _stack_cost(self, op: Op) -> list[Cost]:
+        seconds = layer_s(self.plan.costing, op, self.phase)
+        return [Cost(seconds, "overhead")] if seconds else []
+
     def _cache_moves(self, attention: Attention, home: str, tier: str) -> list[Cost]:
         """Returns the stream of a cache to where it is used, and the way back of what is new."""
         costing, cached = self.plan.costing, self.context_len - 1
-        shipped_s = costing.transfer_s(costing.kv_bytes(attention, cached), home, tier)
-        read_s = costing.flash_read_s(costing.flash_bytes(attention, cached)) if home == "csd" else 0.0
-        stream_s = max(shipped_s, read_s) + costing.latency_s(home, tier)
+        fetched = costing.fetch_s(attention, cached, home, tier)
+        stream_s = fetched.seconds + costing.latency_s(home, tier)
         back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
-        return [Cost(stream_s, "flash" if read_s > shipped_s else "link"), Cost(back_s, "link")]
+        return [Cost(stream_s, fetched.bound), Cost(back_s, "link")]
 
     def _value_moves(self, op: Op, tier: str) -> list[Cost]:
         """Returns the moves of values to an op and from it, by the tiers of its neighbours."""

@@ -112,12 +112,17 @@ class Plan:
     @cached_property
     def costing(self) -> Costing:
         """Answers what things cost under this plan's policy."""
-        return Costing(self.hw, self.workload, POLICIES[self.policy].via_host, self.micro_batches)
+        return POLICIES[self.policy].costing(self.hw, self.workload, len(self.caches), self.micro_batches)
 
     @property
     def micro_batches(self) -> int:
         """Returns the parts of the batch that decode side by side."""
         return self.decisions.micro_batches
+
+    @property
+    def predicted_only(self) -> bool:
+        """Tells whether the runtime lacks what the plan's policy needs."""
+        return POLICIES[self.policy].predicted_only
 
     def step_costs(self, phase: str) -> StepCosts:
         """Returns the predicted costs of a phase's steps."""

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from cost_models import Cost, flash_read_cost, flash_write_cost, route, sequential
+from cost_models import Cost, Hop, flash_read_cost, flash_write_cost, route, sequential
 from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op
 from partitioner.plan.ready_steps import ReadySteps
 from partitioner.plan.steps import Move, Run, Segment, Step
 from partitioner.plan.timeline import Event, Timeline, joined
+from partitioner.stack_costs import CacheFetch, layer_s
 
 
 @dataclass
@@ -52,10 +53,12 @@ class StepCosts:
         tier = step.device.rstrip("0123456789")
         if step.share is not None and segment.attention is not None:
             cost = self.costing.share_attend_cost(self.attention(segment.attention), step.share, context_len)
-            return sequential([cost, Cost(self.costing.launch_s(tier), "overhead")])
+            launch = Cost(self.costing.launch_s(tier), "overhead")
+            return sequential([cost, launch, self._stack_cost(segment.attention)])
         key = (step.segment, tier)
         if key not in self._whole_runs:
             costs = [self.costing.run_cost(self._ops[name], tier) for name in segment.ops]
+            costs += [self._stack_cost(name) for name in segment.ops]
             self._whole_runs[key] = sequential([*costs, Cost(self.costing.launch_s(tier), "overhead")])
         return self._whole_runs[key]
 
@@ -69,10 +72,19 @@ class StepCosts:
         """
         if step.kind == "stream_cache" and step.attention is not None and step.share is not None:
             attention = self.attention(step.attention)
-            return self.costing.kv_bytes(attention, context_len - 1, step.share.fraction)
+            return self.fetch(step, attention, context_len).link_bytes
         if step.kind == "store_cache":
             return step.num_bytes * min(1.0, context_len / self.costing.workload.prompt_len)
         return float(step.num_bytes)
+
+    def fetch(self, step: Move, attention: Attention, context_len: int) -> CacheFetch:
+        """Returns what it takes to stream a share of an attention's cache."""
+        assert step.share is not None
+        home = step.src.rstrip("0123456789")
+        return self.costing.cache_fetch(attention, context_len - 1, home, step.share.fraction)
+
+    def _stack_cost(self, op: str) -> Cost:
+        return Cost(layer_s(self.costing, self._ops[op], self.graph.phase.name), "overhead")
 
     def copies(self, attention: str | None, tokens: int) -> float:
         """Returns how often a drive programs each byte of K and V of the first tokens that it is given."""
@@ -177,6 +189,8 @@ def _move(
         return start, step.num_parts
     hw = costs.costing.hw
     hops = route(hw, step.src, step.dst, step.path)
+    if step.kind == "stream_cache" and step.attention and step.share:
+        return _fetch(clock, costs, step, hops, start, context_len, phase), 1
     size = costs.move_bytes(step, context_len) / step.num_parts
     if step.num_parts > 1:
         begin = max(start, *(clock.free.get(f"{link}.{direction}", 0.0) for link, direction in hops))
@@ -193,13 +207,44 @@ def _move(
         spec = hw.link(link)
         end = max(end, clock.use(f"{link}.{direction}", start, size / spec.bytes_per_s, name, phase, size))
         latency += spec.latency_s
-    if step.kind == "stream_cache" and step.src.startswith("csd") and step.attention and step.share:
-        attention = costs.attention(step.attention)
-        pages = costs.costing.flash_bytes(attention, context_len - 1, step.share.fraction)
-        read = flash_read_cost(hw.drive(step.src), pages).seconds
-        end = max(end, clock.use(step.src, start, read, name, phase, pages))
-    elif step.kind == "store_cache" and step.dst.startswith("csd"):
+    if step.kind == "store_cache" and step.dst.startswith("csd"):
         pages = size * costs.copies(step.attention, context_len)
         written = flash_write_cost(hw.drive(step.dst), pages).seconds
         end = max(end, clock.use(step.dst, start, written, name, phase, pages))
     return (end + latency if part == step.num_parts else end), part
+
+
+def _fetch(
+    clock: ResourceClock,
+    costs: StepCosts,
+    step: Move,
+    hops: Sequence[Hop],
+    start: float,
+    context_len: int,
+    phase: str,
+) -> float:
+    """Streams a share of a cache over links, while its drive reads pages and the host's software hands bytes over.
+
+    Published stacks copy in the stream of the GPU's kernels, so nothing runs there meanwhile.
+    """
+    assert step.attention is not None
+    hw, attention = costs.costing.hw, costs.attention(step.attention)
+    fetch = costs.fetch(step, attention, context_len)
+    name, device = f"{step.kind} {step.attention}", step.dst
+    if hw.software is not None:
+        start = max(start, clock.free.get(device, 0.0))
+    end, latency, size = start, 0.0, fetch.link_bytes
+    held = step.src.startswith("csd") and not fetch.from_drive
+    for link, direction in hops[-1:] if held else hops:
+        spec = hw.link(link)
+        end = max(end, clock.use(f"{link}.{direction}", start, size / spec.bytes_per_s, name, phase, size))
+        latency += spec.latency_s
+    if fetch.host_s:
+        end = max(end, clock.use("host", start, fetch.host_s, name, phase, size))
+    if fetch.from_drive:
+        read = flash_read_cost(hw.drive(step.src), fetch.flash_bytes).seconds
+        end = max(end, clock.use(step.src, start, read, name, phase, fetch.flash_bytes))
+    end += latency
+    if hw.software is not None:
+        clock.free[device] = max(clock.free.get(device, 0.0), end)
+    return end

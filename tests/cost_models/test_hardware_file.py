@@ -16,7 +16,8 @@ def changed(old: str, new: str) -> str:
 
 
 def test_shipped_presets():
-    assert preset_names() == ("2xa6000-csd", "a6000-csd", "a6000-ssd", "demo", "h200-csd4", "smartssd-16")
+    plain = ("2xa6000-csd", "a6000-csd", "a6000-ssd", "demo", "h200-csd4")
+    assert preset_names() == (*plain, "paper-2xa6000-csd", "paper-a6000-csd", "smartssd-16")
     assert HardwareSpec.preset_names() == preset_names()
 
 

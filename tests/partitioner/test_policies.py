@@ -34,6 +34,9 @@ HOLDS_NOT = {
     ("tiny, more than the GPU holds", "gpu-only"),
     ("tiny, more than the GPU holds", "deepspeed-host"),
     ("tiny, more than the GPU holds", "flexgen-ssd"),  # the buffers of streamed caches
+    ("tiny, more than the GPU holds", "flexgen-gds"),
+    ("tiny, more than the GPU holds", "flexgen-sparq"),
+    ("tiny, more than the GPU holds", "vllm-recompute"),
     ("opt-1.3b, more than the GPU holds", "gpu-only"),
 }
 """What does not fit; everything else has to."""

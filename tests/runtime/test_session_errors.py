@@ -41,6 +41,11 @@ class TestOpening:
         with pytest.raises(SessionError, match=r"plan is a str; give what partition\(.*Plan\.load\("):
             open_and_close("plan.json", transformer())
 
+    def test_a_policy_that_is_predicted_only(self) -> None:
+        message = r"plans under policy 'flexgen-sparq' are predicted and cannot be run: .*choose policy 'flexgen-ssd'"
+        with pytest.raises(SessionError, match=message):
+            open_and_close(plan_for(transformer(), "flexgen-sparq"), transformer())
+
     def test_what_is_no_model(self) -> None:
         with pytest.raises(SessionError, match=r"cannot partition a dict: pass an nnx.Module"):
             open_and_close(plan_for(transformer(), "gpu-only"), {})
