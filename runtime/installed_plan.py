@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from partitioner.errors import PartitionError
 from partitioner.jaxpr import shape_of
@@ -84,22 +87,25 @@ class Workbench:
         self.progress = progress
         self.log = EventLog()
         self.pool = DrivePool(plan.hw, pace, self.log, backing, command_timeout_s)
+        self._placed: Mapping[str, Mapping[str, jax.Array]] = {}
         self.executor: Executor = VirtualExecutor() if isinstance(pace, VirtualPace) else WallExecutor()
 
     def install(self, plan: Plan) -> InstalledPlan:
-        """Brings a plan up; what another one kept on the drives is dropped.
+        """Brings a plan up; what another one kept on the drives is dropped, and its weights stay where this one wants them.
 
         Raises:
             SessionError: The model is not the one of the plan, or the runtime cannot execute the plan.
         """
         bound = _bind(plan, self.model)
         system = System(plan, self.pace, self.log, self.pool)
-        system.load(plan, bound, lambda done, total: self.progress("loading", done, total))
+        system.load(plan, bound, lambda done, total: self.progress("loading", done, total), self._placed)
+        self._placed = system.placed
         generator = Generator(plan, system, self.executor, self.progress)
         return InstalledPlan(plan, system, generator, bound.tokenizer)
 
     def close(self) -> None:
         """Ends all threads and gives back what the drives hold; closing twice does nothing."""
+        self._placed = {}
         self.executor.close()
         self.pool.close()
 

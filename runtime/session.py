@@ -31,7 +31,7 @@ class Session:
         model: The model it was made for, with values.
         clock: ``wall`` lets devices and links overlap for real and holds emulated ones to their rates; ``virtual`` computes the
             same values without waiting and takes all times from the mechanism.
-        progress: Told of loading, compiling, prefill and decode: stage, done, total.
+        progress: Told of loading (in bytes), compiling, prefill and decode: stage, done, total.
         drive_folder: Folder in which drives keep their pages, in files that are gone when the session is closed; None: memory.
         command_timeout_s: Seconds without an answer, by the session's clock, after which a drive is given up.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from partitioner.plan.bind import BoundModel
+import jax
+
+from partitioner.plan.bind import BoundModel, StoredValue
 from partitioner.plan.plan import Plan
 from runtime.cache_homes import check_shares
 from runtime.csd import DriveError
@@ -59,22 +62,53 @@ class System:
         self.states = States(plan, self.processors)
         self.share_caches = ShareCaches(plan, self.processors)
 
-    def load(self, plan: Plan, model: BoundModel, progress: Callable[[int, int], None]) -> None:
+    def load(
+        self,
+        plan: Plan,
+        model: BoundModel,
+        progress: Callable[[int, int], None],
+        placed: Mapping[str, Mapping[str, jax.Array]],
+    ) -> None:
         """Places every parameter on the devices that keep it.
 
+        What is still in a file is read one parameter at a time, and the next one only once this one is in its place: beyond
+        the devices' memory, the host holds no more than that.
+
+        Args:
+            plan: Says which devices those are.
+            model: Its parameters.
+            progress: Told of bytes done and bytes in all.
+            placed: What lies on devices already, by device and name; it is not moved again.
+
         Raises:
-            SessionError: One lives on a device that computes nothing.
+            SessionError: One lives on a device that computes nothing, or cannot be read.
         """
-        for done, (name, value) in enumerate(model.params.items()):
-            progress(done, len(model.params))
-            for device in (plan.homes[name], *plan.copies.get(name, ())):
+        done, total = 0, sum(value.nbytes for value in model.params.values())
+        for name, value in model.params.items():
+            progress(done, total)
+            kept_on = (plan.homes[name], *plan.copies.get(name, ()))
+            missing = []
+            for device in kept_on:
                 if device not in self.processors:
                     raise SessionError(
                         f"the plan keeps the parameter {name!r} on {device}; weights can live on "
                         f"{' and '.join(self.processors)}, so partition with one of those as their home"
                     )
-                self.processors[device].weights[name] = self.processors[device].place(value)
-        progress(len(model.params), len(model.params))
+                if name in placed.get(device, {}):
+                    self.processors[device].weights[name] = placed[device][name]
+                else:
+                    missing.append(self.processors[device])
+            if missing:
+                values = _values(name, value)
+                for processor in missing:
+                    processor.weights[name] = jax.block_until_ready(processor.place(values))
+            done += value.nbytes
+        progress(total, total)
+
+    @property
+    def placed(self) -> dict[str, dict[str, jax.Array]]:
+        """Parameters on devices, by device and name."""
+        return {name: processor.weights for name, processor in self.processors.items()}
 
     def clear(self) -> None:
         """Drops all tokens from all caches, and waits until the drives have erased the blocks that held them."""
@@ -84,3 +118,17 @@ class System:
             processor.forget()
         erased_s = [drive.clear() for drive in self.drives.values()]
         self.pace.clock.sleep_until(max(erased_s, default=0.0))
+
+
+def _values(name: str, value: Any) -> Any:
+    """Returns a parameter's values, read if they are still in a file.
+
+    Raises:
+        SessionError: They cannot be read.
+    """
+    if not isinstance(value, StoredValue):
+        return value
+    try:
+        return value.read()
+    except (OSError, ValueError) as error:
+        raise SessionError(f"the parameter {name!r} cannot be read: {error}") from error

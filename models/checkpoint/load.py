@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import nnx
 from flax.typing import PathParts
 from jax import numpy as jnp
 
 from models.abstraction import abstract
+from models.checkpoint.stored_parameter import StoredParameter
 from models.checkpoint.tensor_files import StoredTensor, find_tensors, read_json
 from models.checkpoint.tensor_names import TensorNaming
 from models.checkpoint.tokenizer_file import read_tokenizer
@@ -21,15 +21,18 @@ SHIPPED = {"tiny": Path(__file__).parent.parent / "tiny"}
 """Folders of the models that come with the package, by name."""
 
 
-def load_pretrained(folder: str | Path, **overrides: Any) -> Transformer:
+def load_pretrained(folder: str | Path, *, lazy: bool = False, **overrides: Any) -> Transformer:
     """Returns a trained model with its parameters and its tokenizer.
 
-    Tensors are read one at a time and cast to ``param_dtype``, so no more than one is held twice.
+    Tensors are read one at a time, in pieces, and cast to ``param_dtype`` on the way.
 
     Args:
         folder: A folder in the format of Hugging Face: ``config.json``, ``model.safetensors`` or its shards
             with their index, and ``tokenizer.json`` if there is one. Or ``"tiny"``, the model that comes with
             the package.
+        lazy: Whether parameters stay in their files (:class:`StoredParameter`) until a session reads each one to the
+            device that is its home, so that the host never holds the model besides. Such a model can be planned, run and
+            called; to compile or train it, load it with its values.
         **overrides: Fields of the configuration to change, such as ``kv_dtype="float32"``.
 
     Raises:
@@ -49,7 +52,11 @@ def load_pretrained(folder: str | Path, **overrides: Any) -> Transformer:
     flat = nnx.to_flat_state(params)
     stored = _match(config, {param_path: param.shape for param_path, param in flat}, find_tensors(path))
     dtype = jnp.dtype(config.param_dtype)
-    loaded = [(key, param.replace(_read(stored[key], key[-1] == "kernel", dtype))) for key, param in flat]
+    parameters = {key: StoredParameter(stored[key], dtype, key[-1] == "kernel") for key, _ in flat}
+    loaded = [
+        (key, param.replace(parameters[key] if lazy else jax.device_put(parameters[key].read())))
+        for key, param in flat
+    ]
     model = nnx.merge(graph, nnx.from_flat_state(loaded))
     model.tokenizer = read_tokenizer(path, config, config_fields)
     return model
@@ -86,8 +93,3 @@ def _match(
             "model that its config.json describes"
         )
     return matched
-
-
-def _read(tensor: StoredTensor, is_transposed: bool, dtype: np.dtype) -> jax.Array:
-    values = tensor.read()
-    return jnp.asarray((values.T if is_transposed else values).astype(dtype))

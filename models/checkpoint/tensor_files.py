@@ -1,13 +1,11 @@
-"""The safetensors files of a checkpoint, read one tensor at a time."""
+"""The safetensors files of a checkpoint, and where in them each tensor lies."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-
+from models.checkpoint.safetensors_header import HeaderEntry, read_header
 from models.errors import CheckpointError
 
 SINGLE_FILE = "model.safetensors"
@@ -21,20 +19,17 @@ class StoredTensor:
     Attributes:
         name: Name in the file.
         file: The file.
-        shape: Its shape, from the header.
+        entry: Dtype, shape and place in it.
     """
 
     name: str
     file: Path
-    shape: tuple[int, ...]
+    entry: HeaderEntry
 
-    def read(self) -> np.ndarray:
-        """Reads the tensor into memory, in the dtype of the file."""
-        try:
-            with safe_open(self.file, framework="numpy") as handle:
-                return handle.get_tensor(self.name)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"tensor {self.name!r} of {self.file} cannot be read: {error}") from error
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape in the file."""
+        return self.entry.shape
 
 
 def find_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -44,10 +39,11 @@ def find_tensors(folder: Path) -> dict[str, StoredTensor]:
         folder: Holds ``model.safetensors``, or shards and ``model.safetensors.index.json``.
 
     Raises:
-        CheckpointError: If there is neither, a shard is missing or lacks a tensor, or a file is damaged.
+        CheckpointError: If there is neither, a shard is missing, lacks a tensor or lies elsewhere, or a
+            file is damaged.
     """
     if (folder / SINGLE_FILE).is_file():
-        return _read_header(folder / SINGLE_FILE)
+        return _tensors_of(folder / SINGLE_FILE)
     if not (folder / INDEX_FILE).is_file():
         raise CheckpointError(
             f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}; "
@@ -74,17 +70,8 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def _read_header(file: Path) -> dict[str, StoredTensor]:
-    try:
-        with safe_open(file, framework="numpy") as handle:
-            return {
-                name: StoredTensor(name, file, tuple(handle.get_slice(name).get_shape()))
-                for name in handle.keys()  # noqa: SIM118 (the handle is not iterable)
-            }
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{file} is truncated or is not a safetensors file ({error}); download it again"
-        ) from error
+def _tensors_of(file: Path) -> dict[str, StoredTensor]:
+    return {name: StoredTensor(name, file, entry) for name, entry in read_header(file).items()}
 
 
 def _shard_of_tensor(index: Path) -> dict[str, str]:
@@ -95,16 +82,21 @@ def _shard_of_tensor(index: Path) -> dict[str, str]:
 
 
 def _read_shards(folder: Path, shard_of_tensor: dict[str, str]) -> dict[str, StoredTensor]:
-    tensors: dict[str, StoredTensor] = {}
+    by_shard: dict[str, dict[str, StoredTensor]] = {}
     for shard in sorted(set(shard_of_tensor.values())):
-        file = folder / shard
-        if not file.is_file():
+        if Path(shard).name != shard or shard == "..":
+            raise CheckpointError(
+                f"{INDEX_FILE} names the shard {shard!r}, which is no file of {folder}; shards are files beside their "
+                "index, so download both again from where you trust them"
+            )
+        if not (folder / shard).is_file():
             raise CheckpointError(f"shard {shard} named by {INDEX_FILE} is missing in {folder}; download it")
-        tensors |= _read_header(file)
-    absent = sorted(shard_of_tensor.keys() - tensors.keys())
-    if absent:
-        raise CheckpointError(
-            f"tensor {absent[0]!r} is not in shard {shard_of_tensor[absent[0]]} as {INDEX_FILE} says; "
-            "download index and shards again, from one revision"
-        )
-    return tensors
+        by_shard[shard] = _tensors_of(folder / shard)
+    for name, shard in shard_of_tensor.items():
+        if name not in by_shard[shard]:
+            raise CheckpointError(
+                f"tensor {name!r} is not in shard {shard} as {INDEX_FILE} says; "
+                "download index and shards again, from one revision"
+            )
+    found = {name: tensor for tensors in by_shard.values() for name, tensor in tensors.items()}
+    return found | {name: by_shard[shard][name] for name, shard in shard_of_tensor.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -15,12 +15,21 @@ from partitioner.frontend.step_function import named_leaves
 from partitioner.plan.plan import Plan
 
 
+@runtime_checkable
+class StoredValue(Protocol):
+    """A parameter that is still where its model was loaded from; it has shape, dtype and nbytes of the array it stands for."""
+
+    def read(self) -> np.ndarray:
+        """Reads the values."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class BoundModel:
-    """Holds a model's arrays by the names a plan uses.
+    """Holds a model's parameters by the names a plan uses.
 
     Attributes:
-        params: Every parameter, by name.
+        params: Every parameter, by name: an array, or a :class:`StoredValue`.
         tokenizer: Object with ``encode`` and ``decode``, or None.
     """
 

@@ -28,8 +28,13 @@ def model_to_plan(name_or_folder: str) -> Transformer:
         raise ArgumentError(f"{error}; or give a checkpoint folder") from None
 
 
-def model_to_run(name_or_folder: str) -> Transformer:
+def model_to_run(name_or_folder: str, *, lazy: bool = False) -> Transformer:
     """Returns a model with its weights and tokenizer.
+
+    Args:
+        name_or_folder: What the user gave.
+        lazy: Whether weights stay in their files until a session reads them: enough for one session, while several would
+            each read them anew.
 
     Raises:
         ArgumentError: If there are no weights, or no tokenizer to read prompts with.
@@ -40,7 +45,7 @@ def model_to_run(name_or_folder: str) -> Transformer:
             f"no checkpoint folder {name_or_folder!r}; give a folder with config.json and safetensors, or "
             f"{SHIPPED!r}, the shipped model (a model known by name alone can be planned, not run)"
         )
-    model = load_pretrained(name_or_folder)
+    model = load_pretrained(name_or_folder, lazy=lazy)
     tokenizer_of(model)
     return model
 

@@ -6,7 +6,33 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+STAGES_IN_BYTES = {"loading"}
+"""Stages that a session reports in bytes; others are counted."""
+
+
+class DoneColumn(ProgressColumn):
+    """Says how much of a stage is done, in bytes or counts, whichever the stage is reported in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes, self._counts = DownloadColumn(), MofNCompleteColumn()
+
+    def render(self, task: Task) -> Text:
+        """Returns what is done and what there is to do."""
+        return (self._bytes if task.description in STAGES_IN_BYTES else self._counts).render(task)
 
 
 class GenerationProgress:
@@ -20,7 +46,7 @@ class GenerationProgress:
         self._bars = Progress(
             TextColumn("{task.description:<32}"),
             BarColumn(bar_width=40),
-            MofNCompleteColumn(),
+            DoneColumn(),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,

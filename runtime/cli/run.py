@@ -63,7 +63,7 @@ def run_command(
     wanted = sparsity(sparse)
     with GenerationProgress() as progress:
         progress("reading the model", 0, 1)
-        loaded = model_to_run(model)
+        loaded = model_to_run(model, lazy=True)
         progress("reading the model", 1, 1)
         progress("planning", 0, 1)
         lengths = [len(tokens) for tokens in map(tokenizer_of(loaded).encode, prompts)]

@@ -1,6 +1,7 @@
 """Every way in which a checkpoint can be wrong gives one clear error."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -50,6 +51,24 @@ def change_tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Damage:
 def truncate(folder: Path) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
+
+
+def change_header(change: Callable[[dict], object]) -> Damage:
+    def damage(folder: Path) -> None:
+        file = folder / "model.safetensors"
+        content = file.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:end])
+        change(header)
+        text = json.dumps(header).encode()
+        file.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+
+    return damage
+
+
+def long_header(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes((10**9).to_bytes(8, "little") + file.read_bytes()[8:])
 
 
 def shard(weight_map: dict[str, str]) -> Damage:
@@ -146,17 +165,73 @@ CASES: dict[str, tuple[str, Damage, str]] = {
         change_tensors(lambda tensors: tensors.update({"adapter": np.zeros(3, np.float32)})),
         r"1 unexpected tensors, the first 'adapter'; the checkpoint holds more",
     ),
-    "truncated": ("llama", truncate, r"is truncated or is not a safetensors file \(.*download it again"),
+    "truncated": ("llama", truncate, r"file \(tensor '.*' ends at byte \d+ of \d+\); download it again"),
+    "truncated header": (
+        "llama",
+        lambda folder: os.truncate(folder / "model.safetensors", 20),
+        r"safetensors file \(its header of \d+ bytes reaches beyond the 12 it can have\); download",
+    ),
+    "empty": (
+        "llama",
+        lambda folder: os.truncate(folder / "model.safetensors", 0),
+        r"is truncated or is not a safetensors file",
+    ),
+    "header beyond the file": (
+        "llama",
+        long_header,
+        r"safetensors file \(its header of 1000000000 bytes reaches beyond the \d+ it can have\); download",
+    ),
     "not safetensors": (
         "llama",
         write("model.safetensors", "hello"),
-        r"is truncated or is not a safetensors",
+        r"is truncated or is not a safetensors file",
+    ),
+    "header not JSON": (
+        "llama",
+        write("model.safetensors", "\x02" + 7 * "\0" + "{]"),
+        r"is truncated or is not a safetensors file \(Expecting property name",
+    ),
+    "header no object": (
+        "llama",
+        write("model.safetensors", "\x02" + 7 * "\0" + "[]"),
+        r"not a safetensors file \(its header is no JSON object\); download it again",
+    ),
+    "tensor without offsets": (
+        "llama",
+        change_header(lambda header: header[QUERY].pop("data_offsets")),
+        rf"tensor '{re.escape(QUERY)}' has no dtype, shape and data_offsets\); download it again",
+    ),
+    "tensor of negative size": (
+        "llama",
+        change_header(lambda header: header[QUERY].update(shape=[-32, 32])),
+        rf"tensor '{re.escape(QUERY)}' has shape \[-32, 32\] and offsets",
+    ),
+    "tensor of more bytes than its shape": (
+        "llama",
+        change_header(lambda header: header[QUERY].update(shape=[32, 31])),
+        rf"tensor '{re.escape(QUERY)}' is F32\[32, 31\] in 4096 bytes\); download it again",
+    ),
+    "unsupported dtype": (
+        "llama",
+        change_header(lambda header: header[QUERY].update(dtype="F8_E4M3")),
+        rf"tensor '{re.escape(QUERY)}' of .* is stored as F8_E4M3, which is not supported; use a checkpoint that is not",
     ),
     "missing shard": (
         "llama",
         shard({QUERY: "two.safetensors"}),
         r"shard two.safetensors named by .* missing",
     ),
+    "shard outside of the folder": (
+        "llama",
+        shard({QUERY: "../one.safetensors"}),
+        r"names the shard '../one.safetensors', which is no file of .*; shards are files beside their index",
+    ),
+    "shard by its path": (
+        "llama",
+        shard({QUERY: "/etc/passwd"}),
+        r"names the shard '/etc/passwd', which is no file of",
+    ),
+    "shard that is a folder": ("llama", shard({QUERY: ".."}), r"names the shard '..', which is no file of"),
     "tensor not in shard": (
         "llama",
         shard({"ghost": "one.safetensors"}),

@@ -12,7 +12,9 @@ from jax import numpy as jnp
 from safetensors.numpy import load_file, save_file
 
 from models import Transformer, TransformerConfig, load_pretrained
-from models.checkpoint import save_pretrained
+from models.checkpoint import save_pretrained, stored_parameter
+from models.checkpoint.stored_parameter import StoredParameter
+from models.checkpoint.tensor_files import find_tensors
 from models.training.vocabulary import END, tokenizer_json
 from tests.models.reference_checkpoints import FOLDER, reference
 
@@ -98,3 +100,52 @@ def test_a_loaded_model_splits_and_compiles() -> None:
 
 def test_without_tokenizer_file_there_is_no_tokenizer() -> None:
     assert load_pretrained(FOLDER / "opt").tokenizer is None
+
+
+@pytest.mark.parametrize("name", ["opt-float16", "llama-bfloat16"])
+def test_a_lazy_model_reads_what_it_is_asked_for(name: str) -> None:
+    """Its parameters say what they are before they are read, and it computes what the loaded model does."""
+    loaded, lazy = load_pretrained(FOLDER / name), load_pretrained(FOLDER / name, lazy=True)
+    stored = nnx.to_flat_state(nnx.state(lazy, nnx.Param))
+    for (path, param), (of_path, values) in zip(
+        stored, nnx.to_flat_state(nnx.state(loaded, nnx.Param)), strict=True
+    ):
+        parameter, array = param.get_value(), values.get_value()
+        assert isinstance(parameter, StoredParameter)
+        assert path == of_path
+        assert (parameter.shape, parameter.dtype) == (array.shape, array.dtype)
+        assert parameter.nbytes == array.nbytes
+        np.testing.assert_array_equal(parameter.read(), array)
+    tokens = np.arange(6, dtype=np.int32)[None]
+    positions = np.arange(6)[None]
+    expected, _ = loaded(tokens, loaded.init_cache(1, 6), positions)
+    np.testing.assert_array_equal(lazy(tokens, lazy.init_cache(1, 6), positions)[0], expected)
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_tensors_larger_than_a_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_transposed: bool
+) -> None:
+    """Pieces of 3 rows of 5 elements, of which the last is shorter; wider in the file than in the model."""
+    monkeypatch.setattr(stored_parameter, "PIECE_BYTES", 3 * 5 * 8)
+    values = np.random.default_rng(0).normal(size=(7, 5))
+    save_file({"other": np.ones(3), "values": values}, tmp_path / "model.safetensors")
+    tensor = find_tensors(tmp_path)["values"]
+    parameter = StoredParameter(tensor, np.dtype(np.float32), is_transposed)
+    read = parameter.read()
+    assert read.flags.c_contiguous
+    assert read.ctypes.data % stored_parameter.ALIGNMENT_BYTES == 0
+    np.testing.assert_array_equal(read, (values.T if is_transposed else values).astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_checkpoints_keep_every_bit(dtype: str, tmp_path: Path) -> None:
+    model = load_pretrained("tiny", param_dtype=dtype)
+    save_pretrained(model, tmp_path, dtype)
+    again = load_pretrained(tmp_path, param_dtype=dtype)
+    equal = jax.tree.map(
+        lambda a, b: a.dtype == b.dtype == jnp.dtype(dtype) and bool((a == b).all()),
+        nnx.state(model, nnx.Param),
+        nnx.state(again, nnx.Param),
+    )
+    assert all(jax.tree.leaves(equal))

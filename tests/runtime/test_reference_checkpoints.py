@@ -19,7 +19,7 @@ WORKLOAD = Workload(batch_size=2, prompt_len=24, decode_len=NUM_NEW_TOKENS)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_tokens_equal_the_reference(name: str) -> None:
     """Every attention runs on the drive, but for windows that drives do not know: these say so, and stay on the GPU."""
-    model = load_pretrained(FOLDER / name, **CHECKPOINTS[name])
+    model = load_pretrained(FOLDER / name, lazy=True, **CHECKPOINTS[name])
     hw = demo_hardware().replace("drive.flash.page_bytes", 512)
     plan = partition(model, hw, WORKLOAD, "instinfer")
     with Session(plan, model, clock="virtual") as session:
