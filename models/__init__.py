@@ -7,13 +7,14 @@ model that ships with the package. This package knows nothing of partitioning or
 from models.abstraction import abstract
 from models.checkpoint import load_pretrained
 from models.config import TransformerConfig
-from models.errors import CheckpointError, ConfigError
+from models.errors import CheckpointError, ConfigError, EvaluationError
 from models.tokenizer import Tokenizer
 from models.transformer import Transformer
 
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "EvaluationError",
     "Tokenizer",
     "Transformer",
     "TransformerConfig",

@@ -8,11 +8,18 @@ from jax import numpy as jnp
 
 from models.accuracy.decode_layer import Attend, Attended, Chunk, Counts, DecodeLayer, Reads, in_chunks
 from models.accuracy.masked_softmax import scores_of, visible_to, weighted_values, weights_of
+from models.accuracy.page_shape import PageShape
 
 
 @dataclass(frozen=True)
 class Exact:
-    """Attends to every token."""
+    """Attends to every token.
+
+    Attributes:
+        pages: How K and V lie in flash; None to count no pages.
+    """
+
+    pages: PageShape | None = None
 
     def counts(self, context_lens: np.ndarray, head_size: int) -> Counts:
         """Returns nothing: there is no choice."""
@@ -20,19 +27,25 @@ class Exact:
 
     def attend(self, counts: Counts) -> Attend:
         """Returns the function that attends."""
-        return attend_exactly
+        return _AttendExactly(self.pages)
 
 
-def attend_exactly(layer: DecodeLayer, counts: tuple[()]) -> Attended:
-    """Attends to every token with every query of a layer."""
-    _, kv_heads, tokens, head_size = layer.keys.shape
+@dataclass(frozen=True)
+class _AttendExactly:
+    pages: PageShape | None
 
-    def attend_chunk(chunk: Chunk) -> Attended:
-        weights = weights_of(scores_of(chunk.query, layer.keys), visible_to(chunk.context_lens, tokens))
-        elements = 2.0 * kv_heads * head_size * chunk.context_lens
-        return Attended(weighted_values(weights, layer.values), reads_of(elements, layer))
+    def __call__(self, layer: DecodeLayer, counts: tuple[()]) -> Attended:
+        _, kv_heads, tokens, head_size = layer.keys.shape
 
-    return in_chunks(layer, attend_chunk)
+        def attend_chunk(chunk: Chunk) -> Attended:
+            lens = chunk.context_lens
+            weights = weights_of(scores_of(chunk.query, layer.keys), visible_to(lens, tokens))
+            reads = reads_of(2 * kv_heads * head_size * lens, layer)
+            if self.pages is not None:
+                reads = Reads(reads.elements, reads_of(kv_heads * self.pages.dense(lens), layer).elements)
+            return Attended(weighted_values(weights, layer.values), reads)
+
+        return in_chunks(layer, attend_chunk)
 
 
 def reads_of(elements: jax.Array, layer: DecodeLayer) -> Reads:

@@ -27,7 +27,15 @@ class RecallText:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
+    """One line of a text.
+
+    Attributes:
+        text: Bytes.
+        random_spans: Digits that nothing before them tells.
+        answer: Start of the digits that recall tells; None where there are none.
+    """
+
     text: bytes
     random_spans: tuple[tuple[int, int], ...] = ()
     answer: int | None = None
@@ -44,27 +52,29 @@ def make_recall_text(rng: np.random.Generator, *, length: int, num_pairs: int, f
     """
     keys = rng.choice(1 << 16, size=num_pairs, replace=False)
     values = rng.integers(1 << 16, size=num_pairs)
-    room = max(0, length - sum(len(line.text) for line in map(_definition, keys, values)) * 5 // 2)
-    filler_lines = [_Line(text) for text in filler[:room].splitlines(keepends=True)]
-    placed: list[tuple[float, _Line]] = list(
+    room = max(0, length - sum(len(line.text) for line in map(definition_of, keys, values)) * 5 // 2)
+    filler_lines = [Line(text) for text in filler[:room].splitlines(keepends=True)]
+    placed: list[tuple[float, Line]] = list(
         zip(np.linspace(0, 1, len(filler_lines), endpoint=False), filler_lines, strict=True)
     )
     for key, value in zip(keys, values, strict=True):
         first, second = np.sort(rng.random(2))
-        placed += [(first, _definition(key, value)), (second, _question(key, value))]
+        placed += [(first, definition_of(key, value)), (second, question_of(key, value))]
     placed.sort(key=lambda item: item[0])
     return _assemble([line for _, line in placed], length)
 
 
-def _definition(key: int, value: int) -> _Line:
-    return _Line(b"key_%04x = 0x%04x\n" % (key, value), ((4, 8), (13, 17)))
+def definition_of(key: int, value: int) -> Line:
+    """Returns the line that gives a key its value."""
+    return Line(b"key_%04x = 0x%04x\n" % (key, value), ((4, 8), (13, 17)))
 
 
-def _question(key: int, value: int) -> _Line:
-    return _Line(b"assert key_%04x == 0x%04x\n" % (key, value), ((11, 15),), 21)
+def question_of(key: int, value: int) -> Line:
+    """Returns the line that repeats the value of a key."""
+    return Line(b"assert key_%04x == 0x%04x\n" % (key, value), ((11, 15),), 21)
 
 
-def _assemble(lines: list[_Line], length: int) -> RecallText:
+def _assemble(lines: list[Line], length: int) -> RecallText:
     text = bytearray()
     is_random = np.zeros(length, bool)
     answers: list[int] = []

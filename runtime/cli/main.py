@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from runtime.cli.accuracy.command import accuracy_command
 from runtime.cli.bench import bench_command
 from runtime.cli.demo import demo_command
 from runtime.cli.one_line_errors import OneLineErrors
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command("plan")(plan_command)
 app.command("run")(run_command)
 app.command("bench")(bench_command)
+app.command("accuracy")(accuracy_command)
 app.command("presets")(presets_command)
 app.command("demo")(demo_command)
 

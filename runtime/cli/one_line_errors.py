@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from cost_models import CostModelError
-from models import CheckpointError, ConfigError
+from models import CheckpointError, ConfigError, EvaluationError
 from partitioner.errors import PartitionError
 from runtime.bench_errors import BenchError
 from runtime.csd import DriveError
@@ -28,6 +28,7 @@ USER_ERRORS = (
     ConfigError,
     CostModelError,
     DriveError,
+    EvaluationError,
     PartitionError,
     SessionError,
 )

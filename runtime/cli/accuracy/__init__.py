@@ -1,0 +1,1 @@
+"""``instinfer accuracy``: what sparse attention costs, and what an accuracy budget buys."""
