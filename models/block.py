@@ -31,10 +31,17 @@ class Block(nnx.Module):
         self, x: jax.Array, cache: LayerCache, positions: jax.Array, angles: jax.Array | None
     ) -> tuple[jax.Array, LayerCache]:
         """Returns the next hidden states [batch, T, hidden_size] and the layer's cache."""
+        attended, cache = self.attention(self.attention_input(x), cache, positions, angles)
+        return self.finish(x, attended), cache
+
+    def attention_input(self, x: jax.Array) -> jax.Array:
+        """Returns what the attention projects, from hidden states [batch, T, hidden_size]."""
+        return self.norm1(x) if self.is_pre_norm else x
+
+    def finish(self, x: jax.Array, attended: jax.Array) -> jax.Array:
+        """Returns the next hidden states, from hidden states and the attention's output [batch, T, hidden_size]."""
         if self.is_pre_norm:
-            attended, cache = self.attention(self.norm1(x), cache, positions, angles)
             x = x + attended
-            return x + self.mlp(self.norm2(x)), cache
-        attended, cache = self.attention(x, cache, positions, angles)
+            return x + self.mlp(self.norm2(x))
         x = self.norm1(x + attended)
-        return self.norm2(x + self.mlp(x)), cache
+        return self.norm2(x + self.mlp(x))

@@ -13,6 +13,7 @@ from jax import numpy as jnp
 
 from models.accuracy.decode_layer import AttentionMethod, DecodeLayer, Reads, attend_by
 from models.block import Block
+from models.errors import EvaluationError
 from models.rotary import rotary_angles
 from models.transformer import Transformer
 
@@ -83,8 +84,18 @@ def decode(
         prompt: As :func:`prefill` returned it.
         tokens: int32 ``[B, Q]``.
         methods: One for each layer.
+
+    Raises:
+        EvaluationError: A layer has a window that is shorter than the context: all methods choose among all tokens.
     """
-    x, angles = _enter(model, tokens, prompt[0].keys.shape[2])
+    prompt_len = prompt[0].keys.shape[2]
+    window, context = model.config.window, prompt_len + tokens.shape[1]
+    if window is not None and window < context:
+        raise EvaluationError(
+            f"{model.config.name} attends within windows of {window} tokens, which a context of {context} exceeds; give a "
+            f"context of at most {window}"
+        )
+    x, angles = _enter(model, tokens, prompt_len)
     reads: list[Reads] = []
     for block, before, method in zip(model.blocks, prompt, methods, strict=True):
         output, read = attend_by(method, _decode_layer(block, x, angles, before))
@@ -120,14 +131,14 @@ def _prompt_layer(
     shape = (rows, attention.num_kv_heads, length, attention.head_size)
     cache = {name: jnp.zeros(shape, kv_dtype) for name in ("key", "value")}
     positions = jnp.broadcast_to(jnp.arange(length), (rows, length))
-    query, _, _ = attention.project(block.norm1(x), angles)
+    query, _, _ = attention.project(block.attention_input(x), angles)
     x, cache = block(x, cache, positions, angles)
     return x, PromptLayer(_by_kv_head(query, attention.num_kv_heads), cache["key"], cache["value"])
 
 
 @nnx.jit
 def _decode_layer(block: Block, x: jax.Array, angles: jax.Array | None, prompt: PromptLayer) -> DecodeLayer:
-    query, key, value = block.attention.project(block.norm1(x), angles)
+    query, key, value = block.attention.project(block.attention_input(x), angles)
     keys, values = (
         jnp.concatenate([before, new.astype(before.dtype).transpose(0, 2, 1, 3)], axis=2)
         for before, new in ((prompt.keys, key), (prompt.values, value))
@@ -138,8 +149,7 @@ def _decode_layer(block: Block, x: jax.Array, angles: jax.Array | None, prompt: 
 @nnx.jit
 def _leave(block: Block, x: jax.Array, output: jax.Array) -> jax.Array:
     merged = output.astype(x.dtype).transpose(0, 3, 1, 2, 4).reshape(*x.shape[:2], -1)
-    x = x + block.attention.out(merged)
-    return x + block.mlp(block.norm2(x))
+    return block.finish(x, block.attention.out(merged))
 
 
 @nnx.jit

@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 from jax import numpy as jnp
 
-from models import Transformer
+from models import EvaluationError, Transformer
 from models.accuracy import decode_layer
 from models.accuracy.exact import Exact
 from models.accuracy.sparq import SparQ
@@ -14,10 +14,16 @@ from models.accuracy.teacher_forced import decode, predict, prefill
 
 from ..test_transformer import FAMILIES, run
 
+CONFIGS = {
+    **FAMILIES,
+    "post-norm": FAMILIES["opt"].replace(norm_position="post", final_norm=False, embed_size=16),
+    "window": FAMILIES["llama"].replace(window=20),
+}
 
-@pytest.fixture(scope="module", params=FAMILIES)
+
+@pytest.fixture(scope="module", params=CONFIGS)
 def model(request: pytest.FixtureRequest) -> Transformer:
-    return Transformer(FAMILIES[request.param], rngs=nnx.Rngs(0))
+    return Transformer(CONFIGS[request.param], rngs=nnx.Rngs(0))
 
 
 TOKENS = jax.random.randint(jax.random.key(1), (3, 20), 0, 48)
@@ -55,3 +61,10 @@ def test_a_sparse_layer_changes_what_the_layers_behind_it_see(model: Transformer
     )
     assert not np.allclose(exact, first, atol=1e-4)
     assert not np.allclose(first, last, atol=1e-4)
+
+
+def test_windows_that_end_within_the_context_are_refused() -> None:
+    model = Transformer(FAMILIES["llama"].replace(window=19), rngs=nnx.Rngs(0))
+    prompt = prefill(model, TOKENS[:, :9])
+    with pytest.raises(EvaluationError, match=r"windows of 19 tokens, .* give a context of at most 19"):
+        decode(model, prompt, TOKENS[:, 9:], [Exact()] * 2)
