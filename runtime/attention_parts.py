@@ -33,11 +33,13 @@ def new_part(array: Any, attention: Attention, share: Share, num_rows: int) -> A
     return _cut(from_layout(array, attention.new_layout, _NEW, _sizes(attention, num_rows)), share)
 
 
-def cache_part(array: Any, attention: Attention, rows: tuple[int, int], share: Share, num_rows: int) -> Any:
+def cache_part(
+    array: Any, attention: Attention, rows: slice | np.ndarray, share: Share, num_rows: int
+) -> Any:
     """Returns ``rows`` of a cache and a share's KV heads, ``[rows, K, T, D]``."""
     tokens = array.shape[attention.cache_layout.index(("token",))]
     whole = from_layout(array, attention.cache_layout, _CACHE, _sizes(attention, num_rows, tokens))
-    return whole[slice(*rows), slice(*share.kv_heads)]
+    return whole[:, slice(*share.kv_heads)][rows]
 
 
 def merge_outputs(

@@ -16,7 +16,6 @@ from runtime.crossings import Crossings
 from runtime.frame import Frame
 from runtime.kept_inputs import halves, merge_halves
 from runtime.links import Transfer
-from runtime.move_bytes import overlap
 from runtime.program import Program, describe_aval
 from runtime.share_runner import ShareRunner
 from runtime.system import System
@@ -57,7 +56,12 @@ class CacheMoves:
         source = self._program.attention[step.attention or ""].source
         if source is not None:
             self._keep(
-                0, step.names[0], source, place(values[source.value]), (0, self._program.phase.rows), None
+                0,
+                step.names[0],
+                source,
+                place(values[source.value]),
+                np.arange(self._program.phase.rows),
+                None,
             )
         elif step.kind == "append_cache":
             attention = self._program.attention[step.attention or ""]
@@ -67,7 +71,7 @@ class CacheMoves:
             self._shares.warm_up(step, {self._state_name(var): value for var, value in values.items()})
         else:
             for var, value in values.items():
-                states.store(0, self._state_name(var), var, value, (0, self._program.phase.rows))
+                states.store(0, self._state_name(var), var, value, np.arange(self._program.phase.rows))
 
     def stream(self, frame: Frame, step: Move, ready_s: float) -> float:
         """Copies a cache, or a share of one, from its home for one use; returns when it is there."""
@@ -110,7 +114,7 @@ class CacheMoves:
         if attention.source is not None and step.dst in self._system.processors:
             fresh = self._system.processors[step.dst].place(values[0])
             kept = self._keep(
-                frame.micro_batch, step.names[0], attention.source, fresh, frame.rows, frame.before
+                frame.micro_batch, step.names[0], attention.source, fresh, frame.slots, frame.before
             )
             return self._crossings.end(transfer, kept)
         made = dict(zip(step.values, values, strict=True))
@@ -122,10 +126,15 @@ class CacheMoves:
             arrived = self._system.states.append(frame.micro_batch, attention, home.place(pair), frame.before)
             return self._crossings.end(transfer, arrived)
         attention, share = self._crossings.shared(step)
-        key, value = (new_part(np.asarray(a), attention, share, frame.num_rows)[:, :, None] for a in pair)
-        before = frame.before[slice(*share.rows)]
+        found = frame.rows_of(share)
+        if not found.count:
+            return ready_s
+        key, value = (
+            new_part(np.asarray(a), attention, share, frame.num_rows)[found.own, :, None] for a in pair
+        )
+        before = frame.before[found.taken]
         drive = self._system.drives[step.dst]
-        rows, one = drive.task.rows(name, frame.micro_batch), np.ones(share.num_rows, np.int32)
+        rows, one = drive.task.rows(name, frame.micro_batch, found.own), np.ones(found.count, np.int32)
         end_s = drive.write(name, (key, value), rows, before, one, transfer.arrival_s, self._program.name)
         return max(end_s, self._crossings.end(transfer, ()))
 
@@ -138,32 +147,31 @@ class CacheMoves:
         source = self._program.attention[name].source if step.attention else None
         if source is not None and step.dst in self._system.processors:
             fresh = self._system.processors[step.dst].place(values[0])
-            kept = self._keep(frame.micro_batch, step.names[0], source, fresh, frame.rows, None)
+            kept = self._keep(frame.micro_batch, step.names[0], source, fresh, frame.slots, None)
             return self._crossings.end(transfer, kept)
         if source is not None:
             return self._write(frame, step, transfer, values[0], np.zeros_like(frame.after), frame.after)
         if step.dst in self._system.processors and not self._system.share_caches.holds(name, step.dst):
             arrived = self._system.processors[step.dst].place(values)
             stored = [
-                self._system.states.store(frame.micro_batch, self._state_name(var), var, value, frame.rows)
+                self._system.states.store(frame.micro_batch, self._state_name(var), var, value, frame.slots)
                 for var, value in zip(step.values, arrived, strict=True)
             ]
             return self._crossings.end(transfer, stored)
         attention, share = self._crossings.shared(step)
-        start, stop = overlap(share, frame.rows)
-        if start == stop:
+        found = frame.rows_of(share)
+        if not found.count:
             return ready_s
         by_name = {self._state_name(v): a for v, a in zip(step.values, values, strict=True)}
         if step.dst in self._system.processors:
             return self._crossings.end(transfer, self._shares.store(frame, step, share, by_name))
         key, value = (
-            cache_part(np.asarray(by_name[n]), attention, (start, stop), share, frame.num_rows)
+            cache_part(np.asarray(by_name[n]), attention, found.taken, share, frame.num_rows)
             for n in (attention.key_cache, attention.value_cache)
         )
         drive = self._system.drives[step.dst]
-        first = start + frame.first_row - share.rows[0]
-        rows = drive.task.rows(name, frame.micro_batch, first, first + stop - start)
-        empty, lengths = np.zeros(stop - start, np.int32), frame.after[start:stop]
+        rows = drive.task.rows(name, frame.micro_batch, found.own)
+        empty, lengths = np.zeros(found.count, np.int32), frame.after[found.taken]
         end_s = drive.write(name, (key, value), rows, empty, lengths, transfer.arrival_s, self._program.name)
         return max(end_s, self._crossings.end(transfer, ()))
 
@@ -173,7 +181,7 @@ class CacheMoves:
         name: str,
         source: StoredInput,
         value: Any,
-        rows: tuple[int, int],
+        slots: np.ndarray,
         lengths: np.ndarray | None,
     ) -> Any:
         """Puts the input of a layer into the cache that keeps it, on a processor.
@@ -183,15 +191,14 @@ class CacheMoves:
             name: Of the cache.
             source: Tells the axes of the input.
             value: The input, on the processor.
-            rows: (start, stop) in the micro-batch.
+            slots: Integer ``[rows]``, the row of the micro-batch that each row is, or ``NO_SLOT``.
             lengths: Tokens of each row that are there already; None for a prefill's.
         """
         made = as_rows(value, source.batch_axis, source.token_axis)
         states = self._system.states
-        if lengths is not None or source.token_axis is None:
-            lengths = np.zeros(rows[1] - rows[0], np.int32) if lengths is None else lengths
+        if lengths is not None:
             return states.append_input(micro_batch, name, made, lengths)
-        return states.store(micro_batch, name, source.value, made, rows)
+        return states.store(micro_batch, name, source.value, made, slots)
 
     def _write(
         self,
@@ -206,16 +213,15 @@ class CacheMoves:
         attention, share = self._crossings.shared(step)
         source = attention.source
         assert source is not None
-        first, stop = overlap(share, frame.rows)
-        if first == stop:
+        found = frame.rows_of(share)
+        if not found.count:
             return transfer.begin_s
         made = as_rows(np.asarray(value), source.batch_axis, source.token_axis)
-        pair = halves(made, attention, (first, stop), share)
+        pair = halves(made, attention, found.taken, share)
         drive, name = self._system.drives[step.dst], step.attention or ""
-        offset = first + frame.first_row - share.rows[0]
-        rows = drive.task.rows(name, frame.micro_batch, offset, offset + stop - first)
+        rows = drive.task.rows(name, frame.micro_batch, found.own)
         end_s = drive.write(
-            name, pair, rows, start[first:stop], count[first:stop], transfer.arrival_s, self._program.name
+            name, pair, rows, start[found.taken], count[found.taken], transfer.arrival_s, self._program.name
         )
         return max(end_s, self._crossings.end(transfer, ()))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from functools import cache, partial
 
 import jax
+import numpy as np
 
 from partitioner.ir.layout import to_layout
 from partitioner.ir.op import AxisRole, Layout
@@ -42,24 +42,30 @@ def _named(array: jax.Array, layout: Layout, roles: tuple[AxisRole, ...]) -> jax
     return flat.transpose([held.index(r) for r in roles if r in held])
 
 
-def _store(cache: jax.Array, fresh: jax.Array, starts: list[jax.Array]) -> jax.Array:
-    return jax.lax.dynamic_update_slice(cache, fresh.astype(cache.dtype), starts)
+@partial(jax.jit, static_argnames="rows_axis", donate_argnums=0)
+def _store_rows(cache: jax.Array, fresh: jax.Array, rows: jax.Array, rows_axis: int) -> jax.Array:
+    window = tuple(rows if axis == rows_axis else slice(size) for axis, size in enumerate(fresh.shape))
+    return cache.at[window].set(fresh.astype(cache.dtype), mode="drop")
 
 
-_store_in_place = jax.jit(_store, donate_argnums=0)
+@partial(jax.jit, donate_argnums=0)
+def _store_all(cache: jax.Array, fresh: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice(cache, fresh.astype(cache.dtype), [0] * cache.ndim)
 
 
-def store(cache: jax.Array, fresh: jax.Array, first_row: int, rows_axis: int | None) -> jax.Array:
-    """Returns a cache, reused, whose slots from ``first_row`` and token 0 on hold what a prefill made.
+def store(cache: jax.Array, fresh: jax.Array, slots: np.ndarray, rows_axis: int | None) -> jax.Array:
+    """Returns a cache, reused, whose rows hold from token 0 on what a prefill made.
 
     Args:
         cache: The whole cache.
-        fresh: The cache of a slice of rows over the prompt only.
-        first_row: First row of the slice.
+        fresh: The cache of some rows over the prompt only.
+        slots: Integer ``[rows]``, the cache's row for each of them; those below 0 are left out.
         rows_axis: Axis of the rows, None where ``fresh`` has all of them, or none.
     """
-    starts: list[Any] = [first_row if axis == rows_axis else 0 for axis in range(cache.ndim)]
-    return _store_in_place(cache, fresh, starts)
+    if rows_axis is None:
+        return _store_all(cache, fresh)
+    rows = np.where(slots < 0, cache.shape[rows_axis], slots).astype(np.int32)
+    return _store_rows(cache, fresh, rows, rows_axis=rows_axis)
 
 
 def rows_axis_of(name: str, whole: Var, part: Var, num_rows: int, part_rows: int) -> int | None:

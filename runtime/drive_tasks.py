@@ -33,17 +33,16 @@ class DriveTask:
     shares: Mapping[str, Share]
     configure: Configure
 
-    def rows(self, op: str, micro_batch: int, first: int = 0, stop: int | None = None) -> np.ndarray:
+    def rows(self, op: str, micro_batch: int, own: np.ndarray | None = None) -> np.ndarray:
         """Returns the drive's rows for rows of a share.
 
         Args:
             op: The attention.
             micro_batch: Which of its caches.
-            first: First row, counted within the share.
-            stop: Row after the last one, None for all.
+            own: Rows, counted within the share; None for all.
         """
         count = self.shares[op].num_rows
-        return micro_batch * count + np.arange(first, count if stop is None else stop)
+        return micro_batch * count + (np.arange(count) if own is None else own)
 
     def keeps_channels(self, op: str) -> bool:
         """Tells whether the drive keeps K of an attention by channel, too, so that it can attend sparsely."""

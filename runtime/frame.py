@@ -12,6 +12,7 @@ from partitioner.errors import PlanError
 from partitioner.jaxpr import Var
 from partitioner.shares import Share
 from runtime.program import Key, Program
+from runtime.share_rows import ShareRows
 
 
 class Frame:
@@ -20,7 +21,7 @@ class Frame:
     Attributes:
         program: The phase.
         micro_batch: Whose rows these are.
-        first_row: Row of the micro-batch that is row 0 here.
+        slots: int32[rows], row of the micro-batch that each row is here; ``NO_SLOT`` where it belongs to no request.
         before: int32[rows], tokens of each row that are cached already.
         after: int32[rows], tokens of each row once this run is done.
         index: Per processor, the index inputs that its segments read.
@@ -31,7 +32,7 @@ class Frame:
         self,
         program: Program,
         micro_batch: int,
-        first_row: int,
+        slots: np.ndarray,
         before: np.ndarray,
         after: np.ndarray,
         index: Mapping[str, Mapping[Var, Any]],
@@ -39,7 +40,7 @@ class Frame:
     ) -> None:
         self.program = program
         self.micro_batch = micro_batch
-        self.first_row = first_row
+        self.slots = slots
         self.before = before
         self.after = after
         self.index = index
@@ -47,6 +48,7 @@ class Frame:
         self._left = dict(program.readers)
         self._values: dict[tuple[str, Key], Any] = {}
         self._parts: dict[tuple[str, Key], list[tuple[Share, Any]]] = {}
+        self._share_rows: dict[tuple[int, int], ShareRows] = {}
         self._lock = threading.Lock()
 
     @property
@@ -54,10 +56,13 @@ class Frame:
         """Returns how many rows this run has."""
         return len(self.before)
 
-    @property
-    def rows(self) -> tuple[int, int]:
-        """Returns (start, stop) in the micro-batch."""
-        return self.first_row, self.first_row + self.num_rows
+    def rows_of(self, share: Share) -> ShareRows:
+        """Returns the rows that a share has of this run."""
+        with self._lock:
+            key = share.rows
+            if key not in self._share_rows:
+                self._share_rows[key] = ShareRows.of(share, self.slots)
+            return self._share_rows[key]
 
     def put(self, device: str, key: Key, value: Any) -> None:
         """Makes a value available on a device, unless nothing there reads it."""

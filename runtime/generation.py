@@ -159,7 +159,8 @@ class Generator:
         frames = [
             runner.frame(
                 batch.tokens[first : first + phase.rows],
-                *divmod(first, self._micro_batches.num_rows),
+                first // self._micro_batches.num_rows,
+                first % self._micro_batches.num_rows + np.arange(phase.rows, dtype=np.int32),
                 np.zeros(phase.rows, np.int32),
                 batch.lengths[first : first + phase.rows],
                 cursors,

@@ -29,17 +29,17 @@ append_input = jax.jit(_append, donate_argnums=0)
 """``append_input(cache, rows, lengths)`` puts ``rows[i]`` behind the first ``lengths[i]`` tokens of row i; reuses the cache."""
 
 
-def halves(rows: np.ndarray, attention: Attention, span: tuple[int, int], share: Share) -> Pair:
+def halves(rows: np.ndarray, attention: Attention, taken: slice | np.ndarray, share: Share) -> Pair:
     """Returns the halves of a share of inputs, each ``[rows, heads, tokens, head_size]``.
 
     Args:
         rows: ``[rows, tokens, width]``.
         attention: Tells as how many heads a row counts.
-        span: (start, stop) of the rows wanted.
+        taken: The rows wanted.
         share: Whose heads.
     """
-    taken = rows[slice(*span)]
-    parted = taken.reshape(*taken.shape[:2], 2, attention.num_kv_heads, attention.head_size)
+    wanted = rows[taken]
+    parted = wanted.reshape(*wanted.shape[:2], 2, attention.num_kv_heads, attention.head_size)
     first, second = (
         np.ascontiguousarray(parted[:, :, half, slice(*share.kv_heads)].transpose(0, 2, 1, 3))
         for half in range(2)

@@ -6,19 +6,17 @@ import numpy as np
 
 from partitioner.jaxpr import num_bytes
 from partitioner.plan.steps import Move
-from partitioner.shares import Share
 from runtime.program import Program
+from runtime.share_rows import ShareRows
 
 
-def move_bytes(
-    program: Program, move: Move, rows: tuple[int, int], before: np.ndarray, after: np.ndarray
-) -> int:
-    """Returns the bytes that really cross: a drive's part only, valid tokens only.
+def move_bytes(program: Program, move: Move, slots: np.ndarray, before: np.ndarray, after: np.ndarray) -> int:
+    """Returns the bytes that really cross: a drive's part only, of rows with a request only, valid tokens only.
 
     Args:
         program: The phase.
         move: One of its moves.
-        rows: (start, stop) of the rows of this run in the batch.
+        slots: Integer ``[rows]``, the row of the micro-batch that each row of the run is, or ``NO_SLOT``.
         before: Integer ``[rows]``, tokens cached before it.
         after: Integer ``[rows]``, tokens cached after it.
     """
@@ -27,31 +25,30 @@ def move_bytes(
             sizes = {i.name: num_bytes(i.var) for i in program.phase.graph.phase.inputs}
             return sum(sizes[name] for name in move.names)
         case "stream_cache":
-            return _cache_bytes(program, move, rows, before)
+            return _cache_bytes(program, move, slots, before)
         case "store_cache" if move.attention is not None:
-            return _cache_bytes(program, move, rows, after)
+            return _cache_bytes(program, move, slots, after)
         case _:
-            return sum(num_bytes(v) for v in move.values) * _parts(program, move) // _whole(program, move)
+            parts = _parts(move, slots)
+            return sum(num_bytes(v) for v in move.values) * parts // _whole(program, move)
 
 
-def _cache_bytes(program: Program, move: Move, rows: tuple[int, int], lengths: np.ndarray) -> int:
+def _cache_bytes(program: Program, move: Move, slots: np.ndarray, lengths: np.ndarray) -> int:
     attention = program.attention[move.attention or ""]
     itemsize = np.dtype(attention.cache_dtype).itemsize if attention.cache_dtype != "bfloat16" else 2
     per_token = 2 * attention.head_size * itemsize
+    valid = lengths[ShareRows.of(move.share, slots).taken]
+    kv_heads = attention.num_kv_heads if move.share is None else move.share.num_kv_heads
+    return int(valid.sum()) * kv_heads * per_token
+
+
+def _parts(move: Move, slots: np.ndarray) -> int:
+    """Counts pairs of a row and a KV head that cross; processors, whose shapes are fixed, exchange all rows."""
     if move.share is None:
-        return int(lengths.sum()) * attention.num_kv_heads * per_token
-    shared = lengths[slice(*overlap(move.share, rows))]
-    return int(shared.sum()) * move.share.num_kv_heads * per_token
-
-
-def overlap(share: Share, rows: tuple[int, int]) -> tuple[int, int]:
-    """Returns which of a run's own rows a share has, as (start, stop) within the run."""
-    start = max(share.rows[0], rows[0]) - rows[0]
-    return start, max(start, min(share.rows[1], rows[1]) - rows[0])
-
-
-def _parts(program: Program, move: Move) -> int:
-    return move.share.num_rows * move.share.num_kv_heads if move.share is not None else 1
+        return 1
+    with_drive = move.src.startswith("csd") or move.dst.startswith("csd")
+    num_rows = ShareRows.of(move.share, slots).count if with_drive else move.share.num_rows
+    return num_rows * move.share.num_kv_heads
 
 
 def _whole(program: Program, move: Move) -> int:

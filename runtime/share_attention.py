@@ -52,21 +52,20 @@ def attend_function(attention: Attention, share: Share, num_rows: int) -> Callab
     return attend
 
 
-def store_function(
-    attention: Attention, share: Share, num_rows: int, rows: tuple[int, int]
-) -> Callable[..., jax.Array]:
-    """Returns ``store(cache, fresh, first_row)``, which puts what a prefill made of a share into its cache.
+def store_function(attention: Attention, share: Share, num_rows: int) -> Callable[..., jax.Array]:
+    """Returns ``store(cache, fresh, own)``, which puts what a prefill made of a share into its cache.
+
+    ``own``, int32 ``[num_rows]``, is the share's row of each row of the prefill's run; one beyond the share is left out.
 
     Args:
         attention: As the prefill has it.
         share: Whose KV heads are taken.
         num_rows: Rows of the prefill's run.
-        rows: Those of them that the share has, (start, stop).
     """
 
-    def store(cache: jax.Array, fresh: jax.Array, first_row: jax.Array) -> jax.Array:
-        part = cache_part(fresh, attention, rows, share, num_rows)
-        return jax.lax.dynamic_update_slice(cache, part.astype(cache.dtype), (first_row, 0, 0, 0))
+    def store(cache: jax.Array, fresh: jax.Array, own: jax.Array) -> jax.Array:
+        part = cache_part(fresh, attention, slice(None), share, num_rows)
+        return cache.at[own, :, : part.shape[2]].set(part.astype(cache.dtype), mode="drop")
 
     return store
 

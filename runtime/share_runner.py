@@ -18,9 +18,9 @@ from runtime.cache_homes import cache_dtype, cache_len
 from runtime.executables import compile_for, shape_on
 from runtime.frame import Frame
 from runtime.host_attention import append_tokens, attend_host, prepare
-from runtime.move_bytes import overlap
 from runtime.program import PartOf, Program, describe_aval, operands
 from runtime.share_attention import attend_function, merge_function, store_function
+from runtime.share_rows import NO_SLOT
 from runtime.system import System
 
 
@@ -113,30 +113,29 @@ class ShareRunner:
         """
         name = step.attention or ""
         attention = self._program.attention[name]
-        start, stop = overlap(share, frame.rows)
+        found = frame.rows_of(share)
         pair = self._system.share_caches.read(frame.micro_batch, name, step.dst)
         fresh = [values[n] for n in (attention.key_cache, attention.value_cache)]
-        first = start + frame.first_row - share.rows[0]
         if step.dst == "host":
             for cache, made in zip(pair, fresh, strict=True):
-                part = cache_part(np.asarray(made), attention, (start, stop), share, frame.num_rows)
-                cache[first : first + stop - start, :, : part.shape[2]] = part
+                part = cache_part(np.asarray(made), attention, found.taken, share, frame.num_rows)
+                cache[found.own, :, : part.shape[2]] = part
             return ()
         placed = self._system.processors[step.dst].place(fresh)
-        run = self._store_on_gpu(attention, share, (start, stop), placed[0], pair[0])
-        stored = [run(cache, made, np.int32(first)) for cache, made in zip(pair, placed, strict=True)]
+        own = np.full(frame.num_rows, share.num_rows, np.int32)
+        own[found.taken] = found.own
+        run = self._store_on_gpu(attention, share, placed[0], pair[0])
+        stored = [run(cache, made, own) for cache, made in zip(pair, placed, strict=True)]
         self._system.share_caches.replace(frame.micro_batch, name, step.dst, (stored[0], stored[1]))
         return stored
 
     def warm_up(self, step: Move, values: dict[str, Any]) -> None:
-        """Compiles what storing a share takes, for every slice of a prefill."""
+        """Compiles what storing a share takes."""
         rows = self._program.phase.rows
         none = np.zeros(rows, np.int32)
-        for first_row in range(0, self._program.plan.decode.rows, rows):
-            frame = Frame(self._program, 0, first_row, none, none, {}, {})
-            start, stop = overlap(step.share, frame.rows) if step.share is not None else (0, 0)
-            if step.share is not None and start < stop:
-                self.store(frame, step, step.share, values)
+        if step.share is not None:
+            slots = np.full(rows, NO_SLOT, np.int32)
+            self.store(Frame(self._program, 0, slots, none, none, {}, {}), step, step.share, values)
 
     def _attend_on_gpu(self, attention: Attention, share: Share) -> Callable[..., Any]:
         given = operands(attention)
@@ -159,13 +158,11 @@ class ShareRunner:
             )
         return self._compiled[key]
 
-    def _store_on_gpu(
-        self, attention: Attention, share: Share, rows: tuple[int, int], fresh: Any, cache: Any
-    ) -> Callable[..., Any]:
+    def _store_on_gpu(self, attention: Attention, share: Share, fresh: Any, cache: Any) -> Callable[..., Any]:
         num_rows = self._program.phase.rows
-        key = ("store", _shape(attention, share), num_rows, rows, fresh.shape, cache.shape, str(fresh.dtype))
+        key = ("store", _shape(attention, share), num_rows, fresh.shape, cache.shape, str(fresh.dtype))
         if key not in self._compiled:
-            self._compiled[key] = jax.jit(store_function(attention, share, num_rows, rows), donate_argnums=0)
+            self._compiled[key] = jax.jit(store_function(attention, share, num_rows), donate_argnums=0)
         return self._compiled[key]
 
     def _merge_on(self, name: str, attention: Attention, shares: tuple[Share, ...]) -> Callable[..., Any]:

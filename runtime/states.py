@@ -86,9 +86,7 @@ class States:
         self._arrays[key] = append_input(self._arrays[key], rows, lengths)
         return self._arrays[key]
 
-    def store(
-        self, micro_batch: int, name: str, var: Var, fresh: jax.Array, rows: tuple[int, int]
-    ) -> jax.Array:
+    def store(self, micro_batch: int, name: str, var: Var, fresh: jax.Array, slots: np.ndarray) -> jax.Array:
         """Takes what a prefill made of some rows.
 
         Args:
@@ -96,14 +94,14 @@ class States:
             name: Of the state.
             var: The prefill's variable.
             fresh: Its value, on the state's home.
-            rows: (start, stop) in the micro-batch.
+            slots: Integer ``[rows]``, the row of the micro-batch that each row is; nothing is kept of ``NO_SLOT``.
 
         Raises:
             SessionError: It cannot be told which axis holds the rows.
         """
         axis = self._rows_axis.get(name)
         if axis is None:
-            axis = rows_axis_of(name, self._vars[name], var, self._num_rows, rows[1] - rows[0])
+            axis = rows_axis_of(name, self._vars[name], var, self._num_rows, len(slots))
         key = micro_batch, name
-        self._arrays[key] = store(self._arrays[key], fresh, rows[0], axis)
+        self._arrays[key] = store(self._arrays[key], fresh, slots, axis)
         return self._arrays[key]

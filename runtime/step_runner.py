@@ -79,7 +79,7 @@ class StepRunner:
         self,
         tokens: Any,
         micro_batch: int,
-        first_row: int,
+        slots: np.ndarray,
         before: np.ndarray,
         after: np.ndarray,
         cursors: Mapping[str, Any],
@@ -89,7 +89,7 @@ class StepRunner:
         Args:
             tokens: int32[rows, chunk].
             micro_batch: Whose rows they are.
-            first_row: Row of the micro-batch that is row 0.
+            slots: int32[rows], row of the micro-batch that each row is, or ``NO_SLOT``.
             before: int32[rows], tokens cached already.
             after: int32[rows], tokens cached once the run is done.
             cursors: The model's own counters.
@@ -99,7 +99,7 @@ class StepRunner:
         for name, wanted in self.program.index_vars.items():
             placed = self.system.processors[name].place([values[v] for v in wanted])
             index[name] = dict(zip(wanted, placed, strict=True))
-        return Frame(self.program, micro_batch, first_row, before, after, index, values)
+        return Frame(self.program, micro_batch, slots, before, after, index, values)
 
     def sample(self, frame: Frame) -> jax.Array:
         """Returns int32[rows], the next token of each row, on the device that made the logits."""
@@ -195,18 +195,27 @@ class StepRunner:
                         "takes it home; partition again"
                     )
                 fresh = self.system.processors[home].place(value)
-                states.store(frame.micro_batch, described.name, var, fresh, frame.rows)
+                states.store(frame.micro_batch, described.name, var, fresh, frame.slots)
         frame.put(device, var, value)
 
     def _attend(self, frame: Frame, step: Run, share: Share, ready_s: float) -> float:
         name = self.program.segment(step).attention or ""
         attention = self.program.attention[name]
         read = tuple(frame.read(step.device, v) for v in operands(attention))
-        lengths = frame.after[slice(*share.rows)]
-        drive = self.system.drives[step.device]
-        rows = drive.task.rows(name, frame.micro_batch)
-        sparse = sparse_of(attention, lengths) if drive.task.keeps_channels(name) else None
-        output, end_s = drive.attend(name, rows, read, lengths, attention.scale, ready_s, sparse)
+        found = frame.rows_of(share)
+        is_whole = found.count == share.num_rows
+        output, end_s = np.zeros(read[0].shape, np.float32), ready_s
+        if found.count:
+            lengths = frame.after[found.taken]
+            drive = self.system.drives[step.device]
+            rows = drive.task.rows(name, frame.micro_batch, found.own)
+            sparse = sparse_of(attention, lengths) if drive.task.keeps_channels(name) else None
+            given = read if is_whole else tuple(a[found.own] for a in read)
+            made, end_s = drive.attend(name, rows, given, lengths, attention.scale, ready_s, sparse)
+            if is_whole:
+                output = made
+            else:
+                output[found.own] = made
         frame.put(step.device, PartOf(attention.output), output)
         return end_s
 

@@ -31,6 +31,7 @@ class SteppedDecode:
         self._as_chunk = jax.jit(lambda tokens: tokens[:, None])
         processor = runner.system.processors[runner.program.logits_device]
         self._as_chunk(processor.place(np.zeros(runner.program.phase.rows, np.int32)))
+        self._slots = np.arange(runner.program.phase.rows, dtype=np.int32)
 
     def run(self, start: DecodeStart, feed: Feed, made: Made) -> float:
         """Runs all steps of all micro-batches; see :meth:`Decode.run`."""
@@ -39,7 +40,7 @@ class SteppedDecode:
 
     def frame(self, number: int, tokens: jax.Array, lengths: np.ndarray, cursors: Mapping[str, Any]) -> Frame:
         """Returns one step of a micro-batch, tokens in."""
-        return self._runner.frame(self._as_chunk(tokens), number, 0, lengths, lengths + 1, cursors)
+        return self._runner.frame(self._as_chunk(tokens), number, self._slots, lengths, lengths + 1, cursors)
 
     @property
     def runner(self) -> StepRunner:

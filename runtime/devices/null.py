@@ -57,7 +57,7 @@ def count_steps(plan: Plan, context_len: int, phase: str = "decode") -> StepCoun
         moves[step.kind] += 1
         hops = program.hops[step.id]
         if hops:
-            size = move_bytes(program, step, (0, num_rows), before, after)
+            size = move_bytes(program, step, np.arange(num_rows), before, after)
             sizes[step.kind] += size
             links.update({f"{link}.{direction}": size for link, direction in hops})
     return StepCounts(dict(runs), dict(moves), dict(sizes), dict(links))

@@ -57,7 +57,7 @@ def test_one_token_per_row_goes_behind_those_it_has(new_layout: Layout, cache_la
 def test_a_slice_of_rows_is_stored_in_its_place() -> None:
     cache = jnp.zeros((4, TOKENS, 2))
     fresh = jnp.ones((2, 3, 2))
-    stored = np.asarray(store(cache, fresh, 2, 0))
+    stored = np.asarray(store(cache, fresh, np.array([2, 3]), 0))
     assert stored[2:, :3].min() == 1.0
     assert stored.sum() == fresh.size
 
