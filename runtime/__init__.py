@@ -5,6 +5,7 @@ from runtime.bench_report import BenchReport
 from runtime.benchmark import bench
 from runtime.errors import SessionError
 from runtime.result import GenerationResult
+from runtime.sampling_settings import Sampling
 from runtime.session import Session
 
-__all__ = ["BenchError", "BenchReport", "GenerationResult", "Session", "SessionError", "bench"]
+__all__ = ["BenchError", "BenchReport", "GenerationResult", "Sampling", "Session", "SessionError", "bench"]
