@@ -13,7 +13,7 @@ from runtime.bench_prediction import predict_generation
 from runtime.bench_report import BenchReport
 from runtime.bench_row import BenchRow
 from runtime.bench_usage import measured_usage
-from runtime.generation import Progress
+from runtime.phases import Progress
 from runtime.session import Session
 
 _BASELINE = "flexgen-ssd"

@@ -9,11 +9,29 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from runtime.sampling_settings import RowSettings
+
 Feed = Callable[[int, int, jax.Array], jax.Array]
 """Called with step, micro-batch and the tokens made before; returns those that the step takes in."""
 
-Made = Callable[[int, int, jax.Array, float], None]
-"""Called with step, micro-batch, the tokens made, and when they are there."""
+Made = Callable[[int, int, jax.Array, float], bool]
+"""Called with step, micro-batch, the tokens made, and when they are there; tells whether the micro-batch ends with them."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenRows:
+    """Says which rows of a micro-batch have a request, and how their tokens are drawn.
+
+    Rows without one have no tokens cached and stay so. Drives leave them out; processors, whose shapes are fixed, compute one
+    token of theirs.
+
+    Attributes:
+        slots: int32[rows], the row itself, or ``NO_SLOT`` where there is no request.
+        settings: Of each row.
+    """
+
+    slots: np.ndarray
+    settings: RowSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +42,9 @@ class DecodeStart:
         tokens: int32[rows] each, the newest tokens, on the processor that makes the logits.
         lengths: int32[rows] each, tokens that are cached.
         cursors: The model's own counters.
-        num_steps: Steps to run.
+        num_steps: Steps to run at most.
         begin_s: When it may start.
+        open: For rows that come and go, what is known of the rows; None where all rows count and take the likeliest tokens.
     """
 
     tokens: Sequence[jax.Array]
@@ -33,6 +52,7 @@ class DecodeStart:
     cursors: Sequence[Mapping[str, Any]]
     num_steps: int
     begin_s: float
+    open: Sequence[OpenRows] | None = None
 
 
 class Decode(Protocol):
@@ -44,4 +64,12 @@ class Decode(Protocol):
         Raises:
             SessionError: A step failed.
         """
+        ...
+
+    def prepare_sampling(self) -> None:
+        """Compiles what rows that come and go need, the first time."""
+        ...
+
+    def cursors(self, number: int) -> Mapping[str, Any]:
+        """Returns the model's own counters of a micro-batch after the last run."""
         ...

@@ -14,6 +14,7 @@ from partitioner.jaxpr import Var, evaluate, signature
 from partitioner.plan.steps import Segment
 from runtime.jax_device import JaxDevice
 from runtime.program import Program, describe_aval
+from runtime.sampling_settings import GREEDY, RowSettings
 
 Executable = Callable[..., list[jax.Array]]
 
@@ -62,6 +63,16 @@ def shape_on(var: Var, device: JaxDevice) -> jax.ShapeDtypeStruct:
     """Returns the abstract array of a variable on a device."""
     shape, dtype = describe_aval(var)
     return jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
+
+
+def row_of(num_rows: int, dtype: Any, device: JaxDevice) -> jax.ShapeDtypeStruct:
+    """Returns an abstract array on a device with one number for each row."""
+    return jax.ShapeDtypeStruct((num_rows,), dtype, sharding=SingleDeviceSharding(device))
+
+
+def settings_on(num_rows: int, device: JaxDevice) -> RowSettings:
+    """Returns the settings of rows as abstract arrays on a device."""
+    return jax.tree.map(lambda a: row_of(num_rows, a.dtype, device), RowSettings.of([GREEDY], [0]))
 
 
 def compile_for(

@@ -6,20 +6,21 @@ host between steps, so a real GPU is kept busy as well as by a plain ``jax.jit``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import SingleDeviceSharding
 
 from partitioner.jaxpr import Eqn, Literal, Var, evaluate
 from runtime.decode import DecodeStart, Feed, Made
 from runtime.errors import step_error
-from runtime.executables import compile_for, shape_on
+from runtime.executables import compile_for, row_of, settings_on, shape_on
 from runtime.index_inputs import index_values
 from runtime.program import Program, describe_aval
-from runtime.sampling import greedy
+from runtime.sampling import greedy, sample
+from runtime.sampling_settings import RowSettings
+from runtime.share_rows import NO_SLOT
 from runtime.system import System
 
 
@@ -48,40 +49,62 @@ class FusedStep:
         self._lengths: Any = None
         self._counters: list[Any] = []
         self._compiled: Callable[..., Any] | None = None
+        self._compiled_open: Callable[..., Any] | None = None
 
     def compile(self, progress: Callable[[int, int], None]) -> None:
         """Compiles the step and gathers what every step reads."""
         progress(0, 1)
         device = self._processor.device
-        row = jax.ShapeDtypeStruct(
-            (self._program.phase.rows,), np.int32, sharding=SingleDeviceSharding(device)
-        )
-        shapes = [
-            [shape_on(i.var, device) for i in group]
-            for group in ([*self._weights, *self._constants], self._states, self._cursors)
-        ]
-        self._compiled = compile_for(device, self._step, [*shapes, row, row], (1,))
+        self._compiled = compile_for(device, self._step, self._shapes(), (1,))
         weights = [self._processor.weights[i.name] for i in self._weights]
         constants = [np.asarray(i.value, describe_aval(i.var)[1]) for i in self._constants]
         self._fixed = [*weights, *self._processor.place(constants)]
         progress(1, 1)
+
+    def prepare_sampling(self) -> None:
+        """Compiles the step for rows that come and go, the first time."""
+        if self._compiled_open is None:
+            device, rows = self._processor.device, self._program.phase.rows
+            shapes = [*self._shapes(), row_of(rows, np.int32, device), settings_on(rows, device)]
+            self._compiled_open = compile_for(device, self._open_step, shapes, (1,))
+
+    def cursors(self, number: int) -> Mapping[str, Any]:
+        """Returns the model's own counters after the last run."""
+        return dict(zip((i.name for i in self._cursors), self._counters, strict=True))
+
+    def _shapes(self) -> list[Any]:
+        """Returns what a step takes: what is fixed, caches, counters, tokens, lengths."""
+        device = self._processor.device
+        row = row_of(self._program.phase.rows, np.int32, device)
+        groups = [*self._weights, *self._constants], self._states, self._cursors
+        return [*([shape_on(i.var, device) for i in group] for group in groups), row, row]
 
     def run(self, start: DecodeStart, feed: Feed, made: Made) -> float:
         """Runs all steps of the one micro-batch there is; see :meth:`Decode.run`."""
         (tokens,), (lengths,), (cursors,) = start.tokens, start.lengths, start.cursors
         self._lengths = self._processor.place(lengths)
         self._counters = self._processor.place([cursors[i.name] for i in self._cursors])
+        run, more = self._compiled, []
+        if start.open is not None:
+            live = (start.open[0].slots != NO_SLOT).astype(np.int32)
+            run, more = self._compiled_open, self._processor.place([live, start.open[0].settings])
+        assert run is not None
         end_s = start.begin_s
         for step in range(start.num_steps):
-            tokens, end_s = self._advance(feed(step, 0, tokens), end_s)
-            made(step, 0, tokens, end_s)
+            tokens, end_s = self._advance(run, feed(step, 0, tokens), more, end_s)
+            if made(step, 0, tokens, end_s):
+                break
         return end_s
 
-    def _advance(self, tokens: jax.Array, ready_s: float) -> tuple[jax.Array, float]:
+    def _advance(
+        self, run: Callable[..., Any], tokens: jax.Array, more: list[Any], ready_s: float
+    ) -> tuple[jax.Array, float]:
         """Runs a step.
 
         Args:
+            run: What is compiled of it.
             tokens: int32[rows], on the processor.
+            more: What it takes besides.
             ready_s: When it may start.
 
         Returns:
@@ -90,12 +113,11 @@ class FusedStep:
         Raises:
             SessionError: The step failed.
         """
-        assert self._compiled is not None
         states = self._system.states
         caches = [states.read(0, i.name) for i in self._states]
         try:
-            tokens, self._lengths, caches, self._counters = self._compiled(
-                self._fixed, caches, self._counters, tokens, self._lengths
+            tokens, self._lengths, caches, self._counters = run(
+                self._fixed, caches, self._counters, tokens, self._lengths, *more
             )
         except Exception as error:
             raise step_error(self._label, "decode", error) from error
@@ -108,6 +130,27 @@ class FusedStep:
     def _step(
         self, fixed: list[Any], caches: list[Any], counters: list[Any], tokens: Any, lengths: Any
     ) -> tuple[Any, Any, list[Any], list[Any]]:
+        logits, new_caches, new_counters = self._outcome(fixed, caches, counters, tokens, lengths)
+        return greedy(logits, lengths * 0), lengths + 1, new_caches, new_counters
+
+    def _open_step(
+        self,
+        fixed: list[Any],
+        caches: list[Any],
+        counters: list[Any],
+        tokens: Any,
+        lengths: Any,
+        live: Any,
+        settings: RowSettings,
+    ) -> tuple[Any, Any, list[Any], list[Any]]:
+        logits, new_caches, new_counters = self._outcome(fixed, caches, counters, tokens, lengths)
+        chosen = sample(logits, lengths * 0, lengths + 1, settings)
+        return chosen, lengths + live, new_caches, new_counters
+
+    def _outcome(
+        self, fixed: list[Any], caches: list[Any], counters: list[Any], tokens: Any, lengths: Any
+    ) -> tuple[Any, list[Any], list[Any]]:
+        """Returns logits, caches and counters after a step."""
         names = [i.name for i in self._cursors]
         env: dict[Var, Any] = index_values(
             self._program.phase.graph.phase,
@@ -120,8 +163,7 @@ class FusedStep:
         env.update(zip((i.var for i in self._states), caches, strict=True))
         evaluate(self._equations, env)
         new = {n: a.val if isinstance(a, Literal) else env[a] for n, a in self._outputs.items()}
-        chosen = greedy(env[self._program.logits], lengths * 0)
-        return chosen, lengths + 1, [new[i.name] for i in self._states], [new[n] for n in names]
+        return env[self._program.logits], [new[i.name] for i in self._states], [new[n] for n in names]
 
 
 def _equations(program: Program) -> list[Eqn]:

@@ -8,24 +8,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import numpy as jnp
 
-from partitioner.plan.plan import Plan
-from runtime.decode import Decode, DecodeStart
-from runtime.errors import SessionError
-from runtime.fused_step import FusedStep
-from runtime.index_inputs import Cursors
+from runtime.decode import DecodeStart
 from runtime.micro_batches import MicroBatches
-from runtime.program import Program
+from runtime.phases import Phases, Progress
 from runtime.prompts import PromptBatch
 from runtime.sampling import check_chosen
 from runtime.step_runner import StepRunner
-from runtime.stepped_decode import SteppedDecode
-from runtime.streams import Executor, GivenFrames
-from runtime.system import System
+from runtime.streams import GivenFrames
 
 OnToken = Callable[[int, int], None]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -46,52 +38,18 @@ class Generated:
 
 
 class Generator:
-    """Runs a plan's phases on a system, compiled ahead.
+    """Generates the likeliest tokens of a batch whose rows begin and end together.
 
     Args:
-        plan: What to run.
-        system: What to run it on.
-        executor: Orders the steps.
-        progress: Told of stages: name, done, total.
-
-    Raises:
-        SessionError: The plan's prefill does not fit its batch, or the model's own counters cannot be followed.
+        phases: The plan's, compiled.
     """
 
-    def __init__(self, plan: Plan, system: System, executor: Executor, progress: Progress) -> None:
-        self._system = system
-        self._executor = executor
-        self._progress = progress
-        self._rows = plan.workload.batch_size
-        self._micro_batches = MicroBatches.of(plan)
-        cpu = system.processors["host"].device
-        decode = Program(plan, plan.decode)
-        self._processor = system.processors[decode.logits_device]
-        self._decode_counters = Cursors(plan.decode.graph, cpu)
-        self._first_counters = self._decode_counters.initial(plan.decode.graph.phase)
-        self._prefill: StepRunner | None = None
-        if plan.prefill is not None:
-            if self._micro_batches.num_rows % plan.prefill.rows:
-                kind = "batch" if self._micro_batches.count == 1 else "micro-batch"
-                raise SessionError(
-                    f"a prefill of {plan.prefill.rows} rows does not divide the {kind} of "
-                    f"{self._micro_batches.num_rows}; partition again"
-                )
-            self._prefill = StepRunner(Program(plan, plan.prefill), system)
-            self._prefill_counters = Cursors(plan.prefill.graph, cpu)
-            self._prefill.compile(lambda done, total: progress("compiling prefill", done, total))
-        self._decode: Decode
-        if decode.runs_alone() and self._micro_batches.count == 1:
-            fused = FusedStep(decode, system)
-            fused.compile(lambda done, total: progress("compiling decode", done, total))
-            self._decode = fused
-        else:
-            runner = StepRunner(decode, system)
-            runner.compile(lambda done, total: progress("compiling decode", done, total))
-            self._decode = SteppedDecode(runner, executor, self._decode_counters)
-        self._feed = jax.jit(jnp.where)
-        row = self._processor.place(np.zeros(self._micro_batches.num_rows, np.int32))
-        self._feed(self._processor.place(np.zeros(self._micro_batches.num_rows, np.bool_)), row, row)
+    def __init__(self, phases: Phases) -> None:
+        self._prefill = phases.prefill
+        self._phases = phases
+        self._progress = phases.progress
+        self._micro_batches = phases.micro_batches
+        self._processor = phases.processor
 
     def begin(self, origin_s: float) -> Generated:
         """Returns what a generation that starts at ``origin_s`` has made so far: nothing."""
@@ -138,16 +96,17 @@ class Generator:
             if step >= batch.known.shape[1]:
                 return tokens
             given = self._processor.place((step < counts[number], known[number][:, step]))
-            return self._feed(*given, tokens)
+            return self._phases.feed(*given, tokens)
 
-        def take(step: int, number: int, tokens: jax.Array, end_s: float) -> None:
+        def take(step: int, number: int, tokens: jax.Array, end_s: float) -> bool:
             deliver(number, tokens)
             made.ends[number].append(end_s)
             made.end_s = max(made.end_s, end_s)
             told(made)
+            return False
 
         start = DecodeStart(tokens, self._cut(batch.lengths), cursors, num_tokens - 1, made.end_s)
-        made.end_s = self._decode.run(start, feed, take)
+        made.end_s = self._phases.decode.run(start, feed, take)
 
     def _run_prefill(
         self, runner: StepRunner, batch: PromptBatch, made: Generated
@@ -155,7 +114,9 @@ class Generator:
         """Runs all slices, and returns the first new tokens and the counters of every micro-batch."""
         phase = runner.program.phase
         self._progress("prefill", 0, 1)
-        cursors = self._prefill_counters.initial(phase.graph.phase)
+        counters = self._phases.prefill_counters
+        assert counters is not None
+        cursors = counters.initial(phase.graph.phase)
         frames = [
             runner.frame(
                 batch.tokens[first : first + phase.rows],
@@ -165,20 +126,20 @@ class Generator:
                 batch.lengths[first : first + phase.rows],
                 cursors,
             )
-            for first in range(0, self._rows, phase.rows)
+            for first in range(0, self._phases.plan.workload.batch_size, phase.rows)
         ]
-        made.end_s = self._executor.run([GivenFrames(runner, frames)], made.end_s)
+        made.end_s = self._phases.executor.run([GivenFrames(runner, frames)], made.end_s)
         chosen = [runner.sample(frame) for frame in frames]
-        made.end_s = self._system.processors[runner.program.logits_device].wait_for(chosen, made.end_s)
+        made.end_s = self._phases.system.processors[runner.program.logits_device].wait_for(chosen, made.end_s)
         first_tokens = np.concatenate(jax.device_get(chosen))
         for row in range(batch.num_prompts):
             check_chosen(first_tokens[row : row + 1], row)
         made.prefill_end_s = made.end_s
         self._progress("prefill", 1, 1)
-        advanced = [self._prefill_counters.advanced(frame.told, cursors) for frame in frames]
+        advanced = [counters.advanced(frame.told, cursors) for frame in frames]
         slices = self._micro_batches.num_rows // phase.rows
         joined = [
-            _joined(advanced[first : first + slices], self._first_counters)
+            _joined(advanced[first : first + slices], self._phases.first_counters)
             for first in range(0, len(frames), slices)
         ]
         return [self._processor.place(tokens) for tokens in self._cut(first_tokens)], joined
@@ -197,24 +158,25 @@ class Generator:
             if not 0 < step < longest:
                 return tokens
             given = self._processor.place((step < lengths[number], prompts[number][:, step]))
-            return self._feed(*given, tokens)
+            return self._phases.feed(*given, tokens)
 
-        def take(step: int, number: int, tokens: jax.Array, end_s: float) -> None:
+        def take(step: int, number: int, tokens: jax.Array, end_s: float) -> bool:
             if step == longest - 1:
                 made.prefill_end_s = max(made.prefill_end_s or 0.0, self._processor.wait_for(tokens, end_s))
             deliver(number, tokens)
             made.ends[number].append(end_s)
             made.end_s = max(made.end_s, end_s)
             told(made)
+            return False
 
         start = DecodeStart(
             [self._processor.place(p[:, 0]) for p in prompts],
             [np.zeros_like(n) for n in lengths],
-            [self._first_counters] * self._micro_batches.count,
+            [self._phases.first_counters] * self._micro_batches.count,
             total,
             made.end_s,
         )
-        made.end_s = self._decode.run(start, feed, take)
+        made.end_s = self._phases.decode.run(start, feed, take)
 
     def _cut(self, rows: np.ndarray) -> list[np.ndarray]:
         """Returns the rows of every micro-batch."""

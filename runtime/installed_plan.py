@@ -17,8 +17,9 @@ from runtime.csd import FileBacking
 from runtime.drive_pool import DrivePool
 from runtime.errors import SessionError
 from runtime.event_log import EventLog
-from runtime.generation import Generator, Progress
+from runtime.generation import Generator
 from runtime.pace import Pace, VirtualPace
+from runtime.phases import Phases, Progress
 from runtime.streams import Executor
 from runtime.system import System
 from runtime.virtual_executor import VirtualExecutor
@@ -32,12 +33,14 @@ class InstalledPlan:
     Attributes:
         plan: The plan.
         system: Its devices, links and caches.
-        generator: Runs its phases.
+        phases: What is compiled of it.
+        generator: Runs its phases for a batch.
         tokenizer: The model's, or None.
     """
 
     plan: Plan
     system: System
+    phases: Phases
     generator: Generator
     tokenizer: Any
 
@@ -100,8 +103,8 @@ class Workbench:
         system = System(plan, self.pace, self.log, self.pool)
         system.load(plan, bound, lambda done, total: self.progress("loading", done, total), self._placed)
         self._placed = system.placed
-        generator = Generator(plan, system, self.executor, self.progress)
-        return InstalledPlan(plan, system, generator, bound.tokenizer)
+        phases = Phases(plan, system, self.executor, self.progress)
+        return InstalledPlan(plan, system, phases, Generator(phases), bound.tokenizer)
 
     def close(self) -> None:
         """Ends all threads and gives back what the drives hold; closing twice does nothing."""

@@ -26,7 +26,8 @@ def greedy(logits: jax.Array, logits_at: jax.Array) -> jax.Array:
 def sample(logits: jax.Array, logits_at: jax.Array, length: jax.Array, settings: RowSettings) -> jax.Array:
     """Returns int32[batch], a token of each row as its settings say, or :data:`NO_TOKEN`.
 
-    The noise of a draw belongs to the token's id, not to its rank, so logits that differ by a rounding rarely give another token.
+    The noise of a draw belongs to the token's id, not to its rank, so logits that differ by a rounding rarely give another
+    token.
 
     Args:
         logits: As for :func:`greedy`.
@@ -35,8 +36,8 @@ def sample(logits: jax.Array, logits_at: jax.Array, length: jax.Array, settings:
         settings: Of each row.
 
     References:
-        Holtzman et al., The Curious Case of Neural Text Degeneration (arXiv 1904.09751), for ``top_p``; Gumbel, Statistical Theory
-        of Extreme Values (1954), for the maximum of logits and noise as a draw by probability.
+        Holtzman et al., The Curious Case of Neural Text Degeneration (arXiv 1904.09751), for ``top_p``; Gumbel, Statistical
+        Theory of Extreme Values (1954), for the maximum of logits and noise as a draw by probability.
     """
     rows = _wanted(logits, logits_at)
     likeliest = _greedy(rows)

@@ -31,8 +31,9 @@ def _is_whole(value: Any) -> bool:
 class Sampling:
     """Says how a request's tokens are drawn; as it stands, always the likeliest.
 
-    Logits are divided by the temperature, the likeliest ``top_k`` tokens are kept, and of those the likeliest ones that together
-    reach a probability of ``top_p``; one of them is drawn by its probability. Equally likely tokens rank by id, smallest first.
+    Logits are divided by the temperature, the likeliest ``top_k`` tokens are kept, and of those the likeliest ones that
+    together reach a probability of ``top_p``; one of them is drawn by its probability. Equally likely tokens rank by id,
+    smallest first.
 
     What is drawn depends on the logits, these settings and the number of the token alone, so a request gets the same tokens
     whatever runs beside it.

@@ -11,9 +11,10 @@ from partitioner.plan.plan import Plan
 from runtime.csd.queue import IO_TIMEOUT_S
 from runtime.errors import SessionError
 from runtime.fault_tolerant_run import FaultTolerantRun
-from runtime.generation import OnToken, Progress
+from runtime.generation import OnToken
 from runtime.installed_plan import InstalledPlan, Workbench, check_plan
 from runtime.pace import make_pace
+from runtime.phases import Progress
 from runtime.prompts import Prompt, check_new_tokens, line_up
 from runtime.replan import replan
 from runtime.result import GenerationResult

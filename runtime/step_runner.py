@@ -17,11 +17,21 @@ from partitioner.shares import Share
 from runtime.attention_parts import new_part, query_part
 from runtime.cache_moves import CacheMoves
 from runtime.crossings import Crossings
-from runtime.executables import Executable, compile_for, compile_segment, segment_classes, shape_on
+from runtime.executables import (
+    Executable,
+    compile_for,
+    compile_segment,
+    row_of,
+    segment_classes,
+    settings_on,
+    shape_on,
+)
 from runtime.frame import Frame
 from runtime.index_inputs import index_values
+from runtime.jax_device import JaxDevice
 from runtime.program import PartOf, Program, describe_aval, operands
-from runtime.sampling import greedy
+from runtime.sampling import greedy, sample
+from runtime.sampling_settings import RowSettings
 from runtime.share_runner import ShareRunner
 from runtime.sparse_attention import sparse_of
 from runtime.system import System
@@ -43,6 +53,7 @@ class StepRunner:
         self._caches = CacheMoves(program, system, self._shares, self._crossings)
         self._executables: dict[int, Executable] = {}
         self._greedy: Callable[..., jax.Array] | None = None
+        self._sample: Callable[..., jax.Array] | None = None
         self._zeros: dict[tuple[str, tuple[int, ...], str], jax.Array] = {}
         self._constants: dict[tuple[str, Var], jax.Array] = {}
         self._stored_by_move = {n for s in program.phase.steps if isinstance(s, Move) for n in s.names}
@@ -54,14 +65,16 @@ class StepRunner:
             progress(done, len(classes))
             device = self.system.processors[segment.device].device
             self._executables[number] = compile_segment(segment, device)
-        device = self.system.processors[self.program.logits_device].device
-        at = jax.ShapeDtypeStruct(
-            (self.program.phase.rows,), np.int32, sharding=jax.sharding.SingleDeviceSharding(device)
-        )
+        device = self._logits_device()
+        at = row_of(self.program.phase.rows, np.int32, device)
         self._greedy = compile_for(device, greedy, [shape_on(self.program.logits, device), at], ())
         self._shares.compile()
         self._warm_up()
         progress(len(classes), len(classes))
+
+    def _logits_device(self) -> JaxDevice:
+        """Returns where the logits are made."""
+        return self.system.processors[self.program.logits_device].device
 
     def _warm_up(self) -> None:
         """Runs what is compiled on first use, on empty caches."""
@@ -101,12 +114,30 @@ class StepRunner:
             index[name] = dict(zip(wanted, placed, strict=True))
         return Frame(self.program, micro_batch, slots, before, after, index, values)
 
-    def sample(self, frame: Frame) -> jax.Array:
-        """Returns int32[rows], the next token of each row, on the device that made the logits."""
+    def sample(self, frame: Frame, settings: RowSettings | None = None) -> jax.Array:
+        """Returns int32[rows], the next token of each row, on the device that made the logits.
+
+        Args:
+            frame: A run that is done.
+            settings: How each row's token is drawn, on that device; None: always the likeliest.
+        """
         assert self._greedy is not None
         device = self.program.logits_device
-        at = self.system.processors[device].place(frame.after - frame.before - 1)
-        return self._greedy(frame.read(device, self.program.logits), at)
+        place = self.system.processors[device].place
+        at = place(frame.after - frame.before - 1)
+        logits = frame.read(device, self.program.logits)
+        if settings is None:
+            return self._greedy(logits, at)
+        assert self._sample is not None
+        return self._sample(logits, at, place(frame.after), settings)
+
+    def prepare_sampling(self) -> None:
+        """Compiles what draws tokens by settings of their rows, the first time."""
+        if self._sample is None:
+            device, rows = self._logits_device(), self.program.phase.rows
+            row = row_of(rows, np.int32, device)
+            shapes = [shape_on(self.program.logits, device), row, row, settings_on(rows, device)]
+            self._sample = compile_for(device, sample, shapes, ())
 
     def perform(self, frame: Frame, step: Step, ready_s: float, part: int = 0) -> float:
         """Performs a part of a step whose predecessors have ended by ``ready_s``, and returns when that ends."""
