@@ -4,8 +4,19 @@ from runtime.bench_errors import BenchError
 from runtime.bench_report import BenchReport
 from runtime.benchmark import bench
 from runtime.errors import SessionError
+from runtime.request import Completed, Request
 from runtime.result import GenerationResult
 from runtime.sampling_settings import Sampling
 from runtime.session import Session
 
-__all__ = ["BenchError", "BenchReport", "GenerationResult", "Sampling", "Session", "SessionError", "bench"]
+__all__ = [
+    "BenchError",
+    "BenchReport",
+    "Completed",
+    "GenerationResult",
+    "Request",
+    "Sampling",
+    "Session",
+    "SessionError",
+    "bench",
+]

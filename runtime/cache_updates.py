@@ -93,3 +93,27 @@ def rows_axis_of(name: str, whole: Var, part: Var, num_rows: int, part_rows: int
             f"{list(shape_of(part))}, and {len(axes)} axes look like the rows; choose another prompt_len or batch_size"
         )
     return axes[0]
+
+
+def row_axis(name: str, whole: Var, part: Var, num_rows: int) -> int:
+    """Returns which axis of a state holds the rows, so that a single one can be written.
+
+    Args:
+        name: Of the state.
+        whole: For all rows.
+        part: For the rows of a prefill, which may be all.
+        num_rows: All rows.
+
+    Raises:
+        SessionError: None does, or several could.
+    """
+    sizes = list(zip(shape_of(whole), shape_of(part), strict=True))
+    axes = [axis for axis, (size, _) in enumerate(sizes) if size == num_rows]
+    cut = [axis for axis in axes if sizes[axis][1] != num_rows]
+    found = cut if len(cut) == 1 else axes
+    if len(found) != 1:
+        raise SessionError(
+            f"requests cannot come and go: {len(found)} axes of the state {name!r} of shape {list(shape_of(whole))} look like "
+            f"its {num_rows} rows; keep state per row, or choose another batch_size"
+        )
+    return found[0]

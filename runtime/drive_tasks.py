@@ -11,9 +11,10 @@ from partitioner.ir.op import Attention
 from partitioner.plan.plan import Plan
 from partitioner.shares import Share
 from runtime.cache_homes import cache_dtype, cache_len
-from runtime.csd import Configure
+from runtime.csd import Configure, Reclaim
 from runtime.errors import SessionError
 from runtime.micro_batches import MicroBatches
+from runtime.share_rows import ShareRows
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,17 @@ class DriveTask:
         """
         count = self.shares[op].num_rows
         return micro_batch * count + (np.arange(count) if own is None else own)
+
+    def reclaims(self, micro_batch: int, slots: np.ndarray) -> list[Reclaim]:
+        """Returns the commands that drop rows of a micro-batch: one, where all layers have the same share of the rows."""
+        found: dict[int, np.ndarray] = {}
+        for op, layer in self.layers.items():
+            own = ShareRows.of(self.shares[op], slots).own
+            found[layer] = self.rows(op, micro_batch, own)
+        first = found[0]
+        if all(np.array_equal(rows, first) for rows in found.values()):
+            return [Reclaim(rows=first)] if first.size else []
+        return [Reclaim(layer=layer, rows=rows) for layer, rows in found.items() if rows.size]
 
     def keeps_channels(self, op: str) -> bool:
         """Tells whether the drive keeps K of an attention by channel, too, so that it can attend sparsely."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from partitioner.jaxpr import Var, evaluate, signature
 from partitioner.plan.steps import Segment
 from runtime.jax_device import JaxDevice
 from runtime.program import Program, describe_aval
+from runtime.sampling import sample
 from runtime.sampling_settings import GREEDY, RowSettings
 
 Executable = Callable[..., list[jax.Array]]
@@ -73,6 +76,14 @@ def row_of(num_rows: int, dtype: Any, device: JaxDevice) -> jax.ShapeDtypeStruct
 def settings_on(num_rows: int, device: JaxDevice) -> RowSettings:
     """Returns the settings of rows as abstract arrays on a device."""
     return jax.tree.map(lambda a: row_of(num_rows, a.dtype, device), RowSettings.of([GREEDY], [0]))
+
+
+@cache
+def compile_sample(device: JaxDevice, shape: tuple[int, ...], dtype: Any) -> Callable[..., jax.Array]:
+    """Returns :func:`runtime.sampling.sample`, compiled for logits of a shape and dtype; sessions share it."""
+    logits = jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
+    row = row_of(shape[0], np.int32, device)
+    return compile_for(device, sample, [logits, row, row, settings_on(shape[0], device)], ())
 
 
 def compile_for(

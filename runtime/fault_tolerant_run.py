@@ -8,21 +8,19 @@ computed: known tokens are fed through decode steps again, so that the same toke
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from partitioner.plan.plan import Plan
-from runtime.csd import DriveError, MediaError
+from runtime.csd import DriveError
 from runtime.errors import SessionError
+from runtime.fault_account import FaultAccount
 from runtime.generation import Generated, OnToken, rows_of
 from runtime.installed_plan import InstalledPlan, Workbench
 from runtime.micro_batches import MicroBatches
 from runtime.prompts import PromptBatch, line_up
 from runtime.recovery import Recovery, fault_of
 from runtime.replan import replan
-
-_MOST_WITHOUT_PROGRESS = 3
-"""Faults of a drive without a new token in between after which it is given up even if it answers."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,7 @@ class FaultTolerantRun:
         self._num_tokens, self._on_token = num_tokens, on_token
         self._known: list[list[int]] = [[] for _ in prompts]
         self._told = [0] * len(prompts)
-        self._recoveries: list[Recovery] = []
-        self._pending: Callable[[float], Recovery] | None = None
-        self._without_progress = 0
+        self._account = FaultAccount(bench)
 
     def run(self, installed: InstalledPlan) -> Outcome:
         """Generates.
@@ -86,14 +82,14 @@ class FaultTolerantRun:
             self._keep(installed, batch, made, replayed=replayed)
             if fault is None:
                 assert prefill_end_s is not None
-                recoveries = tuple(self._recoveries)
+                recoveries = tuple(self._account.recoveries)
                 return Outcome(self._known, origin_s, prefill_end_s, made.end_s, recoveries)
             installed, replayed = self._recover(first, fault, at_s)
             begin_s = max(self._bench.pace.clock.now_s(), at_s)
 
     def left(self, installed: InstalledPlan) -> InstalledPlan | None:
         """Returns what a generation leaves brought up of what it began with: nothing once there was a fault."""
-        return None if self._recoveries or self._pending else installed
+        return installed if self._account.is_clean else None
 
     def _emptied(self, installed: InstalledPlan) -> tuple[InstalledPlan, float]:
         """Empties the caches; returns what to begin with, and when a generation that has no faults begins."""
@@ -147,14 +143,13 @@ class FaultTolerantRun:
     def _keep(self, installed: InstalledPlan, batch: PromptBatch, made: Generated, *, replayed: bool) -> None:
         """Takes over the tokens that were made, and closes the account of the last fault."""
         found = rows_of(made, batch, self._num_tokens, MicroBatches.of(installed.plan), fed=installed.is_fed)
-        if self._pending is not None:
-            self._recoveries.append(self._pending(self._resumed_s(made, replayed=replayed)))
-            self._pending = None
+        if self._account.is_open:
+            self._account.close(self._resumed_s(made, replayed=replayed))
         before = sum(map(len, self._known))
         for row, new in enumerate(found):
             extra = new[len(self._known[row]) :] if replayed else new
             self._known[row] = (self._known[row] + extra)[: self._num_tokens]
-        self._without_progress = 0 if sum(map(len, self._known)) > before else self._without_progress + 1
+        self._account.note_progress(any_token=sum(map(len, self._known)) > before)
 
     def _longer_prompts(self) -> list[list[int]]:
         """Returns the prompts with the tokens that are known behind them."""
@@ -184,12 +179,7 @@ class FaultTolerantRun:
         """
         bench = self._bench
         while True:
-            assert fault.drive is not None
-            given_up = not isinstance(fault, MediaError) or self._without_progress >= _MOST_WITHOUT_PROGRESS
-            if given_up:
-                bench.pool.give_up(fault.drive)
-                self._without_progress = 0
-            self._note(fault, at_s, given_up=given_up)
+            self._account.open(fault, at_s, sum(map(len, self._longer_prompts())))
             bench.progress("recovering", 0, 1)
             replayed = first.workload.sparsity is not None and first.prefill is not None
             workload = first.workload
@@ -209,11 +199,3 @@ class FaultTolerantRun:
                 continue
             bench.progress("recovering", 1, 1)
             return installed, replayed
-
-    def _note(self, fault: DriveError, at_s: float, *, given_up: bool) -> None:
-        """Opens the account of a fault."""
-        drive, said = fault.drive or "", f"{type(fault).__name__}: {fault}"
-        tokens = sum(map(len, self._prompts)) + sum(map(len, self._known))
-        if self._pending is not None:
-            self._recoveries.append(self._pending(at_s))
-        self._pending = lambda resumed_s: Recovery(drive, said, given_up, at_s, resumed_s, tokens)

@@ -71,12 +71,7 @@ def line_up(
     tokens = np.zeros((workload.batch_size, workload.prompt_len), np.int32)
     lengths = np.ones(workload.batch_size, np.int32)
     for row, prompt in enumerate(prompts):
-        ids = _ids(row, prompt, vocab_size, tokenizer)
-        if len(ids) > workload.prompt_len:
-            raise SessionError(
-                f"prompt {row} has {len(ids)} tokens, the plan is for at most {workload.prompt_len}; shorten it, or "
-                f"partition for Workload(prompt_len={len(ids)})"
-            )
+        ids = prompt_ids(row, prompt, workload, vocab_size, tokenizer)
         tokens[row, : len(ids)] = ids
         lengths[row] = len(ids)
     return PromptBatch(tokens, lengths, len(prompts), *_padded(known, workload.batch_size))
@@ -106,6 +101,28 @@ def check_new_tokens(max_new_tokens: int, workload: Workload) -> int:
             f"partition for Workload(decode_len={max_new_tokens})"
         )
     return max_new_tokens
+
+
+def prompt_ids(row: int, prompt: Any, workload: Workload, vocab_size: int, tokenizer: Any) -> list[int]:
+    """Returns the tokens of a prompt.
+
+    Args:
+        row: What errors call it.
+        prompt: Text or token ids.
+        workload: Says how long it may be.
+        vocab_size: Tokens that the model knows.
+        tokenizer: For text; None where there is none.
+
+    Raises:
+        SessionError: It is empty or too long, text without a tokenizer, or holds a token id that the model does not have.
+    """
+    ids = _ids(row, prompt, vocab_size, tokenizer)
+    if len(ids) > workload.prompt_len:
+        raise SessionError(
+            f"prompt {row} has {len(ids)} tokens, the plan is for at most {workload.prompt_len}; shorten it, or "
+            f"partition for Workload(prompt_len={len(ids)})"
+        )
+    return ids
 
 
 def _ids(row: int, prompt: Any, vocab_size: int, tokenizer: Any) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -17,7 +17,10 @@ from runtime.pace import make_pace
 from runtime.phases import Progress
 from runtime.prompts import Prompt, check_new_tokens, line_up
 from runtime.replan import replan
+from runtime.request import Request
 from runtime.result import GenerationResult
+from runtime.separable_rows import check_separable
+from runtime.serving import Serving
 
 
 class Session:
@@ -59,6 +62,8 @@ class Session:
         self._bench = Workbench(plan, model, pace, told, drive_folder, command_timeout_s)
         self._plan = plan
         self._closed = False
+        self._turn = 0
+        self._serving: Serving | None = None
         try:
             self._installed: InstalledPlan | None = self._bench.install(plan)
         except BaseException:
@@ -92,13 +97,9 @@ class Session:
             SessionError: Prompts or length are not what the plan has room for, the session is closed, a step failed, or
                 logits were not finite.
         """
-        if self._closed:
-            raise SessionError("the session is closed; open a new one")
-        installed, bench = self._ready(), self._bench
+        installed, bench = self._begin(), self._bench
         num_tokens = check_new_tokens(max_new_tokens, installed.plan.workload)
         batch = line_up(prompts, installed.plan.workload, installed.vocab_size, installed.tokenizer)
-        bench.log.take(0.0)
-        bench.pace.restart()
         run = FaultTolerantRun(bench, batch.prompts(), num_tokens, on_token)
         try:
             made = run.run(installed)
@@ -116,6 +117,64 @@ class Session:
             fidelity=bench.pace.fidelity,
             recoveries=tuple(r.since(made.origin_s) for r in made.recoveries),
         )
+
+    def serve(self, requests: Iterable[Request], on_token: OnToken | None = None) -> Serving:
+        """Serves requests that come and go, with the rows of the plan's batch as slots.
+
+        A request takes a slot as soon as one is free, is prefilled by itself while the others keep their caches, and leaves at
+        its end. What a request gets does not depend on those beside it.
+
+        Args:
+            requests: Asked for the next one whenever a slot is free; whatever it waits for, requests in slots wait for, too.
+            on_token: Called with the number of a request and each new token as soon as that is known.
+
+        Returns:
+            An iterator over what comes of each, in the order in which they end; its ``totals`` say what all came to.
+
+        Raises:
+            SessionError: The session is closed, or the model keeps state that rows share.
+        """
+        return self._serve(requests, on_token, shared_state=False)
+
+    def _serve(
+        self,
+        requests: Iterable[Request],
+        on_token: OnToken | None,
+        *,
+        shared_state: bool,
+        each_step: bool = False,
+    ) -> Serving:
+        """Begins to serve; with ``shared_state``, rows that begin together may share state."""
+        installed = self._begin()
+        if not shared_state:
+            check_separable(installed.phases)
+        turn = self._turn
+
+        def check_current() -> None:
+            if self._closed or self._turn != turn:
+                raise SessionError(
+                    "the session has been closed, or has begun something else since; serve again for what is left"
+                )
+
+        serving = Serving(self._bench, installed, requests, on_token, check_current, each_step=each_step)
+        self._installed, self._serving = None, serving
+        return serving
+
+    def _begin(self) -> InstalledPlan:
+        """Returns the plan to run next, with times counted anew.
+
+        Raises:
+            SessionError: The session is closed.
+        """
+        if self._closed:
+            raise SessionError("the session is closed; open a new one")
+        self._turn += 1
+        if self._serving is not None:
+            self._installed, self._serving = self._serving.left(), None
+        installed = self._ready()
+        self._bench.log.take(0.0)
+        self._bench.pace.restart()
+        return installed
 
     def _ready(self) -> InstalledPlan:
         """Returns the session's plan brought up, made again for what is left where a drive was given up meanwhile."""

@@ -13,7 +13,7 @@ from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
 from partitioner.plan.plan import Plan
 from runtime.cache_homes import is_in_parts
-from runtime.cache_updates import append_function, rows_axis_of, store
+from runtime.cache_updates import append_function, row_axis, rows_axis_of, store
 from runtime.devices.processor import Processor
 from runtime.kept_inputs import append_input
 from runtime.micro_batches import MicroBatches
@@ -38,6 +38,7 @@ class States:
         self._num_micro_batches = MicroBatches.of(plan).count
         self._arrays: dict[tuple[int, str], jax.Array] = {}
         self._rows_axis: dict[str, int] = {}
+        self._own_rows: list[str] = []
         self.home: dict[str, str] = dict.fromkeys(self._vars, "gpu0")
         for segment in plan.decode.segments:
             for v in segment.outputs:
@@ -61,6 +62,27 @@ class States:
             shape, dtype = describe_aval(self._vars[name])
             for number in range(self._num_micro_batches):
                 self._arrays[number, name] = jnp.zeros(shape, dtype, device=self._processors[home].device)
+
+    def split_rows(self, prefill: Mapping[str, Var] | None) -> None:
+        """Finds the rows of states outside of raised attentions, so that one row can begin anew.
+
+        Args:
+            prefill: The states as the prefill makes them, by name; None where there is no prefill.
+
+        Raises:
+            SessionError: A state is shared by all rows, or several of its axes could hold them.
+        """
+        for name in self.home.keys() - self._rows_axis.keys():
+            part = self._vars[name] if prefill is None else prefill[name]
+            self._rows_axis[name] = row_axis(name, self._vars[name], part, self._num_rows)
+            self._own_rows.append(name)
+
+    def reset(self, micro_batch: int, slots: np.ndarray) -> None:
+        """Empties rows of states whose rows are known, and that no length keeps from being read."""
+        for name in self._own_rows:
+            key = micro_batch, name
+            empty = jnp.zeros_like(self._arrays[key])
+            self._arrays[key] = store(self._arrays[key], empty, slots, self._rows_axis[name])
 
     def read(self, micro_batch: int, name: str) -> jax.Array:
         """Returns a cache."""

@@ -20,17 +20,17 @@ from runtime.crossings import Crossings
 from runtime.executables import (
     Executable,
     compile_for,
+    compile_sample,
     compile_segment,
     row_of,
     segment_classes,
-    settings_on,
     shape_on,
 )
 from runtime.frame import Frame
 from runtime.index_inputs import index_values
 from runtime.jax_device import JaxDevice
 from runtime.program import PartOf, Program, describe_aval, operands
-from runtime.sampling import greedy, sample
+from runtime.sampling import greedy
 from runtime.sampling_settings import RowSettings
 from runtime.share_runner import ShareRunner
 from runtime.sparse_attention import sparse_of
@@ -134,10 +134,7 @@ class StepRunner:
     def prepare_sampling(self) -> None:
         """Compiles what draws tokens by settings of their rows, the first time."""
         if self._sample is None:
-            device, rows = self._logits_device(), self.program.phase.rows
-            row = row_of(rows, np.int32, device)
-            shapes = [shape_on(self.program.logits, device), row, row, settings_on(rows, device)]
-            self._sample = compile_for(device, sample, shapes, ())
+            self._sample = compile_sample(self._logits_device(), *describe_aval(self.program.logits))
 
     def perform(self, frame: Frame, step: Step, ready_s: float, part: int = 0) -> float:
         """Performs a part of a step whose predecessors have ended by ``ready_s``, and returns when that ends."""

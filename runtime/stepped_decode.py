@@ -82,7 +82,8 @@ class _TokenStream:
         self._tokens = start.tokens[number]
         self._lengths = start.lengths[number].copy()
         self._open = None if start.open is None else start.open[number]
-        self._num_steps = start.num_steps
+        idle = self._open is not None and not (self._open.slots != NO_SLOT).any()
+        self._num_steps = 0 if idle else start.num_steps
         self._step = 0
         self._frame: Frame | None = None
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from partitioner.plan.bind import BoundModel, StoredValue
 from partitioner.plan.plan import Plan
@@ -109,6 +110,15 @@ class System:
     def placed(self) -> dict[str, dict[str, jax.Array]]:
         """Parameters on devices, by device and name."""
         return {name: processor.weights for name, processor in self.processors.items()}
+
+    def reclaim(self, micro_batch: int, slots: np.ndarray) -> None:
+        """Lets drives drop what rows of a micro-batch hold; on processors, nobody reads behind the valid tokens.
+
+        Raises:
+            DriveError: A drive fails.
+        """
+        for drive in self.drives.values():
+            drive.reclaim(micro_batch, slots)
 
     def clear(self) -> None:
         """Drops all tokens from all caches, and waits until the drives have erased the blocks that held them."""

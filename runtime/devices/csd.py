@@ -88,6 +88,11 @@ class StorageDrive:
         after = self.health().program_busy_s
         return now_s + max(later - sooner for later, sooner in zip(after, before, strict=True))
 
+    def reclaim(self, micro_batch: int, slots: np.ndarray) -> None:
+        """Drops what rows of a micro-batch hold; blocks that hold nothing else are erased beside later commands."""
+        for command in self.task.reclaims(micro_batch, slots):
+            self._queue.execute(command, self._pace.clock.now_s())
+
     def attend(
         self,
         op: str,
