@@ -148,7 +148,8 @@ def plan_for(model: Any, policy: str, num_drives: int = 1, workload: Workload = 
 
 
 @cache
-def _plain_step(model: Any) -> tuple[StepFunction, Any]:
+def plain_step(model: Any) -> tuple[StepFunction, Any]:
+    """Returns a model's step, and the same compiled."""
     function = adapt(model)
     return function, jax.jit(function.step)
 
@@ -168,7 +169,7 @@ class Reference:
 
 def plain_run(model: Any, prompts: Sequence[Sequence[int]], num_tokens: int, max_len: int) -> Reference:
     """Generates greedily with nothing but the model and ``jax.jit``, each prompt by itself and token by token."""
-    function, step = _plain_step(model)
+    function, step = plain_step(model)
     rows: list[list[int]] = []
     margins: list[float] = []
     for prompt in prompts:
