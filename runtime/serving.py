@@ -36,6 +36,7 @@ class Serving(Iterator[Completed]):
         on_token: Called with the number of a request and each of its tokens as soon as that is known.
         check_current: Raises once the session has gone on to something else.
         each_step: Whether every call makes one token per row at most, so that listeners are not ahead of the caller.
+        keep_log: Whether what devices did stays in the log for the caller, and out of the totals.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class Serving(Iterator[Completed]):
         check_current: Callable[[], None],
         *,
         each_step: bool = False,
+        keep_log: bool = False,
     ) -> None:
         self._bench, self._installed, self._on_token = bench, installed, on_token
-        self._check_current, self._each_step = check_current, each_step
+        self._check_current, self._each_step, self._keep_log = check_current, each_step, keep_log
         self._first = installed.plan
         self._requests: Iterator[Any] | None = iter(requests)
         self._num_requests = 0
@@ -67,16 +69,37 @@ class Serving(Iterator[Completed]):
         while not self._done:
             if not self.advance():
                 raise StopIteration
-        found = self._done.popleft()
-        if isinstance(found, SessionError):
-            raise found
-        return found
+        return self._next_done()
 
     @property
     def totals(self) -> ServingTotals:
         """Returns what all requests so far came to."""
         faults = tuple(r.since(self._origin_s) for r in self._account.recoveries)
         return self._tally.totals(self._now_s, len(self._slots), faults, self._bench)
+
+    @property
+    def origin_s(self) -> float:
+        """Returns when serving began, by the session's clock."""
+        return self._origin_s
+
+    @property
+    def tokenizer(self) -> Any:
+        """Returns the model's tokenizer, or None."""
+        return self._installed.tokenizer
+
+    def take_done(self) -> list[Completed]:
+        """Returns the requests that have ended since the last call.
+
+        Raises:
+            SessionError: The first of them that could not be served.
+        """
+        return [self._next_done() for _ in range(len(self._done))]
+
+    def _next_done(self) -> Completed:
+        found = self._done.popleft()
+        if isinstance(found, SessionError):
+            raise found
+        return found
 
     def left(self) -> InstalledPlan | None:
         """Returns what is brought up of what it began with: nothing once there was a fault."""
@@ -115,7 +138,8 @@ class Serving(Iterator[Completed]):
         except BaseException:
             self._ended = True
             raise
-        self._tally.add_busy(self._bench.log.take(self._origin_s))
+        if not self._keep_log:
+            self._tally.add_busy(self._bench.log.take(self._origin_s))
         return True
 
     def _begin(self) -> None:

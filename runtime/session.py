@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -13,14 +14,17 @@ from runtime.errors import SessionError
 from runtime.fault_tolerant_run import FaultTolerantRun
 from runtime.generation import OnToken
 from runtime.installed_plan import InstalledPlan, Workbench, check_plan
+from runtime.open_generation import in_order, requests_of, stream_pieces
 from runtime.pace import make_pace
 from runtime.phases import Progress
 from runtime.prompts import Prompt, check_new_tokens, line_up
 from runtime.replan import replan
-from runtime.request import Request
+from runtime.request import Eos, Request, ending_tokens
 from runtime.result import GenerationResult
+from runtime.sampling_settings import GREEDY, Sampling
 from runtime.separable_rows import check_separable
 from runtime.serving import Serving
+from runtime.text_pieces import Piece
 
 
 class Session:
@@ -84,14 +88,23 @@ class Session:
         self._bench.close()
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int = 64, on_token: OnToken | None = None
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int = 64,
+        on_token: OnToken | None = None,
+        *,
+        sampling: Sampling | Sequence[Sampling] = GREEDY,
+        eos: Eos = None,
     ) -> GenerationResult:
-        """Generates from every prompt, always taking the likeliest next token.
+        """Generates from every prompt; by default a fixed number of tokens, always the likeliest.
 
         Args:
             prompts: Texts, or sequences of token ids; lengths may differ. Up to the plan's batch size.
-            max_new_tokens: New tokens for each.
+            max_new_tokens: New tokens for each, at most.
             on_token: Called with row and token as soon as a token is known; makes the host wait for every step.
+            sampling: How tokens are drawn: for all prompts, or one for each.
+            eos: Tokens that end a row: one, several, ``"model"`` for the one that the model's tokenizer knows, or None.
+                Makes the host wait for every step; the generation ends once all rows have ended.
 
         Raises:
             SessionError: Prompts or length are not what the plan has room for, the session is closed, a step failed, or
@@ -100,6 +113,9 @@ class Session:
         installed, bench = self._begin(), self._bench
         num_tokens = check_new_tokens(max_new_tokens, installed.plan.workload)
         batch = line_up(prompts, installed.plan.workload, installed.vocab_size, installed.tokenizer)
+        if sampling != GREEDY or ending_tokens(eos, installed.tokenizer, installed.vocab_size):
+            requests = requests_of(batch, num_tokens, sampling, eos)
+            return self._generate_open(installed, requests, on_token)
         run = FaultTolerantRun(bench, batch.prompts(), num_tokens, on_token)
         try:
             made = run.run(installed)
@@ -116,7 +132,59 @@ class Session:
             drive_health=bench.pool.health(),
             fidelity=bench.pace.fidelity,
             recoveries=tuple(r.since(made.origin_s) for r in made.recoveries),
+            reasons=("length",) * len(made.tokens),
         )
+
+    def _generate_open(
+        self, installed: InstalledPlan, requests: Sequence[Request], on_token: OnToken | None
+    ) -> GenerationResult:
+        """Generates where rows draw tokens, or end by themselves."""
+        serving = self._serve(installed, requests, on_token, keep_log=True)
+        rows = in_order(serving)
+        totals = serving.totals
+        prefill_s = max(row.timings.first_token_s for row in rows)
+        return GenerationResult(
+            tokens=[row.tokens for row in rows],
+            texts=None if installed.tokenizer is None else [row.text or "" for row in rows],
+            timeline=self._bench.log.take(serving.origin_s),
+            prefill_s=prefill_s,
+            decode_s=totals.total_s - prefill_s,
+            drive_health=totals.drive_health,
+            fidelity=totals.fidelity,
+            recoveries=totals.recoveries,
+            reasons=tuple(row.reason for row in rows),
+        )
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int = 64,
+        *,
+        sampling: Sampling | Sequence[Sampling] = GREEDY,
+        eos: Eos = "model",
+    ) -> Iterator[Piece]:
+        """Returns an iterator over new tokens and their text, each as soon as it is known; rows of a step in their order.
+
+        What the texts of a row add up to is its whole text: no character is broken, and a token that ends a row has none.
+
+        Args:
+            prompts: As of :meth:`generate`.
+            max_new_tokens: Likewise.
+            sampling: Likewise.
+            eos: Likewise; by default the model's own.
+
+        Raises:
+            SessionError: As of :meth:`generate`.
+        """
+        installed = self._begin()
+        num_tokens = check_new_tokens(max_new_tokens, installed.plan.workload)
+        batch = line_up(prompts, installed.plan.workload, installed.vocab_size, installed.tokenizer)
+        requests = requests_of(batch, num_tokens, sampling, eos)
+        heard: deque[tuple[int, int]] = deque()
+        serving = self._serve(
+            installed, requests, lambda row, token: heard.append((row, token)), each_step=True
+        )
+        return stream_pieces(serving, heard, len(requests))
 
     def serve(self, requests: Iterable[Request], on_token: OnToken | None = None) -> Serving:
         """Serves requests that come and go, with the rows of the plan's batch as slots.
@@ -134,20 +202,20 @@ class Session:
         Raises:
             SessionError: The session is closed, or the model keeps state that rows share.
         """
-        return self._serve(requests, on_token, shared_state=False)
+        installed = self._begin()
+        check_separable(installed.phases)
+        return self._serve(installed, requests, on_token)
 
     def _serve(
         self,
+        installed: InstalledPlan,
         requests: Iterable[Request],
         on_token: OnToken | None,
         *,
-        shared_state: bool,
         each_step: bool = False,
+        keep_log: bool = False,
     ) -> Serving:
-        """Begins to serve; with ``shared_state``, rows that begin together may share state."""
-        installed = self._begin()
-        if not shared_state:
-            check_separable(installed.phases)
+        """Begins to serve."""
         turn = self._turn
 
         def check_current() -> None:
@@ -156,7 +224,9 @@ class Session:
                     "the session has been closed, or has begun something else since; serve again for what is left"
                 )
 
-        serving = Serving(self._bench, installed, requests, on_token, check_current, each_step=each_step)
+        serving = Serving(
+            self._bench, installed, requests, on_token, check_current, each_step=each_step, keep_log=keep_log
+        )
         self._installed, self._serving = None, serving
         return serving
 

@@ -67,3 +67,26 @@ PromptFile = Annotated[
     Path | None,
     typer.Option("--prompt-file", help="A text file with one prompt, or a JSON file with a list of them."),
 ]
+Temperature = Annotated[
+    float, typer.Option("--temperature", help="0: always the likeliest token; 1: draw by probability.")
+]
+TopK = Annotated[int | None, typer.Option("--top-k", help="Draw from the likeliest tokens alone, that many.")]
+TopP = Annotated[
+    float,
+    typer.Option("--top-p", help="Draw from the likeliest tokens alone that together are that probable."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of the draws.")]
+Stream = Annotated[
+    bool, typer.Option("--stream", help="Print text as it comes, up to the model's end of sequence.")
+]
+RequestFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--requests",
+        help="Serve the requests of this file: a JSON object a line, with prompt and, where they differ, max_new_tokens, "
+        "temperature, top_k, top_p, seed, eos.",
+    ),
+]
+NumSlots = Annotated[
+    int | None, typer.Option("--slots", min=1, help="Requests served at the same time; by default up to 8.")
+]

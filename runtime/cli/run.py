@@ -10,14 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from partitioner import Plan, Workload, partition
-from runtime import Session
+from runtime import Sampling, Session
 from runtime.bench_prediction import Prediction, predict_generation
 from runtime.bench_table import align
 from runtime.bench_usage import measured_usage
 from runtime.cli.given_hardware import hardware
 from runtime.cli.given_model import model_to_run, tokenizer_of
 from runtime.cli.given_prompts import read_prompts
+from runtime.cli.given_requests import read_requests
 from runtime.cli.given_sparsity import sparsity
+from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.options import (
     Clock,
     ClockName,
@@ -27,12 +29,21 @@ from runtime.cli.options import (
     Json,
     MaxNewTokens,
     Model,
+    NumSlots,
     Policy,
     PromptFile,
     Prompts,
+    RequestFile,
+    Seed,
     Sparse,
+    Stream,
+    Temperature,
+    TopK,
+    TopP,
 )
 from runtime.cli.progress import GenerationProgress
+from runtime.cli.serve_requests import num_slots, serve_requests
+from runtime.cli.stream_text import stream_text
 from runtime.cli.usage_table import usage_table
 from runtime.result import GenerationResult
 
@@ -51,15 +62,28 @@ def run_command(
     policy: Policy = "auto",
     prompt: Prompts = None,
     prompt_file: PromptFile = None,
+    requests: RequestFile = None,
+    slots: NumSlots = None,
     max_new_tokens: MaxNewTokens = 64,
+    temperature: Temperature = 0.0,
+    top_k: TopK = None,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    stream: Stream = False,
     sparse: Sparse = None,
     clock: Clock = ClockName.WALL,
     plan: SavedPlan = None,
     drive_folder: DriveFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Generate text for one prompt or a batch of them."""
-    prompts = read_prompts(prompt, prompt_file)
+    """Generate text for one prompt or a batch of them, or serve a file of requests."""
+    sampling = Sampling(temperature, top_k, top_p, seed)
+    if requests is not None and (prompt or prompt_file or stream):
+        raise ArgumentError("--requests goes without --prompt, --prompt-file and --stream; give one of them")
+    if stream and as_json:
+        raise ArgumentError("--stream prints text as it comes; leave out --json")
+    given = None if requests is None else read_requests(requests, max_new_tokens, sampling)
+    prompts = read_prompts(prompt, prompt_file) if given is None else [str(r.prompt) for r in given]
     wanted = sparsity(sparse)
     with GenerationProgress() as progress:
         progress("reading the model", 0, 1)
@@ -70,19 +94,27 @@ def run_command(
         if plan is not None:
             chosen = Plan.load(plan, loaded)
         else:
-            workload = Workload(len(prompts), max(lengths), max_new_tokens, wanted)
+            rows = len(prompts) if given is None else num_slots(given, slots)
+            most = max_new_tokens if given is None else max(r.max_new_tokens for r in given)
+            workload = Workload(rows, max(lengths), most, wanted)
             chosen = partition(loaded, hardware(hw, drives), workload, policy)
         progress("planning", 1, 1)
         with Session(
             chosen, loaded, clock=clock.value, progress=progress, drive_folder=drive_folder
         ) as session:
-            result = session.generate(prompts, max_new_tokens=max_new_tokens)
+            if given is not None:
+                serve_requests(session, chosen, given, as_json=as_json)
+                return
+            if stream:
+                stream_text(session, prompts, max_new_tokens, sampling)
+                return
+            result = session.generate(prompts, max_new_tokens=max_new_tokens, sampling=sampling)
     prediction = predict_generation(chosen, lengths, max_new_tokens)
     if as_json:
         typer.echo(json.dumps(_as_dict(chosen, prompts, result, prediction), indent=2))
         return
-    for number, (given, text) in enumerate(zip(prompts, result.texts or (), strict=True)):
-        typer.echo(f"--- prompt {number}\n{given}{text}")
+    for number, (asked, text) in enumerate(zip(prompts, result.texts or (), strict=True)):
+        typer.echo(f"--- prompt {number}\n{asked}{text}")
     typer.echo(f"---\n{_summary(chosen, result, prediction, clock)}")
 
 

@@ -1,19 +1,26 @@
 """Requests that come and go get the tokens that each gets alone, and nothing is compiled for them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
+import jax
 import pytest
 
-from partitioner import Plan, SparF, partition
-from runtime import Completed, Request, Session
+from partitioner import Plan, SparF, Workload, partition
+from runtime import Completed, Request, Session, SessionError
 from tests.runtime.requests import SAMPLINGS, alone, random_requests
 from tests.runtime.split_plans import Rectangle, in_two_micro_batches, split_plan
 from tests.runtime.tiny_models import (
+    PROMPTS,
     WORKLOAD,
+    biased_attention,
+    counting_decoder,
     demo_hardware,
+    plain_tokens,
     plan_for,
+    running_mean,
     transformer,
 )
 
@@ -89,3 +96,127 @@ def test_64_requests_to_drives_that_attend_sparsely_get_what_each_gets_alone() -
 )
 def test_every_kind_of_plan_serves(make: Callable[[], Plan]) -> None:
     check_alone(transformer(), served(make(), transformer(), random_requests(20, seed=2)), 20)
+
+
+COMPILED: list[str] = []
+
+
+@cache
+def count_compilations() -> None:
+    """Notes every compilation of this process from now on."""
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: COMPILED.append(event) if "backend_compile" in event else None
+    )
+
+
+def test_nothing_is_compiled_when_requests_come_and_go() -> None:
+    count_compilations()
+    jax.jit(lambda x: x * 3 + len(COMPILED))(1.0)
+    assert COMPILED
+    with Session(micro_batches(), transformer(), clock="virtual") as session:
+        serving = session.serve(random_requests(24, seed=3))
+        next(serving)
+        COMPILED.clear()
+        list(serving)
+        list(session.serve(random_requests(9, seed=4)))
+    assert COMPILED == []
+
+
+def test_requests_are_asked_for_when_a_slot_is_free() -> None:
+    taken: list[int] = []
+
+    def requests() -> Iterator[Request]:
+        for number, tokens in enumerate((2, 4, 6, 8, 3, 3, 3)):
+            taken.append(number)
+            yield Request([number + 1], tokens, eos=None)
+
+    with Session(plan_for(transformer(), "instinfer"), transformer(), clock="virtual") as session:
+        serving = session.serve(requests())
+        assert taken == []
+        first = next(serving)
+        assert (first.number, taken) == (0, [0, 1, 2, 3])
+        rest = list(serving)
+        totals = serving.totals
+    assert [c.number for c in (first, *rest)] == [0, 1, 4, 2, 5, 6, 3]
+    assert totals.num_requests == 7
+    assert totals.num_tokens == sum(len(c.tokens) for c in (first, *rest)) == 29
+    assert totals.tokens_per_second == pytest.approx(29 / totals.total_s)
+    busy_s = sum(c.timings.total_s for c in (first, *rest))
+    assert totals.slot_utilisation == pytest.approx(busy_s / (4 * totals.total_s))
+    assert 0.5 < totals.slot_utilisation < 1.0
+    assert 0 < totals.busy_s["csd0"] <= totals.total_s
+    for c in rest:
+        assert 0 < c.timings.time_to_first_token_s < c.timings.total_s
+        assert c.timings.tokens_per_second == pytest.approx(len(c.tokens) / c.timings.total_s)
+
+
+def test_free_slots_cost_drives_nothing() -> None:
+    """One request in four slots reads what it would in a plan for one row; so does the last one of four, once others ended."""
+    hw = demo_hardware().replace("drive.flash.page_bytes", 128)
+    request = Request(list(range(12)), 10, eos=None)
+    pages: dict[str, int] = {}
+    for case, rows, short in (("one", 1, 0), ("four", 4, 0), ("left", 4, 3)):
+        plan = partition(transformer(), hw, dataclasses.replace(WORKLOAD, batch_size=rows), "instinfer")
+        with Session(plan, transformer(), clock="virtual") as session:
+            serving = session.serve([request, *[Request([7], 1, eos=None)] * short])
+            list(serving)
+            pages[case] = serving.totals.drive_health["csd0"].pages_read
+    assert pages["one"] == pages["four"] == pages["left"] > 0
+
+
+def test_prompts_that_go_in_token_by_token() -> None:
+    """A model without a prefill whose positions are its rows' own."""
+    step = transformer()
+    plan = dataclasses.replace(plan_for(step, "instinfer"), prefill=None)
+    check_alone(step, served(plan, step, random_requests(10, seed=5)), 10)
+
+
+class TestErrors:
+    """What cannot be served, and what goes on after it."""
+
+    @pytest.mark.parametrize(
+        ("request_", "message"),
+        [
+            ("text", r"request 1 is a str; give runtime.Request\(prompt"),
+            (Request([], 4), "prompt 1 is empty; give at least one token"),
+            (Request(list(range(13)), 4), "prompt 1 has 13 tokens, the plan is for at most 12; shorten it"),
+            (Request([1], 11), "max_new_tokens is 11, the plan has room for 10"),
+            (Request([1], 3, eos=101), "eos is 101; give token ids from 0 to 100"),
+        ],
+    )
+    def test_a_request_that_makes_no_sense_leaves_the_others_alone(self, request_: Any, message: str) -> None:
+        model = transformer()
+        with Session(plan_for(model, "gpu-only"), model, clock="virtual") as session:
+            serving = session.serve([Request([1], 4, eos=None), request_, Request([2], 4, eos=None)])
+            with pytest.raises(SessionError, match=message):
+                next(serving)
+            assert [c.tokens for c in serving] == plain_tokens(model, [[1], [2]], 4, WORKLOAD.max_len)
+
+    @pytest.mark.parametrize("make", [counting_decoder, running_mean])
+    def test_state_that_rows_share_is_refused(self, make: Callable[[], Any]) -> None:
+        with Session(plan_for(make(), "gpu-only"), make(), clock="virtual") as session:
+            with pytest.raises(SessionError, match=r"the model counts tokens in .*, one number for all rows"):
+                session.serve([])
+            assert session.generate(PROMPTS, 3).tokens == plain_tokens(make(), PROMPTS, 3, WORKLOAD.max_len)
+
+    def test_state_whose_rows_cannot_be_told_is_refused(self) -> None:
+        """Four rows and four heads look alike; with three rows, they do not."""
+        model = biased_attention()
+        with (
+            Session(plan_for(model, "gpu-only"), model, clock="virtual") as session,
+            pytest.raises(SessionError, match=r"2 axes of the state .* look like its 4 rows"),
+        ):
+            session.serve([])
+        plan = plan_for(model, "gpu-only", 1, Workload(3, WORKLOAD.prompt_len, WORKLOAD.decode_len))
+        check_alone(model, served(plan, model, random_requests(8, seed=6)), 8)
+
+    def test_a_session_that_goes_on_ends_what_it_served(self) -> None:
+        model = transformer()
+        with Session(plan_for(model, "instinfer"), model, clock="virtual") as session:
+            serving = session.serve(random_requests(8))
+            next(serving)
+            assert session.generate(PROMPTS, 3).tokens == plain_tokens(model, PROMPTS, 3, WORKLOAD.max_len)
+            with pytest.raises(SessionError, match="has begun something else since; serve again"):
+                list(serving)
+        with pytest.raises(SessionError, match="the session is closed; open a new one"):
+            session.serve([])
