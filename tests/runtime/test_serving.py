@@ -104,9 +104,12 @@ COMPILED: list[str] = []
 @cache
 def count_compilations() -> None:
     """Notes every compilation of this process from now on."""
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: COMPILED.append(event) if "backend_compile" in event else None
-    )
+
+    def note(event: str, duration_secs: float, **_: str | int) -> None:
+        if "backend_compile" in event:
+            COMPILED.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
 
 
 def test_nothing_is_compiled_when_requests_come_and_go() -> None:
