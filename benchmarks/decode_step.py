@@ -1,4 +1,4 @@
-"""Seconds of one decode step on the real device: a ``gpu-only`` plan in a session next to plain ``jax.jit``.
+"""Seconds of a prefill and of one decode step on the real device: a ``gpu-only`` plan in a session next to plain ``jax.jit``.
 
     python -m benchmarks.decode_step [--model opt-1.3b] [--batches 1,16] [--prompt-len 128] [--new 129] [--repeats 5]
 
@@ -41,11 +41,12 @@ class PlainJit:
 
         self._step = jax.jit(step, donate_argnums=(2,))
 
-    def generate(self, prompts: np.ndarray, num_tokens: int) -> tuple[np.ndarray, float]:
-        """Returns int32[batch, num_tokens] and the seconds of one decode step."""
+    def generate(self, prompts: np.ndarray, num_tokens: int) -> tuple[np.ndarray, float, float]:
+        """Returns int32[batch, num_tokens], and the seconds of the prefill and of one decode step."""
         batch_size, prompt_len = prompts.shape
         cache = self._model.init_cache(batch_size, self._max_len)
         positions = jnp.broadcast_to(jnp.arange(prompt_len, dtype=jnp.int32), prompts.shape)
+        begun = time.perf_counter()
         tokens, cache, positions = self._step(self._weights, jnp.asarray(prompts), cache, positions)
         made = [jax.block_until_ready(tokens)]
         start = time.perf_counter()
@@ -54,30 +55,35 @@ class PlainJit:
             made.append(tokens)
         jax.block_until_ready(tokens)
         seconds = time.perf_counter() - start
-        return np.concatenate(jax.device_get(made), axis=1), seconds / (num_tokens - 1)
+        return np.concatenate(jax.device_get(made), axis=1), start - begun, seconds / (num_tokens - 1)
 
 
 def measure(model: Transformer, hw: str, prompts: np.ndarray, num_tokens: int, repeats: int) -> str:
-    """Returns one line of the table."""
+    """Returns two lines of the table: the prefill, and one decode step."""
     batch_size, prompt_len = prompts.shape
     workload = Workload(batch_size, prompt_len, num_tokens)
     plan = partition(model, hw, workload, "gpu-only")
     plain = PlainJit(model, workload.max_len)
-    expected, _ = plain.generate(prompts, num_tokens)
-    ours: list[float] = []
-    theirs: list[float] = []
+    expected, _, _ = plain.generate(prompts, num_tokens)
+    ours: list[tuple[float, float]] = []
+    theirs: list[tuple[float, float]] = []
     with Session(plan, model, clock="wall") as session:
         result = session.generate(prompts.tolist(), max_new_tokens=num_tokens)
         same = int((np.asarray(result.tokens) == expected).all(axis=1).sum())
         for _ in range(repeats):
-            theirs.append(plain.generate(prompts, num_tokens)[1])
+            theirs.append(plain.generate(prompts, num_tokens)[1:])
             result = session.generate(prompts.tolist(), max_new_tokens=num_tokens)
-            ours.append(result.decode_s / (num_tokens - 1))
-    mine, base = statistics.median(ours), statistics.median(theirs)
-    return (
-        f"{batch_size:5}  {1e3 * mine:9.3f}  {spread(ours):6.1%}  {1e3 * base:9.3f}  {spread(theirs):6.1%}  "
-        f"{mine / base:5.3f}  {1e3 * plan.decode_seconds(plan.middle_context):9.3f}  {same:4} of {batch_size}"
-    )
+            ours.append((result.prefill_s, result.decode_s / (num_tokens - 1)))
+    predicted = plan.prefill_seconds, plan.decode_seconds(plan.middle_context)
+    lines = []
+    for phase, name in enumerate(("prefill", "decode")):
+        mine, base = ([times[phase] for times in all_times] for all_times in (ours, theirs))
+        middle, plainly = statistics.median(mine), statistics.median(base)
+        lines.append(
+            f"{batch_size:5}  {name:7}  {1e3 * middle:9.3f}  {spread(mine):6.1%}  {1e3 * plainly:9.3f}  {spread(base):6.1%}  "
+            f"{middle / plainly:5.3f}  {1e3 * predicted[phase]:9.3f}  {same:4} of {batch_size}"
+        )
+    return "\n".join(lines)
 
 
 def make_prompts(model: Transformer, batch_size: int, prompt_len: int) -> np.ndarray:
@@ -110,7 +116,7 @@ def main() -> None:
     print(
         f"{given.model}, prompts of {given.prompt_len} tokens, {given.new} new, {given.repeats} generations each, in turns\n"
     )
-    print("batch  ours ms/s  spread  plain ms  spread  ratio  predicted  equal rows")
+    print("batch  phase      ours ms  spread   plain ms  spread  ratio  predicted  equal rows")
     for batch_size in map(int, given.batches.split(",")):
         prompts = make_prompts(model, batch_size, given.prompt_len)
         print(measure(model, given.hw, prompts, given.new, given.repeats), flush=True)

@@ -28,6 +28,12 @@ def query_part(array: Any, attention: Attention, share: Share, num_rows: int) ->
     return part.reshape(rows, kv_heads * group, size)
 
 
+def put_output(whole: np.ndarray, part: np.ndarray, share: Share) -> None:
+    """Writes a share's output, ``[rows, K * G, D]``, to its place in that of all rows and heads, ``[B, K, G, D]``."""
+    cut = part.reshape(share.num_rows, share.num_kv_heads, *whole.shape[2:])
+    whole[slice(*share.rows), slice(*share.kv_heads)] = cut
+
+
 def new_part(array: Any, attention: Attention, share: Share, num_rows: int) -> Any:
     """Returns a share's new keys or values, ``[rows, K, D]``."""
     return _cut(from_layout(array, attention.new_layout, _NEW, _sizes(attention, num_rows)), share)
@@ -40,18 +46,6 @@ def cache_part(
     tokens = array.shape[attention.cache_layout.index(("token",))]
     whole = from_layout(array, attention.cache_layout, _CACHE, _sizes(attention, num_rows, tokens))
     return whole[:, slice(*share.kv_heads)][rows]
-
-
-def merge_outputs(
-    parts: Iterable[tuple[Share, np.ndarray]], attention: Attention, num_rows: int, dtype: np.dtype
-) -> np.ndarray:
-    """Returns an attention's output in the model's axes from parts ``[rows, K * G, D]``."""
-    shape = (num_rows, attention.num_kv_heads, attention.group_size, attention.head_size)
-    merged = np.zeros(shape, dtype)
-    for share, part in parts:
-        cut = part.reshape(share.num_rows, share.num_kv_heads, *shape[2:])
-        merged[slice(*share.rows), slice(*share.kv_heads)] = cut
-    return to_layout(merged, _QUERY, attention.output_layout)
 
 
 def merge_caches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,9 @@ class Frame:
         self._values: dict[tuple[str, Key], Any] = {}
         self._parts: dict[tuple[str, Key], list[tuple[Share, Any]]] = {}
         self._share_rows: dict[tuple[int, int], ShareRows] = {}
+        self._shared: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
+        self._sharing = threading.Lock()
 
     @property
     def num_rows(self) -> int:
@@ -77,6 +79,13 @@ class Frame:
             parts.append((share, part))
             complete = len(parts) == self.program.parts[device, key]
             return self._parts.pop((device, key)) if complete else None
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Returns what ``make`` gave to the first step of this run that asked with the same key."""
+        with self._sharing:
+            if key not in self._shared:
+                self._shared[key] = make()
+            return self._shared[key]
 
     def read(self, device: str, key: Key) -> Any:
         """Returns a value for one reader, and drops it after the last.

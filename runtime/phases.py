@@ -19,6 +19,7 @@ from runtime.step_runner import StepRunner
 from runtime.stepped_decode import SteppedDecode
 from runtime.streams import Executor
 from runtime.system import System
+from runtime.weight_packs import packed_phase
 
 Progress = Callable[[str, int, int], None]
 
@@ -50,7 +51,7 @@ class Phases:
         self.progress = progress
         self.micro_batches = MicroBatches.of(plan)
         cpu = system.processors["host"].device
-        decode = Program(plan, plan.decode)
+        decode = Program(plan, packed_phase(plan.decode, system.packs))
         self.processor = system.processors[decode.logits_device]
         counters = Cursors(plan.decode.graph, cpu)
         self.first_counters = counters.initial(plan.decode.graph.phase)
@@ -63,7 +64,8 @@ class Phases:
                     f"a prefill of {plan.prefill.rows} rows does not divide the {kind} of "
                     f"{self.micro_batches.num_rows}; partition again"
                 )
-            self.prefill = StepRunner(Program(plan, plan.prefill), system)
+            prefill = packed_phase(plan.prefill, system.packs)
+            self.prefill = StepRunner(Program(plan, prefill), system)
             self.prefill_counters = Cursors(plan.prefill.graph, cpu)
             self.prefill.compile(lambda done, total: progress("compiling prefill", done, total))
         self.decode: Decode

@@ -110,6 +110,15 @@ class Program:
             return False
         return self.attention[move.attention].output in move.values
 
+    def feeds_share(self, move: Move) -> bool:
+        """Tells whether a move takes what an attention reads to a share on a drive or the host."""
+        return (
+            move.kind == "hand_over"
+            and move.share is not None
+            and not self.carries_part(move)
+            and not move.dst.startswith("gpu")
+        )
+
     @cached_property
     def hops(self) -> tuple[tuple[Hop, ...], ...]:
         """Holds the links that each step passes, by step id."""

@@ -70,16 +70,16 @@ def store_function(attention: Attention, share: Share, num_rows: int) -> Callabl
     return store
 
 
-def merge_function(
-    attention: Attention, shares: Sequence[Share], num_rows: int, dtype: Any
-) -> Callable[..., jax.Array]:
-    """Returns ``merge(*parts)``, which puts outputs ``[rows, K * G, D]``, one per share, into the model's axes."""
-    shape = (num_rows, attention.num_kv_heads, attention.group_size, attention.head_size)
+def merge_function(attention: Attention, shares: Sequence[Share], dtype: Any) -> Callable[..., jax.Array]:
+    """Returns ``merge(whole, *parts)``, which puts an attention's output into the model's axes.
 
-    def merge(*parts: jax.Array) -> jax.Array:
-        merged = jnp.zeros(shape, dtype)
+    It takes float32 ``[rows, K, G, D]``, valid wherever no share has a part, and outputs ``[rows, K * G, D]``, one per share.
+    """
+
+    def merge(whole: jax.Array, *parts: jax.Array) -> jax.Array:
+        merged = whole.astype(dtype)
         for share, part in zip(shares, parts, strict=True):
-            cut = part.reshape(share.num_rows, share.num_kv_heads, *shape[2:]).astype(dtype)
+            cut = part.reshape(share.num_rows, share.num_kv_heads, *merged.shape[2:]).astype(dtype)
             merged = jax.lax.dynamic_update_slice(merged, cut, (share.rows[0], share.kv_heads[0], 0, 0))
         return to_layout(merged, _OUTPUT, attention.output_layout)
 

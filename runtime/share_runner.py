@@ -13,11 +13,13 @@ from partitioner.jaxpr import Var
 from partitioner.plan.steps import Move, Run
 from partitioner.shares import Share
 from runtime.attention_demand import gpu_demand, host_demand
-from runtime.attention_parts import cache_part, merge_outputs, new_part, query_part
+from runtime.attention_parts import cache_part, new_part, put_output, query_part
 from runtime.cache_homes import cache_dtype, cache_len
 from runtime.executables import compile_for, shape_on
 from runtime.frame import Frame
+from runtime.hand_over import Returned, hand_over_of
 from runtime.host_attention import append_tokens, attend_host, prepare
+from runtime.micro_batches import MicroBatches
 from runtime.program import PartOf, Program, describe_aval, operands
 from runtime.share_attention import attend_function, merge_function, store_function
 from runtime.share_rows import NO_SLOT
@@ -36,6 +38,7 @@ class ShareRunner:
         self._program = program
         self._system = system
         self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._returned: dict[tuple[int, str], Returned] = {}
 
     def compile(self) -> None:
         """Compiles what shares on processors need."""
@@ -49,9 +52,13 @@ class ShareRunner:
                 elif step.device in self._system.processors:
                     self._attend_on_gpu(self._program.attention[name], step.share)
         for name, shares in merged.items():
-            consumer = self._program.consumers[name]
-            if any(s.device == consumer and consumer != "host" for s in shares):
-                self._merge_on(consumer, self._program.attention[name], _ordered(shares))
+            consumer, attention = self._program.consumers[name], self._program.attention[name]
+            own = [s for s in shares if s.device == consumer and consumer != "host"]
+            self._merge_on(consumer, attention, _ordered(own))
+            way = hand_over_of(self._system.processors[consumer].device)
+            for number in range(MicroBatches.of(self._program.plan).count):
+                shape = _output_shape(attention, self._program.phase.rows)
+                self._returned[number, name] = way.returned(shape)
 
     def attend(self, frame: Frame, step: Run, share: Share, ready_s: float) -> float:
         """Appends the new token to a share's cache and attends; returns when the output is there."""
@@ -84,18 +91,16 @@ class ShareRunner:
     def arrive(self, frame: Frame, device: str, name: str, share: Share, part: Any) -> Any:
         """Takes a share's output on the device that reads it; with the last one, returns the whole, else nothing."""
         attention = self._program.attention[name]
-        parts = frame.put_part(device, attention.output, share, part)
+        returned = self._returned[frame.micro_batch, name]
+        is_here = isinstance(part, jax.Array)
+        if not is_here:
+            put_output(returned.host, part, share)
+        parts = frame.put_part(device, attention.output, share, part if is_here else None)
         if parts is None:
             return ()
-        processor = self._system.processors[device]
-        if any(isinstance(p, jax.Array) for _, p in parts):
-            found = {s: p for s, p in parts}
-            shares = _ordered(found)
-            placed = processor.place([found[s] for s in shares])
-            whole = self._merge_on(device, attention, shares)(*placed)
-        else:
-            dtype = describe_aval(attention.output)[1]
-            whole = processor.place(merge_outputs(parts, attention, frame.num_rows, dtype))
+        found = {s: p for s, p in parts if p is not None}
+        shares = _ordered(found)
+        whole = self._merge_on(device, attention, shares)(returned.given(), *(found[s] for s in shares))
         frame.put(device, attention.output, whole)
         return whole
 
@@ -170,6 +175,7 @@ class ShareRunner:
         key = ("merge", name, tuple(_shape(attention, s) for s in shares), num_rows, str(dtype))
         if key not in self._compiled:
             device = self._system.processors[name].device
+            way = hand_over_of(device)
             at = jax.sharding.SingleDeviceSharding(device)
             parts = [
                 jax.ShapeDtypeStruct(
@@ -179,13 +185,22 @@ class ShareRunner:
                 )
                 for s in shares
             ]
-            merge = merge_function(attention, shares, num_rows, dtype)
-            self._compiled[key] = compile_for(device, merge, parts, ())
+            merge = merge_function(attention, shares, dtype)
+            self._compiled[key] = compile_for(
+                device,
+                lambda whole, *own: merge(way.load(whole), *own),
+                [way.shape_of(_output_shape(attention, num_rows)), *parts],
+                (),
+            )
         return self._compiled[key]
 
 
 def _ordered(shares: Any) -> tuple[Share, ...]:
     return tuple(sorted(shares, key=lambda s: (s.rows, s.kv_heads)))
+
+
+def _output_shape(attention: Attention, num_rows: int) -> tuple[int, ...]:
+    return num_rows, attention.num_kv_heads, attention.group_size, attention.head_size
 
 
 def _shape(attention: Attention, share: Share) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ from runtime.executables import (
     shape_on,
 )
 from runtime.frame import Frame
+from runtime.hand_over import Send, Sent, hand_over_of
 from runtime.index_inputs import index_values
 from runtime.jax_device import JaxDevice
 from runtime.program import PartOf, Program, describe_aval, operands
@@ -35,6 +36,8 @@ from runtime.sampling_settings import RowSettings
 from runtime.share_runner import ShareRunner
 from runtime.sparse_attention import sparse_of
 from runtime.system import System
+
+Types = tuple[tuple[tuple[int, ...], str], ...]
 
 
 class StepRunner:
@@ -52,6 +55,7 @@ class StepRunner:
         self._shares = ShareRunner(program, system)
         self._caches = CacheMoves(program, system, self._shares, self._crossings)
         self._executables: dict[int, Executable] = {}
+        self._senders: dict[tuple[str, Types], Send] = {}
         self._greedy: Callable[..., jax.Array] | None = None
         self._sample: Callable[..., jax.Array] | None = None
         self._zeros: dict[tuple[str, tuple[int, ...], str], jax.Array] = {}
@@ -69,12 +73,21 @@ class StepRunner:
         at = row_of(self.program.phase.rows, np.int32, device)
         self._greedy = compile_for(device, greedy, [shape_on(self.program.logits, device), at], ())
         self._shares.compile()
+        for step in self.program.phase.steps:
+            if isinstance(step, Move) and self.program.feeds_share(step):
+                self._compile_sender(step)
         self._warm_up()
         progress(len(classes), len(classes))
 
     def _logits_device(self) -> JaxDevice:
         """Returns where the logits are made."""
         return self.system.processors[self.program.logits_device].device
+
+    def _compile_sender(self, step: Move) -> None:
+        key = step.src, _types(step.values)
+        if key not in self._senders:
+            device = self.system.processors[step.src].device
+            self._senders[key] = hand_over_of(device).sender([shape_on(v, device) for v in step.values])
 
     def _warm_up(self) -> None:
         """Runs what is compiled on first use, on empty caches."""
@@ -148,8 +161,8 @@ class StepRunner:
                 return self._shares.attend(frame, step, share, ready_s)
             case Move(kind="hand_over") if self.program.carries_part(step):
                 return self._take_part(frame, step, ready_s)
-            case Move(kind="hand_over") if step.dst.startswith("csd"):
-                return self._hand_to_drive(frame, step, ready_s)
+            case Move(kind="hand_over") if self.program.feeds_share(step):
+                return self._hand_to_share(frame, step, ready_s)
             case Move(kind="hand_over"):
                 return self._hand_over(frame, step, ready_s)
             case Move(kind="stream_weights"):
@@ -256,14 +269,18 @@ class StepRunner:
             frame.put(step.dst, var, value)
         return self._crossings.end(transfer, arrived)
 
-    def _hand_to_drive(self, frame: Frame, step: Move, ready_s: float) -> float:
+    def _hand_to_share(self, frame: Frame, step: Move, ready_s: float) -> float:
+        """Hands what an attention reads to a drive, its part alone, or to the host."""
         attention, share = self._crossings.shared(step)
         values = [frame.read(step.src, v) for v in step.values]
-        ready_s = self.system.processors[step.src].wait_for(values, ready_s)
+        send = self._senders[step.src, _types(step.values)]
+        sent: Sent = frame.once((step.src, step.values), lambda: send(values))
+        ready_s = self.system.processors[step.src].wait_for(sent.pending, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
-        for var, value in zip(step.values, values, strict=True):
+        for var, value in zip(step.values, sent.arrays(), strict=True):
             cut = query_part if var is attention.query else new_part
-            frame.put(step.dst, var, cut(np.asarray(value), attention, share, frame.num_rows))
+            is_whole = step.dst in self.system.processors
+            frame.put(step.dst, var, value if is_whole else cut(value, attention, share, frame.num_rows))
         return self._crossings.end(transfer, ())
 
     def _take_part(self, frame: Frame, step: Move, ready_s: float) -> float:
@@ -285,3 +302,8 @@ class StepRunner:
                 frame.put(step.dst, name, value)
             self.system.pace.settle(arrived)
         return transfer.free_s if part + 1 < step.num_parts else self._crossings.end(transfer, ())
+
+
+def _types(values: Sequence[Var]) -> Types:
+    described = map(describe_aval, values)
+    return tuple((shape, str(dtype)) for shape, dtype in described)

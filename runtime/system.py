@@ -18,10 +18,12 @@ from runtime.drive_pool import DrivePool
 from runtime.drive_tasks import drive_tasks
 from runtime.errors import SessionError
 from runtime.event_log import EventLog
+from runtime.jax_device import has_own_memory
 from runtime.links import Links
 from runtime.pace import Pace
 from runtime.share_caches import ShareCaches
 from runtime.states import States
+from runtime.weight_packs import concatenate, find_packs, take_packs
 
 
 class System:
@@ -41,6 +43,7 @@ class System:
         links: Every link direction.
         states: Whole caches on processors.
         share_caches: Parts of shared caches on processors.
+        packs: Parameters that are kept as one, by processor.
 
     Raises:
         SessionError: The plan wants more GPUs than the runtime drives, or a drive cannot hold what it is to hold.
@@ -59,6 +62,9 @@ class System:
             self.drives = {name: pool.take(name, task) for name, task in drive_tasks(plan).items()}
         except DriveError as error:
             raise SessionError(f"a drive cannot hold its caches: {error}") from error
+        self.packs = {
+            p.name: find_packs(plan, p.name) for p in self.processors.values() if has_own_memory(p.device)
+        }
         self.links = Links(plan.hw, log)
         self.states = States(plan, self.processors)
         self.share_caches = ShareCaches(plan, self.processors)
@@ -85,6 +91,10 @@ class System:
             SessionError: One lives on a device that computes nothing, or cannot be read.
         """
         done, total = 0, sum(value.nbytes for value in model.params.values())
+        packed = {
+            device: take_packs(self.processors[device].weights, packs, placed.get(device, {}))
+            for device, packs in self.packs.items()
+        }
         for name, value in model.params.items():
             progress(done, total)
             kept_on = (plan.homes[name], *plan.copies.get(name, ()))
@@ -95,6 +105,8 @@ class System:
                         f"the plan keeps the parameter {name!r} on {device}; weights can live on "
                         f"{' and '.join(self.processors)}, so partition with one of those as their home"
                     )
+                if name in packed.get(device, ()):
+                    continue
                 if name in placed.get(device, {}):
                     self.processors[device].weights[name] = placed[device][name]
                 else:
@@ -104,6 +116,8 @@ class System:
                 for processor in missing:
                     processor.weights[name] = jax.block_until_ready(processor.place(values))
             done += value.nbytes
+        for device, packs in self.packs.items():
+            concatenate(self.processors[device].weights, packs)
         progress(total, total)
 
     @property

@@ -64,7 +64,8 @@ class AttentionVariants:
             variants += self._kept_variants(pair, self._kept[pair.name], options)
         if "kv" not in policy.cache_forms:
             return tuple(variants)
-        if self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]:
+        shareable = self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]
+        if shareable:
             variants += self._split_variants(pair, form, attention, allowed["decode"])
         for placed in itertools.product(*options):
             if self._costs.overlap and placed[-1] != "gpu":
@@ -76,6 +77,8 @@ class AttentionVariants:
                     continue
                 if home == "gpu" and placed[-1] != "gpu":
                     continue
+                if shareable and placed[-1] == home == "host" and placed[0] != "host":
+                    continue  # the host's kernel, a share that is the whole, attends sooner than the model's equations do
                 variants.append(self._attention_variant(pair, attention, placed, home))
         return tuple(variants)
 

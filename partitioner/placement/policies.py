@@ -118,6 +118,13 @@ POLICIES: dict[str, Policy] = {
             kv_homes=("gpu",),
         ),
         Policy(
+            "host-attention",
+            "KV cache and decode attention in host memory, everything else on the GPU",
+            decode_attention=("host",),
+            cache_homes=("host",),
+            split=True,
+        ),
+        Policy(
             "instinfer",
             "KV cache and decode attention on the drive, everything else on the GPU",
             decode_attention=("csd",),

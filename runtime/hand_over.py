@@ -1,0 +1,184 @@
+"""How arrays get from a device to the threads of the host and back, within a step.
+
+A device with memory of its own packs what it sends and copies it once into pinned host memory, which threads read in place.
+What comes back is written into a pinned buffer that lives as long as the plan, and read from there by the executable that needs
+it. Where a device computes from the host's memory there is nothing to copy but what comes back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jax.sharding import SingleDeviceSharding
+
+from runtime.executables import compile_for
+from runtime.jax_device import JaxDevice, has_own_memory
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """Holds arrays on their way to the host.
+
+    Attributes:
+        pending: What to wait for.
+        arrays: Returns them, read-only, once they are there.
+    """
+
+    pending: Any
+    arrays: Callable[[], list[np.ndarray]]
+
+
+Send = Callable[[Sequence[jax.Array]], Sent]
+
+
+class Returned(Protocol):
+    """A float32 array that threads of the host write, and an executable reads.
+
+    It must not be written again before what made the next values has waited for a result of that executable.
+
+    Attributes:
+        host: The array, to be written in place.
+    """
+
+    host: np.ndarray
+
+    def given(self) -> jax.Array:
+        """Returns the argument that the executable takes for it."""
+        ...
+
+
+class HandOver(Protocol):
+    """A way between one device and the threads of the host."""
+
+    def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
+        """Returns what sends arrays of given shapes and dtypes."""
+        ...
+
+    def returned(self, shape: tuple[int, ...]) -> Returned:
+        """Returns an array for what comes back, all zeros."""
+        ...
+
+    def shape_of(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+        """Returns the abstract argument that an executable takes for what comes back."""
+        ...
+
+    def load(self, given: jax.Array) -> jax.Array:
+        """Returns the values of such an argument within an executable."""
+        ...
+
+
+def hand_over_of(device: JaxDevice) -> HandOver:
+    """Returns the way for a device."""
+    return PinnedHandOver(device) if has_own_memory(device) else DirectHandOver(device)
+
+
+class DirectHandOver:
+    """The way of a device that computes from the host's memory.
+
+    Args:
+        device: The device.
+    """
+
+    def __init__(self, device: JaxDevice) -> None:
+        self._sharding = SingleDeviceSharding(device)
+
+    def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
+        """Returns what sends arrays; see :meth:`HandOver.sender`."""
+        return lambda values: Sent(values, lambda: [np.asarray(v) for v in values])
+
+    def returned(self, shape: tuple[int, ...]) -> Returned:
+        """Returns an array for what comes back; see :meth:`HandOver.returned`."""
+        return _Copied(np.zeros(shape, np.float32), self._sharding)
+
+    def shape_of(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+        """Returns an abstract argument; see :meth:`HandOver.shape_of`."""
+        return jax.ShapeDtypeStruct(shape, np.float32, sharding=self._sharding)
+
+    def load(self, given: jax.Array) -> jax.Array:
+        """Returns the argument."""
+        return given
+
+
+class PinnedHandOver:
+    """The way of a device with memory of its own.
+
+    Args:
+        device: The device.
+    """
+
+    def __init__(self, device: JaxDevice) -> None:
+        self._device = device
+        self._own = SingleDeviceSharding(device)
+        self._pinned = SingleDeviceSharding(device, memory_kind="pinned_host")
+
+    def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
+        """Returns what sends arrays, packed by dtype; see :meth:`HandOver.sender`."""
+        by_dtype: dict[Any, list[int]] = {}
+        for index, shape in enumerate(shapes):
+            by_dtype.setdefault(np.dtype(shape.dtype), []).append(index)
+
+        def pack(*values: jax.Array) -> list[jax.Array]:
+            packs = (jnp.concatenate([values[i].ravel() for i in indices]) for indices in by_dtype.values())
+            return [jax.device_put(packed, self._pinned) for packed in packs]
+
+        given = [jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._own) for s in shapes]
+        run = compile_for(self._device, pack, given, ())
+
+        def unpacked(packs: Sequence[jax.Array]) -> list[np.ndarray]:
+            found: dict[int, np.ndarray] = {}
+            for packed, indices in zip(packs, by_dtype.values(), strict=True):
+                sizes = [math.prod(shapes[i].shape) for i in indices]
+                cuts = np.split(np.asarray(packed), np.cumsum(sizes)[:-1])
+                found.update((i, cut.reshape(shapes[i].shape)) for i, cut in zip(indices, cuts, strict=True))
+            return [found[i] for i in range(len(shapes))]
+
+        def send(values: Sequence[jax.Array]) -> Sent:
+            packs = run(*values)
+            return Sent(packs, lambda: unpacked(packs))
+
+        return send
+
+    def returned(self, shape: tuple[int, ...]) -> Returned:
+        """Returns an array for what comes back; see :meth:`HandOver.returned`."""
+        return _InPlace(jax.device_put(np.zeros(shape, np.float32), self._pinned))
+
+    def shape_of(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+        """Returns an abstract argument in pinned memory; see :meth:`HandOver.shape_of`."""
+        return jax.ShapeDtypeStruct(shape, np.float32, sharding=self._pinned)
+
+    def load(self, given: jax.Array) -> jax.Array:
+        """Copies the argument into the device's memory."""
+        return jax.device_put(given, self._own)
+
+
+class _Copied:
+    """An array that is copied when it is given."""
+
+    def __init__(self, host: np.ndarray, sharding: SingleDeviceSharding) -> None:
+        self.host = host
+        self._sharding = sharding
+
+    def given(self) -> jax.Array:
+        """Returns a copy, since a device of the host may take arrays without one."""
+        return jax.device_put(self.host.copy(), self._sharding)
+
+
+class _InPlace:
+    """An array in pinned memory, with a view through which threads of the host write it."""
+
+    def __init__(self, pinned: Any) -> None:
+        self._pinned = jax.block_until_ready(pinned)
+        address = pinned.unsafe_buffer_pointer()
+        memory = (ctypes.c_char * pinned.nbytes).from_address(address)
+        self.host = np.frombuffer(memory, np.float32).reshape(pinned.shape)
+
+    def given(self) -> jax.Array:
+        """Returns the array itself."""
+        return self._pinned
