@@ -37,6 +37,7 @@ HOLDS_NOT = {
     ("tiny, more than the GPU holds", "flexgen-gds"),
     ("tiny, more than the GPU holds", "flexgen-sparq"),
     ("tiny, more than the GPU holds", "vllm-recompute"),
+    ("tiny, more than the GPU holds", "host-attention"),
     ("opt-1.3b, more than the GPU holds", "gpu-only"),
 }
 """What does not fit; everything else has to."""
@@ -147,7 +148,7 @@ def test_a_policy_is_what_its_system_does(case: str) -> None:
 
 @pytest.mark.parametrize(("case", "policy"), sorted(HOLDS_NOT))
 def test_what_does_not_fit_is_refused_with_the_bytes(case: str, policy: str) -> None:
-    device = "host" if policy == "deepspeed-host" else "gpu0"
+    device = "host" if policy in ("deepspeed-host", "host-attention") else "gpu0"
     message = rf"nothing fits under policy '{policy}': weights need .*{device} is short of [\d.]+ [GM]B \(\d+ bytes: wants"
     with pytest.raises(PlacementError, match=message):
         planned(case, policy)
