@@ -14,7 +14,6 @@ from jax import numpy as jnp
 from models.accuracy.decode_layer import AttentionMethod, DecodeLayer, Reads, attend_by
 from models.block import Block
 from models.errors import EvaluationError
-from models.plain_layers import require_plain_layers
 from models.rotary import rotary_angles
 from models.transformer import Transformer
 
@@ -63,11 +62,7 @@ def prefill(model: Transformer, tokens: jax.Array) -> tuple[PromptLayer, ...]:
     Args:
         model: The model.
         tokens: int32 ``[B, P]``.
-
-    Raises:
-        ConfigError: If the model normalises after its layers, or attends within a window.
     """
-    require_plain_layers(model.config, "evaluated")
     x, angles = _enter(model, tokens, 0)
     layers: list[PromptLayer] = []
     for block in model.blocks:

@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 from jax import numpy as jnp
 
-from models.plain_layers import require_plain_layers
+from models.errors import ConfigError
 from models.rotary import rotary_angles
 from models.transformer import Transformer
 
@@ -56,7 +56,11 @@ def training_logits(
         ConfigError: If the model normalises after its layers, or attends within a window.
     """
     config = model.config
-    require_plain_layers(config, "trained")
+    if config.norm_position != "pre" or config.window is not None:
+        raise ConfigError(
+            f"{config.name} has {config.norm_position}-norm layers and window {config.window}; only pre-norm models "
+            "without a window can be trained"
+        )
     batch, length = tokens.shape
     positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
     angles = rotary_angles(config, positions) if config.position == "rotary" else None
