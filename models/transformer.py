@@ -1,5 +1,7 @@
 """The decoder-only transformer."""
 
+from pathlib import Path
+
 import jax
 from flax import nnx
 from jax import numpy as jnp
@@ -21,6 +23,7 @@ class Transformer(nnx.Module):
     Attributes:
         config: What was built.
         tokenizer: The tokenizer of the checkpoint it was loaded from, or None.
+        sensitivities: The file beside the checkpoint that says what sparse attention costs each layer, or None.
     """
 
     def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs) -> None:
@@ -32,6 +35,7 @@ class Transformer(nnx.Module):
         """
         self.config = config
         self.tokenizer: Tokenizer | None = None
+        self.sensitivities: Path | None = None
         embed_key, head_key, *block_keys = jax.random.split(rngs.params(), 2 + config.num_layers)
         self.embed = InputEmbedding(config, key=embed_key)
         self.blocks = nnx.List([Block(config, layer=layer, key=key) for layer, key in enumerate(block_keys)])

@@ -5,6 +5,7 @@
     PartitionError(ValueError)
     ├── ModelError        the model cannot be traced in the documented form
     ├── WorkloadError     the workload is not one that can be planned
+    ├── AccuracyError     an accuracy budget cannot be used: no measured losses, or others
     ├── PassError         a pass produced invalid IR (names the pass and prints the equation)
     ├── PlacementError    nothing fits, or the policy cannot be met
     └── PlanError         a plan file is malformed, or is a plan for something else
@@ -23,6 +24,10 @@ class ModelError(PartitionError):
 
 class WorkloadError(PartitionError):
     """Says which field of a workload is out of range."""
+
+
+class AccuracyError(PartitionError):
+    """Says why an accuracy budget, or the measured losses that it needs, cannot be used."""
 
 
 class PassError(PartitionError):

@@ -21,6 +21,10 @@ SHIPPED = {"tiny": Path(__file__).parent.parent / "tiny"}
 """Folders of the models that come with the package, by name."""
 
 
+SENSITIVITIES = "sensitivities.json"
+"""Name of the file that says what sparse attention costs each layer."""
+
+
 def load_pretrained(folder: str | Path, *, lazy: bool = False, **overrides: Any) -> Transformer:
     """Returns a trained model with its parameters and its tokenizer.
 
@@ -59,7 +63,14 @@ def load_pretrained(folder: str | Path, *, lazy: bool = False, **overrides: Any)
     ]
     model = nnx.merge(graph, nnx.from_flat_state(loaded))
     model.tokenizer = read_tokenizer(path, config, config_fields)
+    model.sensitivities = sensitivities_beside(folder)
     return model
+
+
+def sensitivities_beside(folder: str | Path) -> Path | None:
+    """Returns the file in a checkpoint folder, or of a shipped model, that says what sparse attention costs; None without."""
+    path = SHIPPED.get(str(folder), Path(folder)) / SENSITIVITIES
+    return path if path.is_file() else None
 
 
 def _match(

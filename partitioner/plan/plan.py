@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cost_models import HardwareSpec
+from partitioner.accuracy.choose_sparsity import AccuracyChoice
 from partitioner.costing import Costing
 from partitioner.errors import PlanError
 from partitioner.ir.graph import OpGraph
@@ -62,6 +63,7 @@ class Plan:
         copies: Further devices that keep a parameter, by name.
         caches: Shares of the K and V cache of every attention, by op name; the longest context is reserved.
         decisions: What the solver decided, and proved.
+        accuracy: What an accuracy budget chose; None where none was given.
     """
 
     model_name: str
@@ -75,6 +77,7 @@ class Plan:
     copies: Mapping[str, tuple[str, ...]]
     caches: Mapping[str, tuple[Share, ...]]
     decisions: Decisions
+    accuracy: AccuracyChoice | None = None
 
     def phase(self, name: str) -> PhasePlan:
         """Returns a phase by name.

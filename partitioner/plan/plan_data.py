@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from cost_models import CostModelError, HardwareSpec
+from partitioner.accuracy.choose_sparsity import AccuracyChoice
 from partitioner.costing import TIERS
-from partitioner.errors import PlanError, WorkloadError
+from partitioner.errors import AccuracyError, PlanError, WorkloadError
 from partitioner.objective import OBJECTIVES
 from partitioner.plan.decisions import SPLIT, CacheForm, Certificate, Decision, Decisions
 from partitioner.split_grid import Split
@@ -93,6 +94,18 @@ def workload_from_dict(data: Any) -> Workload:
         return Workload.from_dict(fields)
     except WorkloadError as error:
         raise PlanError(f"workload: {error}") from None
+
+
+def accuracy_from_dict(data: Any) -> AccuracyChoice:
+    """Builds what an accuracy budget chose.
+
+    Raises:
+        PlanError: If it is no such choice.
+    """
+    try:
+        return AccuracyChoice.from_dict(data)
+    except (AccuracyError, WorkloadError) as error:
+        raise PlanError(f"accuracy: {error}") from None
 
 
 def table(data: Any, where: str, names: tuple[str, ...]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import SPLIT, Decision, Decisions
 from partitioner.plan.plan import Plan
 from partitioner.plan.plan_data import (
+    accuracy_from_dict,
     decisions_from_dict,
     decisions_to_dict,
     hardware_from_dict,
@@ -53,6 +55,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "workload": plan.workload.to_dict(),
         "hardware": plan.hw.to_dict(),
         "decisions": decisions_to_dict(plan.decisions),
+        **({} if plan.accuracy is None else {"accuracy": plan.accuracy.to_dict()}),
         "predicted": _predicted(plan),
     }
 
@@ -107,7 +110,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise PlanError(
             f"has version {data.get('version')!r} and this program reads version {VERSION}; plan the model again"
         )
-    return table(data, "the plan", _FIELDS)
+    return table(data, "the plan", (*_FIELDS, *(["accuracy"] if "accuracy" in data else [])))
 
 
 def _plan(data: dict[str, Any], model: Any) -> Plan:
@@ -132,7 +135,8 @@ def _plan(data: dict[str, Any], model: Any) -> Plan:
             f"has {decisions.micro_batches} micro-batches, which do not divide the batch of {workload.batch_size}"
         )
     _check_ops(traced, decisions, POLICIES[policy], bool(hw.drives))
-    plan = assemble_plan(traced, hw, workload, policy, decisions)
+    accuracy = accuracy_from_dict(data["accuracy"]) if "accuracy" in data else None
+    plan = replace(assemble_plan(traced, hw, workload, policy, decisions), accuracy=accuracy)
     verify_plan(plan)
     return plan
 

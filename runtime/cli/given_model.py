@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models import ConfigError, Tokenizer, Transformer, TransformerConfig, abstract, load_pretrained
+from models.checkpoint.load import sensitivities_beside
 from models.checkpoint.tensor_files import read_json
 from runtime.cli.one_line_errors import ArgumentError
 
@@ -21,11 +22,14 @@ def model_to_plan(name_or_folder: str) -> Transformer:
     folder = Path(name_or_folder)
     if folder.is_dir():
         config = TransformerConfig.from_hf(read_json(folder / "config.json"), folder.resolve().name)
-        return abstract(config)
-    try:
-        return abstract(name_or_folder)
-    except ConfigError as error:
-        raise ArgumentError(f"{error}; or give a checkpoint folder") from None
+        model = abstract(config)
+    else:
+        try:
+            model = abstract(name_or_folder)
+        except ConfigError as error:
+            raise ArgumentError(f"{error}; or give a checkpoint folder") from None
+    model.sensitivities = sensitivities_beside(name_or_folder)
+    return model
 
 
 def model_to_run(name_or_folder: str, *, lazy: bool = False) -> Transformer:

@@ -36,6 +36,14 @@ Sparse = Annotated[
         "attend exactly.",
     ),
 ]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        "--accuracy-budget",
+        help="Share of exact attention's bits per token that may be lost, such as 0.01: drives attend as sparsely as that "
+        "allows.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="New tokens per prompt.")]
 

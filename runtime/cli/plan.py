@@ -15,7 +15,7 @@ from runtime.cli.given_model import model_to_plan
 from runtime.cli.given_policies import policy_names
 from runtime.cli.given_sparsity import sparsity
 from runtime.cli.one_line_errors import ArgumentError
-from runtime.cli.options import Drives, Hardware, Json, Model, Objective, Policy, Sparse
+from runtime.cli.options import Budget, Drives, Hardware, Json, Model, Objective, Policy, Sparse
 from runtime.cli.progress import GenerationProgress
 from runtime.cli.sweep.axis import parse_axis
 from runtime.cli.sweep.points import sweep
@@ -54,6 +54,7 @@ def plan_command(
     prompt_len: PromptLen = 512,
     decode_len: DecodeLen = 128,
     sparse: Sparse = None,
+    accuracy_budget: Budget = None,
     policy: Policy = "auto",
     objective: Objective = TOKENS_PER_SECOND,
     as_json: Json = False,
@@ -73,6 +74,10 @@ def plan_command(
     if swept is not None:
         if save is not None or print_after is not None:
             raise ArgumentError("--sweep makes many plans; leave out --save and --print-after")
+        if accuracy_budget is not None:
+            raise ArgumentError(
+                "--sweep varies one thing of plans without a budget; leave out --accuracy-budget"
+            )
         axis = parse_axis(swept, system)
         objective_named(objective, axis.at(axis.values[0], system, workload)[0])
         names = policy_names(policies or [policy])
@@ -93,6 +98,7 @@ def plan_command(
         workload,
         policy,
         objective=objective,
+        accuracy_budget=accuracy_budget,
         print_after=print_after,
         printer=typer.echo,
     )

@@ -21,6 +21,7 @@ from runtime.cli.given_requests import read_requests
 from runtime.cli.given_sparsity import sparsity
 from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.options import (
+    Budget,
     Clock,
     ClockName,
     DriveFolder,
@@ -50,7 +51,8 @@ from runtime.result import GenerationResult
 SavedPlan = Annotated[
     Path | None,
     typer.Option(
-        "--plan", help="Run this saved plan instead of making one; --hw, --policy and --sparsity are its."
+        "--plan",
+        help="Run this saved plan instead of making one; --hw, --policy, --sparsity and --accuracy-budget are its.",
     ),
 ]
 
@@ -71,6 +73,7 @@ def run_command(
     seed: Seed = 0,
     stream: Stream = False,
     sparse: Sparse = None,
+    accuracy_budget: Budget = None,
     clock: Clock = ClockName.WALL,
     plan: SavedPlan = None,
     drive_folder: DriveFolder = None,
@@ -97,7 +100,9 @@ def run_command(
             rows = len(prompts) if given is None else num_slots(given, slots)
             most = max_new_tokens if given is None else max(r.max_new_tokens for r in given)
             workload = Workload(rows, max(lengths), most, wanted)
-            chosen = partition(loaded, hardware(hw, drives), workload, policy)
+            chosen = partition(
+                loaded, hardware(hw, drives), workload, policy, accuracy_budget=accuracy_budget
+            )
         progress("planning", 1, 1)
         with Session(
             chosen, loaded, clock=clock.value, progress=progress, drive_folder=drive_folder

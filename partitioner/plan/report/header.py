@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from partitioner.accuracy.choose_sparsity import AccuracyChoice
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import num_bytes, shape_of
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import counted, duration, significant, size
 from partitioner.plan.report.table import pairs, title
+from partitioner.sparsity import sparsity_text
 
 
 def header(figures: Figures) -> list[str]:
@@ -29,6 +31,7 @@ def header(figures: Figures) -> list[str]:
             f"{counted(load.decode_len, 'new token')} each",
         ),
         *([("attention", _sparsity(figures))] if load.sparsity else []),
+        *([("accuracy", _accuracy(plan.accuracy))] if plan.accuracy else []),
         ("policy", f"{plan.policy}: {POLICIES[plan.policy].summary}"),
         ("prefill", _prefill(figures)),
         ("decode step", _decode(figures)),
@@ -48,6 +51,15 @@ def _sparsity(figures: Figures) -> str:
     kinds = {str(attention.sparsity): attention for attention in sparse}
     rules = ", ".join(_rule(figures, attention) for attention in kinds.values())
     return f"{len(sparse)} of {len(raised)} sparse on drives: {rules}; exact elsewhere"
+
+
+def _accuracy(choice: AccuracyChoice) -> str:
+    """Returns what a budget allowed, what was chosen, and what that should cost."""
+    layers = sparsity_text(choice.sparsity) or "all layers exact"
+    return (
+        f"at most {choice.predicted_loss:.2%} more bits per token than exact attention, {choice.budget:.2%} allowed; reads "
+        f"{choice.read:.1%} of what it reads: {layers}"
+    )
 
 
 def _rule(figures: Figures, attention: Attention) -> str:

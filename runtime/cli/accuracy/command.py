@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from models import Transformer
+from runtime.cli.accuracy.budget_command import check_budget_on, measure_to, sensitivities_file
 from runtime.cli.accuracy.study import Study, StudySize, run_study
 from runtime.cli.accuracy.study_table import study_table
 from runtime.cli.accuracy.texts import texts_of
@@ -45,6 +46,21 @@ NumTexts = Annotated[int, typer.Option("--texts", min=1, help="Excerpts of text.
 NumNeedles = Annotated[
     int, typer.Option("--needles", min=0, help="Retrieval texts per depth and context length; 0 for none.")
 ]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        help="Choose each layer's sparsity for this loss, such as 0.01, and hold the choice against the half of the text that "
+        "the losses were not measured on.",
+    ),
+]
+SensitivitiesFlag = Annotated[
+    bool,
+    typer.Option(
+        "--sensitivities",
+        help="Measure each layer on one half of the text, and write sensitivities.json into the checkpoint folder or --out.",
+    ),
+]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Write a figure to this file (.png, .svg, .pdf).")]
 Out = Annotated[
     Path | None,
@@ -62,16 +78,26 @@ def accuracy_command(
     context: Context = None,
     texts: NumTexts = 8,
     needles: NumNeedles = 8,
+    budget: BudgetOption = None,
+    sensitivities: SensitivitiesFlag = False,
     as_json: Json = False,
     plot: Plot = None,
     out: Out = None,
 ) -> None:
     """Measure what sparse attention costs in bits per byte and in retrieval."""
     check_output(plot, PLOT_FORMATS)
+    if budget is not None and sensitivities:
+        raise ArgumentError("--sensitivities measures what --budget chooses from; give one of them at a time")
     given = texts_of(text)
     loaded = model_to_run(model)
     length = _context(loaded, context)
     size = StudySize(length, length // 2, texts, needles)
+    if sensitivities:
+        measure_to(loaded, given.halves()[0], size, sensitivities_file(model, out), as_json)
+        return
+    if budget is not None:
+        check_budget_on(loaded, given.halves()[1], size, budget, as_json)
+        return
     ways = ways_of(methods, ratios, FlashPages(loaded.config, size.prompt_len, size.context))
     with GenerationProgress() as progress:
         found = run_study(loaded, given, ways, size, time.perf_counter, progress)
