@@ -11,6 +11,7 @@ from functools import cached_property
 from cost_models import HardwareSpec
 from partitioner.frontend.step_function import StepFunction
 from partitioner.frontend.trace import TracedPhase, trace_phase
+from partitioner.frontend.unstack import Axes
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.verify import verify_graph
 from partitioner.ir.working_set import peak_working_set_bytes
@@ -40,7 +41,7 @@ Show = Callable[[str, Callable[[], str]], None]
 
 
 class Tracer:
-    """Traces a function, each phase and size once.
+    """Traces a function, each phase and size once; stacked inputs are taken apart as the first trace, of a decode, has them.
 
     Args:
         function: The model in its one form.
@@ -49,14 +50,21 @@ class Tracer:
     def __init__(self, function: StepFunction) -> None:
         self._function = function
         self._known: dict[tuple[str, int, int, int], TracedPhase] = {}
+        self._stacks: tuple[Axes, ...] | None = None
 
     def __call__(self, phase: str, batch_size: int, chunk: int, max_len: int) -> TracedPhase:
         """Returns the trace of a phase (see ``trace_phase``)."""
         key = (phase, batch_size, chunk, max_len)
         if key not in self._known:
-            self._known[key] = trace_phase(
-                self._function, phase, batch_size=batch_size, chunk=chunk, max_len=max_len
+            self._known[key] = traced = trace_phase(
+                self._function,
+                phase,
+                batch_size=batch_size,
+                chunk=chunk,
+                max_len=max_len,
+                stacks=self._stacks,
             )
+            self._stacks = traced.stacks
         return self._known[key]
 
 
@@ -81,8 +89,7 @@ class Traced:
         """Finds what caches may keep in place of K and V."""
 
         def trace_probe(name: str, rows: int, tokens: int) -> TracedPhase:
-            chunk = tokens if name == "prefill" else 1
-            return trace_phase(self.function, name, batch_size=rows, chunk=chunk, max_len=tokens)
+            return self.tracer(name, rows, tokens if name == "prefill" else 1, tokens)
 
         return KvSources(self.graphs, trace_probe)
 

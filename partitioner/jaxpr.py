@@ -85,75 +85,42 @@ def fresh_variables() -> Callable[[Any], Var]:
     return core.gensym()
 
 
-def make_flat(
-    function: Callable[..., Any], *args: Any
-) -> tuple[list[Var], list[Eqn], list[Atom], list[tuple[Var, Any]], Any]:
-    """Traces a function and inlines every call-like equation.
-
-    Args:
-        function: A traceable function.
-        *args: Pytrees of arrays or ``jax.ShapeDtypeStruct``.
-
-    Returns:
-        Input variables, equations, output atoms, constants as (variable, array), and the output pytree of shapes.
-    """
+def trace(function: Callable[..., Any], *args: Any) -> tuple[Any, Sequence[Any], Any]:
+    """Returns the jaxpr of a function, the arrays it closes over, and the pytree of its output's shapes."""
     closed, out_shape = jax.make_jaxpr(function, return_shape=True)(*args)
-    jaxpr: Any = getattr(closed, "jaxpr", closed)
-    inliner = _Inliner(zip(jaxpr.constvars, closed.consts, strict=True))
-    equations, env = inliner.inline(jaxpr.eqns, {})
-    outvars = [_read(env, a) for a in jaxpr.outvars]
-    return list(jaxpr.invars), drop_dead(equations, outvars), outvars, inliner.consts, out_shape
+    return getattr(closed, "jaxpr", closed), closed.consts, out_shape
 
 
-def _read(env: Mapping[Var, Atom], atom: Atom) -> Atom:
-    return atom if isinstance(atom, core.Literal) else env.get(atom, atom)
+def equations_of(function: Callable[..., Any], operands: Sequence[Atom]) -> tuple[list[Eqn], list[Atom]]:
+    """Traces a function on operands of an equation to be; returns its equations, which read them, and its results."""
+    avals: list[Any] = [a.aval for a in operands]
+    jaxpr, _, _ = trace(function, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals))
+    given: dict[Var, Atom] = dict(zip(jaxpr.invars, operands, strict=True))
+
+    def read(atom: Atom) -> Atom:
+        return atom if isinstance(atom, core.Literal) else given.get(atom, atom)
+
+    return [e.replace(invars=[read(a) for a in e.invars]) for e in jaxpr.eqns], [
+        read(a) for a in jaxpr.outvars
+    ]
 
 
-def _inner_jaxpr(eqn: Eqn) -> tuple[Any, Sequence[Any]] | None:
+def called_jaxpr(eqn: Eqn) -> tuple[Any, Sequence[Any]] | None:
+    """Returns the body of a call-like equation and the arrays it closes over; None where an equation calls nothing."""
     if eqn.primitive.name not in _CALLS:
         return None
-    for key in _CALL_JAXPR_KEYS:
-        inner = eqn.params.get(key)
-        if inner is not None:
-            return getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
-    return None
+    bodies = (eqn.params.get(key) for key in _CALL_JAXPR_KEYS)
+    return next((opened(body) for body in bodies if body is not None), None)
 
 
-class _Inliner:
-    """Replaces calls by their bodies, and gathers the constants that bodies close over."""
+def opened(body: Any) -> tuple[Any, Sequence[Any]]:
+    """Returns a body without the arrays it closes over, and those."""
+    return getattr(body, "jaxpr", body), getattr(body, "consts", ())
 
-    def __init__(self, consts: Iterable[tuple[Var, Any]]) -> None:
-        self.consts = list(consts)
-        self._fresh = fresh_variables()
-        self._const_of = {id(value): var for var, value in self.consts}
 
-    def inline(self, eqns: Iterable[Eqn], env: dict[Var, Atom]) -> tuple[list[Eqn], dict[Var, Atom]]:
-        """Returns the equations without calls, and what each variable has become."""
-        flat: list[Eqn] = []
-        for eqn in eqns:
-            invars = [_read(env, a) for a in eqn.invars]
-            inner = _inner_jaxpr(eqn)
-            if inner is not None:
-                body, consts = inner
-                inner_env: dict[Var, Atom] = dict(zip(body.invars, invars, strict=True))
-                inner_env.update((v, self._const(v, c)) for v, c in zip(body.constvars, consts, strict=True))
-                inner_flat, inner_env = self.inline(body.eqns, inner_env)
-                flat.extend(inner_flat)
-                for out, atom in zip(eqn.outvars, body.outvars, strict=True):
-                    env[out] = _read(inner_env, atom)
-            elif eqn.primitive.name in _IDENTITIES and len(invars) == len(eqn.outvars):
-                env.update(zip(eqn.outvars, invars, strict=True))
-            else:
-                outvars = [self._fresh(v.aval) for v in eqn.outvars]
-                env.update(zip(eqn.outvars, outvars, strict=True))
-                flat.append(eqn.replace(invars=invars, outvars=outvars))
-        return flat, env
-
-    def _const(self, var: Var, value: Any) -> Var:
-        if id(value) not in self._const_of:
-            self._const_of[id(value)] = self._fresh(var.aval)
-            self.consts.append((self._const_of[id(value)], value))
-        return self._const_of[id(value)]
+def is_identity(eqn: Eqn) -> bool:
+    """Tells an equation that hands its operands on."""
+    return eqn.primitive.name in _IDENTITIES and len(eqn.invars) == len(eqn.outvars)
 
 
 def drop_dead(equations: Sequence[Eqn], outputs: Iterable[Atom]) -> list[Eqn]:

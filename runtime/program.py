@@ -10,7 +10,7 @@ from typing import Any
 
 from cost_models.hardware import HardwareSpec
 from cost_models.links import Hop, route
-from partitioner.frontend.trace import INDEX_ROLES
+from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
 from partitioner.plan.plan import PhasePlan, Plan

@@ -10,7 +10,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from partitioner.errors import PlanError
-from partitioner.frontend.trace import INDEX_ROLES
+from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import Var
 from partitioner.plan.steps import Move, Run, Step
 from partitioner.shares import Share

@@ -39,6 +39,7 @@ HARDWARE_MODULES = {
 PLAN_SIDE = (
     "partitioner.errors",
     "partitioner.frontend.trace",
+    "partitioner.frontend.traced",
     "partitioner.ir",
     "partitioner.jaxpr",
     "partitioner.plan",

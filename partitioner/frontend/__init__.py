@@ -1,6 +1,7 @@
 """Brings models of several kinds into one form and traces them."""
 
 from partitioner.frontend.adapt import adapt
+from partitioner.frontend.hugging_face import from_hugging_face
 from partitioner.frontend.linen_module import from_linen
 from partitioner.frontend.nnx_cache import from_nnx_cache
 from partitioner.frontend.nnx_module import from_nnx
@@ -14,6 +15,7 @@ __all__ = [
     "TracedOutput",
     "TracedPhase",
     "adapt",
+    "from_hugging_face",
     "from_linen",
     "from_nnx",
     "from_nnx_cache",

@@ -7,22 +7,29 @@ from typing import Any
 from flax import linen, nnx
 
 from partitioner.errors import ModelError
+from partitioner.frontend.hugging_face import from_hugging_face, is_hugging_face_model
 from partitioner.frontend.linen_module import from_linen
 from partitioner.frontend.nnx_cache import from_nnx_cache
 from partitioner.frontend.nnx_module import from_nnx
+from partitioner.frontend.rows_apart import counts_for_all_rows, rows_apart
 from partitioner.frontend.step_function import StepFunction
 
 
 def adapt(model: Any) -> StepFunction:
-    """Returns the model as a step function.
+    """Returns the model as a step function whose rows may differ in length.
 
     Args:
-        model: An ``nnx.Module`` (with ``init_cache``, or with ``nnx.Cache`` state), a ``(linen.Module, variables)`` pair, or
-            what :func:`partitioner.frontend.from_step` returned.
+        model: An ``nnx.Module`` (with ``init_cache``, or with ``nnx.Cache`` state), a ``(linen.Module, variables)`` pair, a
+            Flax model of Hugging Face transformers, or what :func:`partitioner.frontend.from_step` returned.
 
     Raises:
         ModelError: For anything else.
     """
+    function = _step_function(model)
+    return rows_apart(function) if counts_for_all_rows(function) else function
+
+
+def _step_function(model: Any) -> StepFunction:
     match model:
         case StepFunction():
             return model
@@ -34,6 +41,8 @@ def adapt(model: Any) -> StepFunction:
             return from_linen(module, variables)
         case linen.Module():
             raise ModelError("a Linen module needs its variables: pass (module, variables)")
+        case _ if is_hugging_face_model(model):
+            return from_hugging_face(model)
         case _:
             raise ModelError(
                 f"cannot partition a {type(model).__name__}: pass an nnx.Module, a (linen.Module, variables) pair, or "

@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 
 from partitioner.errors import ModelError
 from partitioner.frontend.step_function import StepFunction
+
+_KERNEL_AXES = 3
+"""Of a projection to heads: input, heads, head size."""
 
 
 def from_nnx_cache(model: nnx.Module) -> StepFunction:
@@ -55,8 +59,17 @@ def _split_with_cache(graphdef: Any, params: Any, batch_size: int, max_len: int)
     for _, module in nnx.iter_modules(clone):
         if isinstance(module, nnx.MultiHeadAttention):
             module.init_cache((batch_size, max_len, module.in_features))
+            _stack_cache(module)
     bare, rest, cache = nnx.split(clone, _is_not_cache, nnx.Cache)
     return bare, rest, cache
+
+
+def _stack_cache(module: nnx.MultiHeadAttention) -> None:
+    """Gives a module that stands for the layers of a scan, one kernel for each along the first axis, a cache for each."""
+    layers = module.query.kernel.get_value().shape[:-_KERNEL_AXES]
+    for name in ("cached_key", "cached_value", "cache_index"):
+        one = getattr(module, name).get_value()
+        setattr(module, name, nnx.Cache(jnp.broadcast_to(one, (*layers, *one.shape))))
 
 
 def _require_caching_attention(model: nnx.Module) -> None:

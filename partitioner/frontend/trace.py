@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from partitioner.equation_forms import EquationForms
 from partitioner.errors import ModelError
+from partitioner.flatten import make_flat
 from partitioner.frontend.step_function import StepFunction, cause, named_leaves
-from partitioner.jaxpr import Atom, Eqn, Var, make_flat
-
-Role = Literal["param", "cache", "cursor", "token", "position", "mask", "rng", "const", "logits"]
-INDEX_ROLES: frozenset[str] = frozenset({"token", "position", "mask", "cursor"})
-
-
-@dataclass(frozen=True)
-class TracedInput:
-    """Names an input and says what it is for. ``value`` is set for constants found while tracing."""
-
-    name: str
-    role: Role
-    var: Var
-    value: Any = None
-
-
-@dataclass(frozen=True)
-class TracedOutput:
-    """Names an output and says what it is for; a state output has the name of the state input it replaces."""
-
-    name: str
-    role: Role
-    atom: Atom
+from partitioner.frontend.traced import Role, TracedInput, TracedOutput
+from partitioner.frontend.unstack import Axes, Interface, unstack
+from partitioner.jaxpr import Eqn, Var
 
 
 @dataclass(frozen=True)
@@ -50,6 +31,7 @@ class TracedPhase:
         chunk: Tokens per row and step.
         batch_size: Rows.
         max_len: Cache slots per row.
+        stacks: Along which axes stacked inputs were taken apart, round by round.
     """
 
     name: str
@@ -59,6 +41,7 @@ class TracedPhase:
     batch_size: int
     chunk: int
     max_len: int
+    stacks: tuple[Axes, ...] = ()
 
     @cached_property
     def input_of(self) -> Mapping[Var, TracedInput]:
@@ -78,9 +61,23 @@ class TracedPhase:
 
 
 def trace_phase(
-    function: StepFunction, name: str, *, batch_size: int, chunk: int, max_len: int
+    function: StepFunction,
+    name: str,
+    *,
+    batch_size: int,
+    chunk: int,
+    max_len: int,
+    stacks: Sequence[Axes] | None = None,
 ) -> TracedPhase:
     """Traces ``function.step`` for the given sizes; allocates nothing.
+
+    Args:
+        function: The model in its one form.
+        name: ``prefill`` or ``decode``.
+        batch_size: Rows.
+        chunk: Tokens per row.
+        max_len: Cache slots per row.
+        stacks: What another phase of the model took apart, so that both name the same inputs; None to find out.
 
     Raises:
         ModelError: If a parameter is no array, if tracing fails, or if the outputs are not ``(logits, state)``.
@@ -96,9 +93,19 @@ def trace_phase(
     state, _ = named_leaves(state_shapes)
     tokens, positions, mask, logits_at = function.example_inputs(batch_size, chunk, max_len)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), function.params)
+    param_roles: list[Role] = [_param_role(leaf) for _, leaf in params]
+    state_roles: list[Role] = [_state_role(leaf) for _, leaf in state]
+    roles: list[Role] = [*param_roles, "token", *state_roles, "position", "mask", "position"]
     try:
         invars, equations, outputs, consts, out_shape = make_flat(
-            function.step, shapes, tokens, state_shapes, positions, mask, logits_at
+            function.step,
+            shapes,
+            tokens,
+            state_shapes,
+            positions,
+            mask,
+            logits_at,
+            origins=[r if r in ("cache", "param") else None for r in roles],
         )
     except Exception as error:  # the user's code ran: whatever it raised is the reason
         raise ModelError(
@@ -106,23 +113,24 @@ def trace_phase(
             f"{cause(error)}; the step must be traceable by jax.make_jaxpr on arrays of these shapes"
         ) from error
     _check_outputs(function, name, out_shape, state_shapes, batch_size)
-    state_names = [n for n, _ in state]
-    state_roles: list[Role] = [_state_role(leaf) for _, leaf in state]
+    taken = {n for n, _ in params}
+    state_names = [f"cache.{n}" if n in taken else n for n, _ in state]
     names = [*(n for n, _ in params), "tokens", *state_names, "positions", "mask", "logits_at"]
-    param_roles: list[Role] = [_param_role(leaf) for _, leaf in params]
-    roles: list[Role] = [*param_roles, "token", *state_roles, "position", "mask", "position"]
     inputs = [TracedInput(n, r, v) for n, r, v in zip(names, roles, invars, strict=True)]
     inputs += [TracedInput(f"const.{i}", "const", v, value) for i, (v, value) in enumerate(consts)]
     result_roles: list[Role] = ["logits", *state_roles]
     results = zip(["logits", *state_names], result_roles, outputs, strict=True)
+    made = tuple(TracedOutput(n, r, a) for n, r, a in results)
+    apart, taken = unstack(Interface(tuple(inputs), tuple(equations), made), stacks)
     return TracedPhase(
         name=name,
-        equations=tuple(equations),
-        inputs=tuple(inputs),
-        outputs=tuple(TracedOutput(n, r, a) for n, r, a in results),
+        equations=apart.equations,
+        inputs=apart.inputs,
+        outputs=apart.outputs,
         batch_size=batch_size,
         chunk=chunk,
         max_len=max_len,
+        stacks=taken,
     )
 
 

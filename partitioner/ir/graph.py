@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from partitioner.frontend.trace import INDEX_ROLES, TracedInput, TracedOutput, TracedPhase
+from partitioner.frontend.trace import TracedPhase
+from partitioner.frontend.traced import INDEX_ROLES, TracedInput, TracedOutput
 from partitioner.ir.op import Op
 from partitioner.jaxpr import Eqn, Var
 

@@ -17,7 +17,7 @@ class CacheUse(CacheWrite):
     """Describes how one cache is updated and contracted.
 
     Attributes:
-        views: Equations from ``after`` to the contraction's operand.
+        views: Equations from ``written`` to the contraction's operand.
         contraction: The ``dot_general``.
         operand: Which of its operands is the cache.
     """
@@ -93,7 +93,7 @@ def find_attention(
 
 
 def _cache_use(flow: Dataflow, write: CacheWrite) -> CacheUse | Unraised:
-    contractions = _contractions_of(flow, write.after)
+    contractions = _contractions_of(flow, write.written)
     if len(contractions) != 1:
         return Unraised(
             write.name,
@@ -103,6 +103,7 @@ def _cache_use(flow: Dataflow, write: CacheWrite) -> CacheUse | Unraised:
     return CacheUse(
         write.name,
         write.before,
+        write.written,
         write.after,
         write.new,
         write.update,

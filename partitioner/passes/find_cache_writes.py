@@ -22,6 +22,7 @@ class CacheWrite:
     Attributes:
         name: State name.
         before: The state as it comes in.
+        written: What the update itself makes; the state goes out as a view of it.
         after: The state as it goes out.
         new: What is written into it.
         update: Equations from ``before`` to ``after``.
@@ -29,6 +30,7 @@ class CacheWrite:
 
     name: str
     before: Var
+    written: Var
     after: Var
     new: Var
     update: tuple[Eqn, ...]
@@ -48,6 +50,7 @@ def _cache_write(flow: Dataflow, name: str, before: Var, after: object) -> Cache
         return Unraised(name, "the cache is returned as it came")
     update: list[Eqn] = []
     new: Var | None = None
+    written: Var = after
     var: Var = after
     while var is not before:
         eqn = flow.maker.get(var)
@@ -63,33 +66,33 @@ def _cache_write(flow: Dataflow, name: str, before: Var, after: object) -> Cache
             continue
         if new is not None:
             return Unraised(name, "the cache is written more than once in a step")
-        carried, written = _carried_and_written(flow, eqn, before)
-        if carried is None or written is None:
+        carried, entries = _carried_and_new(flow, eqn, before)
+        if carried is None or entries is None:
             return Unraised(name, f"cannot tell the old cache from the new entries in `{eqn.primitive.name}`")
-        var, new = carried, written
+        written, var, new = var, carried, entries
         while (spread := flow.maker.get(new)) is not None and spread.primitive.name == "broadcast_in_dim":
             update.append(spread)
             new = variables(spread.invars)[0]
     if new is None:
         return Unraised(name, "the cache is reshaped but never written")
-    return CacheWrite(name, before, after, new, flow.sorted(update))
+    return CacheWrite(name, before, written, after, new, flow.sorted(update))
 
 
-def _carried_and_written(flow: Dataflow, eqn: Eqn, before: Var) -> tuple[Var | None, Var | None]:
+def _carried_and_new(flow: Dataflow, eqn: Eqn, before: Var) -> tuple[Var | None, Var | None]:
     atoms = list(eqn.invars)
     position = _UPDATES[eqn.primitive.name]
     if position is not None:
-        carried, written = atoms[0], atoms[position]
+        carried, entries = atoms[0], atoms[position]
     else:
         cases = [a for a in atoms[1:] if not isinstance(a, Literal)]
         old = [a for a in cases if _comes_from(flow, a, before)]
         others = [a for a in cases if a not in old]
         if len(old) != 1 or len(others) != 1:
             return None, None
-        carried, written = old[0], others[0]
-    if isinstance(carried, Literal) or isinstance(written, Literal):
+        carried, entries = old[0], others[0]
+    if isinstance(carried, Literal) or isinstance(entries, Literal):
         return None, None
-    return carried, written
+    return carried, entries
 
 
 def _comes_from(flow: Dataflow, var: Var, source: Var) -> bool:

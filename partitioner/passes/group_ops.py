@@ -10,7 +10,12 @@ from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import Eqn, Var, borders, dtype_of, variables
-from partitioner.passes.label_equations import attention_label, is_attention_label, label_equations
+from partitioner.passes.label_equations import (
+    attention_label,
+    is_attention_label,
+    label_equations,
+    split_indices,
+)
 from partitioner.passes.raise_attention import RaisedAttention
 from partitioner.passes.split_equations import SplitEquations
 
@@ -186,14 +191,17 @@ def _attention_name(attention: Attention, label_of_var: dict[Var, str], modules:
     """Returns the path that the modules of q, k and v have in common, with ``attention`` in it, and no module's own name."""
     read = (attention.query, attention.new_key, attention.new_value)
     labels = [label_of_var[v] for v in read if v in label_of_var]
-    paths = [label.split(".") for label in labels if not is_attention_label(label)]
+    modules_read = [split_indices(label) for label in labels if not is_attention_label(label)]
+    paths = [path.split(".") for path, _ in modules_read]
+    elements = {indices for _, indices in modules_read}
+    indices = elements.pop() if len(elements) == 1 else ""
     common = _common_prefix(paths)
     if any(path == common for path in paths):
         common = common[:-1]
     if not any("att" in part.lower() for part in common):
         common = [*common, "attention"]
     name = ".".join(common)
-    return f"{name}.attention" if name in modules else name
+    return f"{name}.attention{indices}" if name + indices in modules else name + indices
 
 
 def _common_prefix(paths: Sequence[Sequence[str]]) -> list[str]:

@@ -43,8 +43,15 @@ def is_attention_label(label: str) -> bool:
 
 
 def module_of(param: str) -> str:
-    """Returns the module path of a parameter: its name without the leaf."""
-    return param.rpartition(".")[0] or param
+    """Returns the module path of a parameter: its name without the leaf, with the indices of an element."""
+    path, indices = split_indices(param)
+    return (path.rpartition(".")[0] or path) + indices
+
+
+def split_indices(name: str) -> tuple[str, str]:
+    """Splits ``blocks.mlp.kernel[3]`` into path and indices."""
+    path, bracket, indices = name.partition("[")
+    return path, bracket + indices
 
 
 def _label_joins(data: Sequence[Eqn], labels: dict[int, str]) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 import jax
 from jax import numpy as jnp
 
+from partitioner.flatten import make_flat
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.layout import from_layout, product, to_layout
 from partitioner.ir.op import Attention, AxisRole
-from partitioner.jaxpr import Eqn, Literal, Var, dtype_of, evaluate, fresh_variables, make_flat, shape_of
+from partitioner.jaxpr import Eqn, Literal, Var, dtype_of, evaluate, fresh_variables, shape_of
 from partitioner.passes.find_kv_source import KvPath
 from partitioner.passes.validate_attention import CACHE_ROLES, NEW_ROLES
 

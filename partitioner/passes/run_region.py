@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
-from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for
+from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for, shape_of
+from partitioner.numpy_rules import evaluate_in_numpy, has_numpy_rule
 from partitioner.passes.find_attention import AttentionRegion, CacheUse
-from partitioner.passes.numpy_rules import evaluate_in_numpy, has_numpy_rule
 
 FAST_COMPILE = {"xla_backend_optimization_level": "0"}
 
@@ -109,9 +109,23 @@ class RegionRunner:
 def contraction_operand(use: CacheUse, cache: np.ndarray) -> np.ndarray:
     """Returns what the contraction reads for a given cache after its update, as float32."""
     views = [e for e in use.views if e.primitive.name != "convert_element_type"]
+    aval: Any = use.written.aval
+    written = _before_views(use, np.asarray(cache).astype(aval.dtype))
     if not views:
-        return cache
-    aval: Any = use.after.aval
+        return written.astype(np.float32)
+    run = runnable(use.views, [use.written], [use.views[-1].outvars[0]])
+    return run([written])[0].astype(np.float32)
 
-    run = runnable(use.views, [use.after], [use.views[-1].outvars[0]])
-    return run([np.asarray(cache).astype(aval.dtype)])[0].astype(np.float32)
+
+def _before_views(use: CacheUse, cache: np.ndarray) -> np.ndarray:
+    """Returns what the update made, given the state that goes out as a view of it: same entries, other axes."""
+    shape = shape_of(use.written)
+    if use.written is use.after:
+        return cache
+    outgoing = needed_for(use.update, [use.after])
+    start = next(i for i, e in enumerate(outgoing) if use.written in e.outvars)
+    place: Any = np.arange(cache.size).reshape(shape)
+    env = evaluate(outgoing[start + 1 :], {use.written: place})
+    flat = np.empty(cache.size, cache.dtype)
+    flat[np.asarray(env[use.after]).reshape(-1)] = cache.reshape(-1)
+    return flat.reshape(shape)

@@ -90,6 +90,7 @@ def _use(use: CacheUse, rewrite: SizeRewrite, equations: dict[int, Eqn]) -> Cach
     return CacheUse(
         name=use.name,
         before=rewrite.var(use.before),
+        written=rewrite.var(use.written),
         after=rewrite.var(use.after),
         new=rewrite.var(use.new),
         update=tuple(equations[id(e)] for e in use.update),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from partitioner.frontend.trace import INDEX_ROLES, TracedPhase
+from partitioner.frontend.trace import TracedPhase
+from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import Eqn, Var, variables
 from partitioner.passes.dataflow import Dataflow
 

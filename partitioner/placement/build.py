@@ -20,7 +20,7 @@ from partitioner.placement.recompute import KeptInput
 from partitioner.placement.split_variants import SplitCost
 from partitioner.placement.variants import SMALL_WEIGHT_BYTES, VariantBuilder
 
-_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+_NUMBER = re.compile(r"(?<![^.\[])\d+(?![^.\]])")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ import numpy as np
 from partitioner.errors import PlanError
 from partitioner.frontend.adapt import adapt
 from partitioner.frontend.step_function import named_leaves
+from partitioner.frontend.traced import Element
 from partitioner.plan.plan import Plan
 
 
@@ -45,10 +46,12 @@ def bind_model(plan: Plan, model: Any) -> BoundModel:
     """
     function = adapt(model)
     leaves = dict(named_leaves(function.params)[0])
-    wanted = {i.name: i.var.aval for i in plan.decode.graph.phase.inputs if i.role in ("param", "rng")}
-    for name, aval in wanted.items():
+    inputs = [i for i in plan.decode.graph.phase.inputs if i.role in ("param", "rng")]
+    wanted = {i.name: i.as_element() for i in inputs}
+    for i in inputs:
+        name, whole = wanted[i.name].whole, wanted[i.name].whole_shape
         leaf = leaves.get(name)
-        expected: Any = aval
+        expected: Any = i.var.aval
         if leaf is None:
             raise PlanError(
                 f"the plan is for {plan.model_name}, whose parameter {name!r} the given model lacks; partition it again"
@@ -58,14 +61,32 @@ def bind_model(plan: Plan, model: Any) -> BoundModel:
                 f"{plan.model_name} is abstract: {name!r} has a shape but no values; load weights with "
                 "models.load_pretrained(folder) to run it"
             )
-        if tuple(np.shape(leaf)) != tuple(expected.shape) or leaf.dtype != expected.dtype:
+        if tuple(np.shape(leaf)) != whole or leaf.dtype != expected.dtype:
             raise PlanError(
-                f"the plan wants {name!r} as {expected.dtype}{list(expected.shape)}, the given model has "
+                f"the plan wants {name!r} as {expected.dtype}{list(whole)}, the given model has "
                 f"{leaf.dtype}{list(np.shape(leaf))}; partition it again"
             )
-    extra = [name for name in leaves if name not in wanted]
+    wholes = {element.whole for element in wanted.values()}
+    extra = [name for name in leaves if name not in wholes]
     if extra:
         raise PlanError(
             f"the plan is for {plan.model_name}, which has no parameter {extra[0]!r} as the given model has; partition it again"
         )
-    return BoundModel({n: leaves[n] for n in wanted}, function.tokenizer)
+    return BoundModel(_Elements(leaves, wanted), function.tokenizer)
+
+
+class _Elements(Mapping[str, Any]):
+    """Cuts elements out of stacked arrays when they are asked for, so that no model is held twice."""
+
+    def __init__(self, leaves: Mapping[str, Any], wanted: Mapping[str, Element]) -> None:
+        self._leaves, self._wanted = leaves, wanted
+
+    def __getitem__(self, name: str) -> Any:
+        element = self._wanted[name]
+        return element.of(self._leaves[element.whole])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._wanted)
+
+    def __len__(self) -> int:
+        return len(self._wanted)

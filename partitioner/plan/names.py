@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from cost_models import HardwareSpec
 
-_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+_NUMBER = re.compile(r"(?<![^.\[])\d+(?![^.\]])")
 _DEVICE = re.compile(r"(gpu|csd)(\d+)(.*)")
 _MOST_RANGES = 3
 

@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 from jax import numpy as jnp
 
+from partitioner.flatten import make_flat
 from partitioner.jaxpr import (
     Eqn,
     Literal,
@@ -19,7 +20,6 @@ from partitioner.jaxpr import (
     dtype_of,
     evaluate,
     is_literal,
-    make_flat,
     needed_for,
     num_bytes,
     shape_of,

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from jax import numpy as jnp
 
+from partitioner.flatten import make_flat
 from partitioner.ir.op import Layout
-from partitioner.jaxpr import Var, make_flat
+from partitioner.jaxpr import Var
 from runtime import SessionError
 from runtime.cache_updates import append_function, rows_axis_of, store
 

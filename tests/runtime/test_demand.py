@@ -8,7 +8,8 @@ import pytest
 from jax import numpy as jnp
 
 from cost_models import ComputeSpec
-from partitioner.jaxpr import make_flat, variables
+from partitioner.flatten import make_flat
+from partitioner.jaxpr import variables
 from runtime.demand import Demand, count_demand
 
 F32 = jax.ShapeDtypeStruct

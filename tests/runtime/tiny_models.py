@@ -150,7 +150,7 @@ def plan_for(model: Any, policy: str, num_drives: int = 1, workload: Workload = 
 @cache
 def plain_step(model: Any) -> tuple[StepFunction, Any]:
     """Returns a model's step, and the same compiled."""
-    function = adapt(model)
+    function = model if isinstance(model, StepFunction) else adapt(model)
     return function, jax.jit(function.step)
 
 

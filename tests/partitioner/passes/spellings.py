@@ -57,9 +57,9 @@ class Spelling:
         kv_size = self.kv_heads * HEAD_SIZE
         shapes = {
             "embed": (VOCAB, HIDDEN),
-            "q": (HIDDEN, HIDDEN),
-            "k": (HIDDEN, kv_size),
-            "v": (HIDDEN, kv_size),
+            "query": (HIDDEN, HIDDEN),
+            "key": (HIDDEN, kv_size),
+            "value": (HIDDEN, kv_size),
         }
         shapes |= {"o": (HIDDEN, HIDDEN), "head": (HIDDEN, VOCAB), "slopes": (HEADS,)}
         params = {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in shapes.items()}
@@ -73,8 +73,10 @@ class Spelling:
 
     def _step(self, params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
         x = params["embed"][tokens]
-        query = (x @ params["q"]).reshape(*tokens.shape, HEADS, HEAD_SIZE)
-        key, value = ((x @ params[n]).reshape(*tokens.shape, self.kv_heads, HEAD_SIZE) for n in ("k", "v"))
+        query = (x @ params["query"]).reshape(*tokens.shape, HEADS, HEAD_SIZE)
+        key, value = (
+            (x @ params[n]).reshape(*tokens.shape, self.kv_heads, HEAD_SIZE) for n in ("key", "value")
+        )
         out, cache = self.attend(query, key, value, cache, positions, mask, {**params, "tokens": tokens})
         return (x + out.reshape(x.shape) @ params["o"]) @ params["head"], cache
 

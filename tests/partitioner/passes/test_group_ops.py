@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from jax import numpy as jnp
 
 from models import TransformerConfig
+from partitioner.flatten import make_flat
 from partitioner.frontend import from_step, trace_phase
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.verify import verify_graph
-from partitioner.jaxpr import Eqn, Var, evaluate, make_flat, variables
+from partitioner.jaxpr import Eqn, Var, evaluate, variables
 from partitioner.passes.group_ops import cluster, group_ops
 from partitioner.passes.raise_attention import raise_decode_attention
 from partitioner.passes.split_equations import split_equations
@@ -97,7 +98,7 @@ def graph_of(name: str) -> OpGraph:
 def test_the_graph_of_every_spelling_is_valid_and_has_its_attention(name: str) -> None:
     graph = graph_of(name)
     verify_graph(graph, "group_ops")
-    assert [op.name for op in graph.ops] == ["embed", "q", "k", "v", "attention", "o", "head"]
+    assert [op.name for op in graph.ops] == ["embed", "query", "key", "value", "attention", "o", "head"]
     assert [op.kind for op in graph.ops] == ["compute"] * 4 + ["attention"] + ["compute"] * 2
     assert {"k", "v"} <= set(graph.ops[4].states)
 

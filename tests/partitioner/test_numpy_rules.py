@@ -9,8 +9,9 @@ import pytest
 from jax import lax
 from jax import numpy as jnp
 
-from partitioner.jaxpr import evaluate, make_flat, variables
-from partitioner.passes.numpy_rules import RULES, evaluate_in_numpy, has_numpy_rule
+from partitioner.flatten import make_flat
+from partitioner.jaxpr import evaluate, variables
+from partitioner.numpy_rules import RULES, evaluate_in_numpy, has_numpy_rule
 
 F32 = ("float32", "float16", "bfloat16")
 INTS = ("int32", "int8")
@@ -45,6 +46,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...], tuple[st
         F32,
     ),
     "dot_general over two axes": (lambda x, y: jnp.einsum("abc,bcd->ad", x, y), ((3, 4, 5), (4, 5, 2)), F32),
+    "dynamic_slice": (lambda c, i: lax.dynamic_slice(c, (0, i[0], 1), (2, 3, 2)), ((2, 7, 3), (1,)), ALL),
     "dynamic_update_slice": (
         lambda c, n, i: lax.dynamic_update_slice(c, n, (0, i[0], 0)),
         ((2, 7, 3), (2, 3, 3), (1,)),
@@ -68,6 +70,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...], tuple[st
     "or": (lax.bitwise_or, ((3, 4), (3, 4)), ("int32", "bool")),
     "reduce_max": (lambda x: lax.reduce_max_p.bind(x, axes=(0, 2), out_sharding=None), ((3, 4, 5),), F32),
     "reduce_sum": (lambda x: jnp.sum(x, (0, 2)), ((3, 4, 5),), F32),
+    "rem": (lambda x: lax.rem(x, 3), ((3, 4),), ("int32",)),
     "reshape": (lambda x: lax.reshape(x, (2, 6)), ((3, 4),), ALL),
     "scatter of windows": (append_rows, ((3, 2, 7, 4), (3, 2, 1, 4), (3,)), F32),
     "scatter of slots": (set_slots, ((3, 2, 7, 4), (3, 2, 1, 4), (3,)), F32),

@@ -109,6 +109,14 @@ def _dot_general(params: Mapping[str, Any], values: Sequence[Array]) -> Array:
     return np.matmul(first, second).reshape(*batch, *rows, *columns)
 
 
+def _dynamic_slice(params: Mapping[str, Any], values: Sequence[Array]) -> Array:
+    operand, *starts = values
+    sizes = params["slice_sizes"]
+    room = [whole - part for whole, part in zip(operand.shape, sizes, strict=True)]
+    first = [min(max(int(s), 0), r) for s, r in zip(starts, room, strict=True)]
+    return operand[tuple(slice(f, f + n) for f, n in zip(first, sizes, strict=True))]
+
+
 def _dynamic_update_slice(params: Mapping[str, Any], values: Sequence[Array]) -> Array:
     operand, update, *starts = values
     result = operand.copy()
@@ -171,6 +179,7 @@ RULES: Mapping[str, Rule] = {
     "cos": _elementwise(np.cos),
     "div": _elementwise(np.divide),
     "dot_general": _dot_general,
+    "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,
     "eq": _elementwise(np.equal),
     "exp": _elementwise(np.exp),
@@ -190,6 +199,7 @@ RULES: Mapping[str, Rule] = {
     "or": _elementwise(np.bitwise_or),
     "reduce_max": _reduction(np.max),
     "reduce_sum": _reduction(np.sum),
+    "rem": _elementwise(np.fmod),
     "reshape": lambda params, values: values[0].reshape(params["new_sizes"]),
     "scatter": _scatter,
     "select_n": _select_n,
@@ -208,6 +218,7 @@ _MOVES = frozenset(
         "broadcast_in_dim",
         "concatenate",
         "convert_element_type",
+        "dynamic_slice",
         "dynamic_update_slice",
         "reshape",
         "scatter",
@@ -228,6 +239,9 @@ _CONDITIONS: Mapping[str, Callable[[Eqn], bool]] = {
     "div": _is_float,
     "dot_general": _is_float,
     "integer_pow": lambda eqn: _is_float(eqn) and eqn.params["y"] > 0,
+    "rem": lambda eqn: (
+        not _is_float(eqn) and is_literal(eqn.invars[1]) and bool(_value(eqn.invars[1], {}).all())
+    ),
     "reshape": lambda eqn: eqn.params.get("dimensions") is None,
     "scatter": lambda eqn: eqn.params["mode"].name == "CLIP" and eqn.params["unique_indices"],
     "select_n": lambda eqn: len(eqn.invars) == 3 and aval_of(eqn.invars[0]).dtype.kind == "b",
