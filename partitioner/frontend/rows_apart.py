@@ -27,7 +27,7 @@ _PROBE_LEN, _PROBE_POSITION = 8, 5
 def counts_for_all_rows(function: StepFunction) -> bool:
     """Tells whether a model that takes chunks of tokens keeps whole numbers that do not depend on the number of rows."""
     return function.max_chunk is None and any(
-        axis is None and not _is_float(leaf) for axis, leaf in _state(function).values()
+        _is_counter(axis, leaf) for axis, leaf in _state(function).values()
     )
 
 
@@ -44,7 +44,7 @@ def rows_apart(function: StepFunction) -> StepFunction:
 
     def init_state(batch_size: int, max_len: int) -> dict[str, Any]:
         leaves = dict(named_leaves(function.init_state(batch_size, max_len))[0])
-        return {name: leaves[name] for name, (_, leaf) in described.items() if _is_float(leaf)}
+        return {name: leaves[name] for name, (axis, leaf) in described.items() if not _is_counter(axis, leaf)}
 
     def step(
         params: Any, tokens: Any, state: Any, positions: Any, mask: Any, logits_at: Any
@@ -52,7 +52,7 @@ def rows_apart(function: StepFunction) -> StepFunction:
         axes = {name: _rows_axis(function, name, described) for name in state}
         one_row = function.abstract_state(1, mask.shape[1])
         leaves, structure = named_leaves(one_row)
-        _check_counters(function, params, one_row, tokens.shape[1], mask.shape[1])
+        _check_counters(function, described, params, one_row, tokens.shape[1], mask.shape[1])
 
         def run(
             tokens: Any, state: Mapping[str, Any], positions: Any, mask: Any, logits_at: Any
@@ -95,7 +95,9 @@ def _rows_axis(function: StepFunction, name: str, described: Mapping[str, tuple[
     return axis
 
 
-def _check_counters(function: StepFunction, params: Any, state: Any, chunk: int, max_len: int) -> None:
+def _check_counters(
+    function: StepFunction, described: Mapping[str, Any], params: Any, state: Any, chunk: int, max_len: int
+) -> None:
     """Runs what becomes of the counters in a step of one row, which says whether they are what a position can stand for."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
     index = function.example_inputs(1, chunk, max_len)
@@ -104,7 +106,7 @@ def _check_counters(function: StepFunction, params: Any, state: Any, chunk: int,
     first = len(jax.tree.leaves(shapes)) + 1
     before = dict(zip((name for name, _ in leaves), inputs[first:], strict=False))
     after = dict(zip((name for name, _ in leaves), outputs[1:], strict=True))
-    counters = {name: leaf for name, leaf in leaves if not _is_float(leaf)}
+    counters = {name: leaf for name, leaf in leaves if _is_counter(*described[name])}
     given = {v: np.asarray(c) for v, c in consts}
     given |= {before[n]: np.full(leaf.shape, _PROBE_POSITION, leaf.dtype) for n, leaf in counters.items()}
     for name in counters:
@@ -129,5 +131,5 @@ def _settled(equations: Sequence[Eqn], given: Mapping[Var, Any], atom: Atom) -> 
     return np.asarray(env[atom]) if atom in env else None
 
 
-def _is_float(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.floating)
+def _is_counter(rows_axis: int | None, leaf: Any) -> bool:
+    return rows_axis is None and jnp.issubdtype(leaf.dtype, jnp.integer)
