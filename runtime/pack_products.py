@@ -13,7 +13,8 @@ from typing import Any
 import jax
 from jax import lax
 
-from partitioner.jaxpr import Eqn, Literal, Var, aval_of, evaluate, make_flat, shape_of, variables
+from partitioner.flatten import make_flat
+from partitioner.jaxpr import Eqn, Literal, Var, aval_of, evaluate, shape_of, variables
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ HARDWARE_MODULES = {
 # What the runtime may know of the partitioner: the plan side, no search and no cost.
 PLAN_SIDE = (
     "partitioner.errors",
+    "partitioner.flatten",
     "partitioner.frontend.trace",
     "partitioner.frontend.traced",
     "partitioner.ir",

@@ -278,9 +278,7 @@ def test_whole_number_caches_are_caches_and_counters_are_not() -> None:
             "rows": jnp.zeros((rows, slots), "bool"),
         }
 
-    function: StepFunction = adapt(
-        from_step(step, params=plain_params(), init_cache=init_cache, max_chunk=1)
-    )
+    function: StepFunction = adapt(from_step(step, params=plain_params(), init_cache=init_cache, max_chunk=1))
     phase = traced(function).graphs[-1].phase
     roles = {i.name: i.role for i in phase.inputs}
     assert {n: roles[n] for n in ("int8", "float8", "count", "rows")} == {

@@ -10,7 +10,8 @@ import pytest
 from jax import lax
 from jax import numpy as jnp
 
-from partitioner.jaxpr import Eqn, Var, evaluate, make_flat, variables
+from partitioner.flatten import make_flat
+from partitioner.jaxpr import Eqn, Var, evaluate, variables
 from runtime.demand import count_demand
 from runtime.pack_products import find_products, pack_products
 
