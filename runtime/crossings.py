@@ -29,7 +29,7 @@ class Crossings:
 
     def begin(self, frame: Frame, step: Move, ready_s: float) -> Transfer:
         """Reserves the links of a move, or of its next part, that may begin at ``ready_s``."""
-        size = move_bytes(self._program, step, frame.slots, frame.before, frame.after) / step.num_parts
+        size = move_bytes(self._program, step, frame.rows_of, frame.before, frame.after) / step.num_parts
         hops = self._program.hops[step.id]
         name = self._program.label(step)
         return self._system.links.transfer(hops, size, ready_s, name, self._program.name)

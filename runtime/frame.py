@@ -48,7 +48,7 @@ class Frame:
         self._left = dict(program.readers)
         self._values: dict[tuple[str, Key], Any] = {}
         self._parts: dict[tuple[str, Key], list[tuple[Share, Any]]] = {}
-        self._share_rows: dict[tuple[int, int], ShareRows] = {}
+        self._share_rows: dict[tuple[int, int] | None, ShareRows] = {}
         self._shared: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
         self._sharing = threading.Lock()
@@ -58,10 +58,10 @@ class Frame:
         """Returns how many rows this run has."""
         return len(self.before)
 
-    def rows_of(self, share: Share) -> ShareRows:
-        """Returns the rows that a share has of this run."""
+    def rows_of(self, share: Share | None) -> ShareRows:
+        """Returns the rows that a share has of this run; None stands for all that have a request."""
         with self._lock:
-            key = share.rows
+            key = None if share is None else share.rows
             if key not in self._share_rows:
                 self._share_rows[key] = ShareRows.of(share, self.slots)
             return self._share_rows[key]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from partitioner.jaxpr import num_bytes
 from partitioner.plan.steps import Move
+from partitioner.shares import Share
 from runtime.program import Program
 from runtime.share_rows import ShareRows
 
+RowsOf = Callable[[Share | None], ShareRows]
+"""Returns the rows that a share has of a run; None stands for all that have a request."""
 
-def move_bytes(program: Program, move: Move, slots: np.ndarray, before: np.ndarray, after: np.ndarray) -> int:
+
+def move_bytes(program: Program, move: Move, rows_of: RowsOf, before: np.ndarray, after: np.ndarray) -> int:
     """Returns the bytes that really cross: a drive's part only, of rows with a request only, valid tokens only.
 
     Args:
         program: The phase.
         move: One of its moves.
-        slots: Integer ``[rows]``, the row of the micro-batch that each row of the run is, or ``NO_SLOT``.
+        rows_of: Returns the rows that a share has of the run.
         before: Integer ``[rows]``, tokens cached before it.
         after: Integer ``[rows]``, tokens cached after it.
     """
@@ -25,29 +31,29 @@ def move_bytes(program: Program, move: Move, slots: np.ndarray, before: np.ndarr
             sizes = {i.name: num_bytes(i.var) for i in program.phase.graph.phase.inputs}
             return sum(sizes[name] for name in move.names)
         case "stream_cache":
-            return _cache_bytes(program, move, slots, before)
+            return _cache_bytes(program, move, rows_of, before)
         case "store_cache" if move.attention is not None:
-            return _cache_bytes(program, move, slots, after)
+            return _cache_bytes(program, move, rows_of, after)
         case _:
-            parts = _parts(move, slots)
+            parts = _parts(move, rows_of)
             return sum(num_bytes(v) for v in move.values) * parts // _whole(program, move)
 
 
-def _cache_bytes(program: Program, move: Move, slots: np.ndarray, lengths: np.ndarray) -> int:
+def _cache_bytes(program: Program, move: Move, rows_of: RowsOf, lengths: np.ndarray) -> int:
     attention = program.attention[move.attention or ""]
     itemsize = np.dtype(attention.cache_dtype).itemsize if attention.cache_dtype != "bfloat16" else 2
     per_token = 2 * attention.head_size * itemsize
-    valid = lengths[ShareRows.of(move.share, slots).taken]
+    valid = lengths[rows_of(move.share).taken]
     kv_heads = attention.num_kv_heads if move.share is None else move.share.num_kv_heads
     return int(valid.sum()) * kv_heads * per_token
 
 
-def _parts(move: Move, slots: np.ndarray) -> int:
+def _parts(move: Move, rows_of: RowsOf) -> int:
     """Counts pairs of a row and a KV head that cross; processors, whose shapes are fixed, exchange all rows."""
     if move.share is None:
         return 1
     with_drive = move.src.startswith("csd") or move.dst.startswith("csd")
-    num_rows = ShareRows.of(move.share, slots).count if with_drive else move.share.num_rows
+    num_rows = rows_of(move.share).count if with_drive else move.share.num_rows
     return num_rows * move.share.num_kv_heads
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from partitioner.plan.plan import Plan
 from partitioner.plan.steps import Run
 from runtime.move_bytes import move_bytes
 from runtime.program import Program
+from runtime.share_rows import ShareRows
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def count_steps(plan: Plan, context_len: int, phase: str = "decode") -> StepCoun
         moves[step.kind] += 1
         hops = program.hops[step.id]
         if hops:
-            size = move_bytes(program, step, np.arange(num_rows), before, after)
+            size = move_bytes(program, step, partial(ShareRows.of, slots=np.arange(num_rows)), before, after)
             sizes[step.kind] += size
             links.update({f"{link}.{direction}": size for link, direction in hops})
     return StepCounts(dict(runs), dict(moves), dict(sizes), dict(links))
