@@ -143,12 +143,11 @@ def test_logits_of_a_padded_chunk_are_the_models_own() -> None:
     np.testing.assert_allclose(np.asarray(logits)[range(4), counts - 1], own, atol=2e-5)
 
 
-def test_an_encoder_and_decoder_is_refused() -> None:
-    config = transformers.T5Config(vocab_size=8, d_model=8, d_ff=8, d_kv=4, num_heads=2, num_layers=1)
-    with pytest.raises(
-        ModelError, match=r"FlaxT5ForConditionalGeneration is no decoder.*pass a causal language model"
-    ):
-        from_hugging_face(transformers.FlaxT5ForConditionalGeneration(config, _do_init=False))
+def test_a_decoder_that_attends_to_an_encoder_is_refused() -> None:
+    model = make("OPT")
+    model.config.is_encoder_decoder = True
+    with pytest.raises(ModelError, match=r"FlaxOPTForCausalLM is no decoder.*pass a causal language model"):
+        from_hugging_face(model)
 
 
 def test_parameters_and_caches_are_named_by_their_paths() -> None:
