@@ -61,7 +61,7 @@ def choice_for(
 
     Args:
         decode: Graph of a decode step.
-        hw: The hardware; without drives, entries of K and V are counted instead of pages.
+        hw: The hardware; without drives, and where a cache fills no page, entries of K and V are counted instead.
         workload: What is generated.
         measured: What layers lose.
         budget: Largest loss.
@@ -76,10 +76,11 @@ def choice_for(
             f"the losses are of {measured.num_layers} layers with heads of {measured.head_size} ({measured.model!r}), and "
             f"{len(attentions)} attentions with heads of {sizes} were found; measure this model"
         )
-    if not hw.drives:
+    pages = _pages_read(attentions, hw, workload) if hw.drives else None
+    if pages is None or not all(pages(layer, None) for layer in range(len(attentions))):
         middle = workload.prompt_len + workload.decode_len // 2
         return choose_sparsity(measured, budget, entries_read(measured.head_size, middle))
-    return choose_sparsity(measured, budget, _pages_read(attentions, hw, workload))
+    return choose_sparsity(measured, budget, pages)
 
 
 def _pages_read(attentions: list[Attention], hw: HardwareSpec, workload: Workload) -> Read:

@@ -54,6 +54,21 @@ def test_a_sparsity_that_reads_more_pages_than_exact_attention_is_not_chosen() -
     assert "all layers exact" in " ".join(found.report().split())
 
 
+@pytest.mark.parametrize("num_drives", [0, 1])
+def test_entries_count_where_no_page_is_read(num_drives: int) -> None:
+    """No drive, or a cache that stays in the drive's memory since it fills no page."""
+    found = partition(
+        transformer("float16"),
+        demo_hardware(num_drives),
+        Workload(1, 9, 8),
+        accuracy_budget=0.01,
+        sensitivities=MEASURED,
+    )
+    assert found.accuracy is not None
+    assert found.accuracy.sparsity == (SparF.ratio(4), None)
+    assert 0.5 < found.accuracy.read < 0.8
+
+
 def test_plan_files_keep_the_choice(plan: Plan, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     plan.save(path)
