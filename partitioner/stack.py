@@ -21,11 +21,13 @@ class Stack:
             swapped where it does not suffice (DeepSpeed).
         sparse: Whether the GPU attends sparsely, as the workload asks of drives, to what it then fetches alone (SparQ).
         whole_prefill: Whether the whole batch is prefilled at once, all its activations in GPU memory, instead of in slices.
+        resident_weights: Whether published runs keep all weights in GPU memory.
     """
 
     source: CacheSource = "links"
     sparse: bool = False
     whole_prefill: bool = False
+    resident_weights: bool = False
 
 
 LINKS = Stack()

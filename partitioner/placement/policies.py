@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from cost_models import HardwareSpec
@@ -88,20 +89,20 @@ POLICIES: dict[str, Policy] = {
             "KV cache on the drive, shipped to the GPU through host memory each step",
             cache_homes=("csd",),
             via_host=True,
-            stack=Stack("page-cache", whole_prefill=True),
+            stack=Stack("page-cache", whole_prefill=True, resident_weights=True),
         ),
         Policy(
             "flexgen-gds",
             "KV cache on the drive, shipped to the GPU peer to peer each step",
             cache_homes=("csd",),
-            stack=Stack("files", whole_prefill=True),
+            stack=Stack("files", whole_prefill=True, resident_weights=True),
         ),
         Policy(
             "flexgen-sparq",
             "as flexgen-ssd, but the GPU attends sparsely (SparQ) and fetches what it attends to",
             cache_homes=("csd",),
             via_host=True,
-            stack=Stack("page-cache", sparse=True, whole_prefill=True),
+            stack=Stack("page-cache", sparse=True, whole_prefill=True, resident_weights=True),
             predicted_only=True,
         ),
         Policy(
@@ -135,7 +136,9 @@ POLICIES: dict[str, Policy] = {
 
 
 def policy_named(name: str, hw: HardwareSpec) -> Policy:
-    """Returns a policy, after checking that the hardware has what it needs.
+    """Returns a policy on some hardware, after checking that this has what it needs.
+
+    Where the hardware comes with published software, a system whose weights stay on the GPU has no other home for them.
 
     Raises:
         PlacementError: For an unknown name, or a policy that needs a drive (or its engine) where there is none.
@@ -151,4 +154,6 @@ def policy_named(name: str, hw: HardwareSpec) -> Policy:
             f"policy {name!r} runs attention inside the drive, and the drives of {hw.name} have no engine; use a preset with "
             "computational storage (a6000-csd) or policy 'flexgen-ssd'"
         )
+    if hw.software is not None and policy.stack.resident_weights:
+        return dataclasses.replace(policy, weight_homes=("gpu",))
     return policy

@@ -6,10 +6,12 @@ import typer
 
 from runtime.cli.accuracy.command import accuracy_command
 from runtime.cli.bench import bench_command
+from runtime.cli.calibrate import calibrate_command
 from runtime.cli.demo import demo_command
 from runtime.cli.one_line_errors import OneLineErrors
 from runtime.cli.plan import plan_command
 from runtime.cli.presets import presets_command
+from runtime.cli.reproduce.command import reproduce_command
 from runtime.cli.run import run_command
 
 app = typer.Typer(
@@ -26,6 +28,8 @@ app.command("bench")(bench_command)
 app.command("accuracy")(accuracy_command)
 app.command("presets")(presets_command)
 app.command("demo")(demo_command)
+app.command("reproduce")(reproduce_command)
+app.command("calibrate")(calibrate_command)
 
 
 def main() -> None:

@@ -1,0 +1,87 @@
+"""Plans the points of the evaluation; points that differ in system or drives alone share one trace of their model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from cost_models import SoftwareSpec
+from models import abstract
+from partitioner import PlacementError, Plan
+from partitioner.collection import without_collection
+from partitioner.front import Traced, trace_model
+from partitioner.frontend import adapt
+from partitioner.objective import OBJECTIVES, TOKENS_PER_SECOND
+from partitioner.passes.set_sparsity import set_sparsity
+from partitioner.planner import Planner
+from runtime.cli.reproduce.cell import Cell
+from runtime.cli.reproduce.prediction import Prediction, predict
+
+Progress = Callable[[str, int, int], None]
+
+
+class Testbed:
+    """Answers what is predicted of points; each is planned once.
+
+    Args:
+        software: What stands for the software that the paper's presets have; None for theirs.
+
+    Attributes:
+        found: Predictions by point, or why nothing fits.
+    """
+
+    __test__ = False
+
+    def __init__(self, software: SoftwareSpec | None = None) -> None:
+        self._software = software
+        self.found: dict[Cell, Prediction | str] = {}
+        self._traced: tuple[tuple[str, int], Traced] | None = None
+
+    def predict_all(
+        self, cells: Iterable[Cell], progress: Progress = lambda stage, done, total: None
+    ) -> None:
+        """Plans points, those of one model and batch one after the other, so that they share a trace."""
+        wanted = list(dict.fromkeys(cells))
+        order = sorted(wanted, key=lambda cell: (cell.model, cell.batch))
+        for number, cell in enumerate(order):
+            progress("planning", number, len(order))
+            self.of(cell)
+        progress("planning", len(order), len(order))
+
+    def of(self, cell: Cell) -> Prediction | str:
+        """Returns what is predicted of a point, or why nothing fits."""
+        if cell not in self.found:
+            try:
+                self.found[cell] = predict(self.plan(cell))
+            except PlacementError as error:
+                self.found[cell] = str(error)
+        return self.found[cell]
+
+    def rate(self, cell: Cell) -> float | None:
+        """Returns the new tokens per second of a point; None where nothing fits."""
+        found = self.of(cell)
+        return None if isinstance(found, str) else found.tokens_per_s
+
+    def plan(self, cell: Cell) -> Plan:
+        """Returns the plan of a point.
+
+        Raises:
+            PlacementError: Nothing fits.
+        """
+        hw, workload = cell.hardware, cell.workload
+        if self._software is not None and hw.software is not None:
+            hw = dataclasses.replace(hw, software=self._software)
+        with without_collection():
+            traced = self._trace(cell)
+            traced = dataclasses.replace(traced, graphs=set_sparsity(traced.graphs, workload.sparsity))
+            objective = OBJECTIVES[TOKENS_PER_SECOND]
+            planner = Planner(traced, hw, workload, cell.system.policy, objective, verify=False)
+            return planner.plan(planner.solve())
+
+    def _trace(self, cell: Cell) -> Traced:
+        key = (cell.model, cell.batch)
+        if self._traced is None or self._traced[0] != key:
+            exact = dataclasses.replace(cell.workload, sparsity=None)
+            traced = trace_model(adapt(abstract(cell.model)), cell.hardware, exact, verify=False)
+            self._traced = key, traced
+        return self._traced[1]
