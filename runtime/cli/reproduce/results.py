@@ -121,12 +121,19 @@ def result_cells() -> tuple[Cell, ...]:
     grown = [Cell(system, batch) for system in (INSTA, INSTA_SPARF) for batch in BATCHES]
     stored = [Cell(FLEXGEN, batch) for batch in BATCHES]
     fitting = [cell for cell in stored if cell.batch < _OUT_OF_MEMORY]
-    gains = [
-        replace(cell, **change) for cell in fitting for change in ({"system": FLEXGEN_GDS}, {"drives": 2})
-    ]
-    single = [(DEEPSPEED, 16), (DEEPSPEED, 32), (RECOMP, 256), (FLEXGEN_SPARQ, 64)]
-    several = [(FLEXGEN_SPARQ, 32, 2), (INSTA, 256, 2), (INSTA_SPARF, 256, 2), (INSTA, 64, 4)]
-    return (*small, *grown, *stored, *gains, *(Cell(*point) for point in (*single, *several)))
+    direct = [replace(cell, system=FLEXGEN_GDS) for cell in fitting]
+    doubled = [replace(cell, drives=2) for cell in fitting]
+    others = (
+        Cell(DEEPSPEED, 16),
+        Cell(DEEPSPEED, 32),
+        Cell(RECOMP, 256),
+        Cell(FLEXGEN_SPARQ, 64),
+        Cell(FLEXGEN_SPARQ, 32, 2),
+        Cell(INSTA, 256, 2),
+        Cell(INSTA_SPARF, 256, 2),
+        Cell(INSTA, 64, 4),
+    )
+    return (*small, *grown, *stored, *direct, *doubled, *others)
 
 
 def results(find: Find) -> tuple[Result, ...]:
