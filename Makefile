@@ -46,7 +46,7 @@ $(VENV)/.run-installed: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.dev-installed: $(INPUTS) | $(BIN)/python
 	@echo "Installing the packages and the development tools into $(VENV)"
-	@$(PIP) --editable ".[dev]"
+	@$(PIP) --editable ".[dev,hf]"
 	@touch $@ $(VENV)/.run-installed
 
 $(BIN)/python:
