@@ -25,8 +25,9 @@ check: $(VENV)/.dev-installed
 
 bench: $(VENV)/.run-installed
 	@mkdir -p out
-	$(BIN)/python -m runtime.cli bench tiny --hw demo --policies flexgen-ssd,instinfer,auto --batches 1,4,8 \
-		--plot out/bench.png
+	$(BIN)/python -m runtime.cli bench tiny --hw benchmarks/slowed-a6000-csd20.toml --slower 0.5 \
+		--policies flexgen-ssd,instinfer,auto --batches 4,8,16 --contexts 64,224 --drives 1,2 \
+		--max-new-tokens 16 --repeats 2 --plot out/bench.png --save out/bench.json
 
 gain: $(VENV)/.run-installed
 	$(BIN)/python -m benchmarks.measured_gain --check

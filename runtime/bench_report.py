@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.bench_machine import Machine
 from runtime.bench_row import BenchRow
+from runtime.bench_summary import Summary, summarize
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Compares a row with the baseline of its batch.
+    """Compares a row with the baseline of its cell.
 
     Attributes:
         predicted: Predicted tokens per second over those of the baseline.
@@ -37,7 +39,7 @@ class BenchReport:
         repeats: Runs per row.
         baseline: Policy that the others are held against.
         machine: Where it ran.
-        rows: By batch size, then in the order of the plans.
+        rows: By number of drives, prompt length and batch size, then in the order of the plans.
     """
 
     model: str
@@ -53,12 +55,17 @@ class BenchReport:
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """Returns the batch sizes, in order."""
-        return tuple(dict.fromkeys(row.batch_size for row in self.rows))
+        return tuple(sorted({row.batch_size for row in self.rows}))
+
+    @property
+    def summary(self) -> Summary:
+        """Returns how well the predictions held."""
+        return summarize(self.rows)
 
     def ratio(self, row: BenchRow) -> Ratio | None:
-        """Returns how a row compares with the baseline of its batch size; None if that was not run."""
+        """Returns how a row compares with the baseline of its cell; None if that was not run."""
         for other in self.rows:
-            if other.policy == self.baseline and other.batch_size == row.batch_size:
+            if other.policy == self.baseline and other.cell == row.cell:
                 return Ratio(
                     predicted=row.predicted_tokens_per_s / other.predicted_tokens_per_s,
                     measured=row.tokens_per_s / other.tokens_per_s,
@@ -78,6 +85,10 @@ class BenchReport:
 
         plot_report(self, Path(path))
 
+    def save(self, path: str | Path) -> None:
+        """Writes the results as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2), encoding="utf-8")
+
     def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
         return {
@@ -89,6 +100,7 @@ class BenchReport:
             "repeats": self.repeats,
             "baseline": self.baseline,
             "machine": self.machine.to_dict(),
+            "summary": self.summary.to_dict(),
             "rows": [self._row_dict(row) for row in self.rows],
         }
 

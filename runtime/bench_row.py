@@ -16,6 +16,8 @@ class BenchRow:
     Attributes:
         policy: The plan's policy.
         batch_size: Sequences generated together.
+        prompt_len: Tokens of the longest prompt.
+        num_drives: Drives of the system.
         predicted_tokens_per_s: New tokens per second of the whole generation, as planned.
         measured_tokens_per_s: The same of each run, in order.
         predicted_prefill_s: Seconds until the first new token, as planned.
@@ -28,6 +30,8 @@ class BenchRow:
 
     policy: str
     batch_size: int
+    prompt_len: int
+    num_drives: int
     predicted_tokens_per_s: float
     measured_tokens_per_s: tuple[float, ...]
     predicted_prefill_s: float
@@ -48,6 +52,16 @@ class BenchRow:
         return spread(self.measured_tokens_per_s)
 
     @property
+    def cell(self) -> tuple[int, int, int]:
+        """Returns what rows that can be compared share: drives, prompt length and batch size."""
+        return self.num_drives, self.prompt_len, self.batch_size
+
+    @property
+    def speed_error(self) -> float:
+        """Returns how much faster the generation was than predicted, as a share of the prediction."""
+        return self.tokens_per_s / self.predicted_tokens_per_s - 1.0
+
+    @property
     def time_error(self) -> float:
         """Returns how much longer the generation took than predicted, as a share of the prediction."""
         return self.predicted_tokens_per_s / self.tokens_per_s - 1.0
@@ -57,11 +71,14 @@ class BenchRow:
         return {
             "policy": self.policy,
             "batch_size": self.batch_size,
+            "prompt_len": self.prompt_len,
+            "num_drives": self.num_drives,
             "predicted_tokens_per_s": self.predicted_tokens_per_s,
             "measured_tokens_per_s": list(self.measured_tokens_per_s),
             "median_tokens_per_s": self.tokens_per_s,
             "spread": self.spread,
             "time_error": self.time_error,
+            "speed_error": self.speed_error,
             "predicted_prefill_s": self.predicted_prefill_s,
             "measured_prefill_s": list(self.measured_prefill_s),
             "fidelity": self.fidelity,

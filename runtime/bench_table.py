@@ -11,7 +11,7 @@ Cells = Sequence[str]
 
 
 def bench_table(report: BenchReport) -> str:
-    """Returns settings and machine, then speeds, then bytes."""
+    """Returns settings and machine, then speeds and how well they were predicted, then seconds in use and bytes."""
     time = "time measured" if report.clock == "wall" else "time emulated"
     runs = "one run" if report.repeats == 1 else f"median of {report.repeats} runs"
     return "\n".join(
@@ -21,6 +21,10 @@ def bench_table(report: BenchReport) -> str:
             str(report.machine),
             "",
             *_speeds(report),
+            "",
+            str(report.summary),
+            "",
+            *_busy(report),
             "",
             *_bytes(report),
         )
@@ -41,11 +45,12 @@ def align(rows: Sequence[Cells], left: int = 1) -> list[str]:
 
 def _speeds(report: BenchReport) -> list[str]:
     """Returns tokens per second, the error of the prediction, and the ratio to the baseline."""
+    first, second = _cell_head(report)
     head = [
-        ("", "", "tokens/s", "tokens/s", "", "time vs", f"x {report.baseline}", "", "same"),
+        ("", first, "tokens/s", "tokens/s", "", "time vs", f"x {report.baseline}", "", "same"),
         (
             "policy",
-            "batch",
+            second,
             "predicted",
             "measured",
             "spread",
@@ -65,7 +70,7 @@ def _speed(report: BenchReport, row: BenchRow) -> Cells:
         compared = (f"{ratio.predicted:.2f}", f"{ratio.measured:.2f}", "yes" if ratio.same_tokens else "NO")
     return (
         row.policy,
-        str(row.batch_size),
+        _cell(report, row),
         f"{row.predicted_tokens_per_s:.1f}",
         f"{row.tokens_per_s:.1f}",
         f"{row.spread:.1%}" if report.repeats > 1 else "-",
@@ -74,12 +79,46 @@ def _speed(report: BenchReport, row: BenchRow) -> Cells:
     )
 
 
+def _is_grid(report: BenchReport) -> bool:
+    """Tells whether a batch size alone does not say which cell a row is of."""
+    return len({row.cell for row in report.rows}) > len(report.batch_sizes)
+
+
+def _cell_head(report: BenchReport) -> tuple[str, str]:
+    """Returns two lines over the column that tells cells apart."""
+    return ("batch/", "prompt/drives") if _is_grid(report) else ("", "batch")
+
+
+def _cell(report: BenchReport, row: BenchRow) -> str:
+    size = str(row.batch_size)
+    return f"{size}/{row.prompt_len}/{row.num_drives}" if _is_grid(report) else size
+
+
+def _busy(report: BenchReport) -> list[str]:
+    """Returns the seconds in use of each kind of device and link direction, predicted beside measured."""
+    usages = [usage for row in report.rows for usage in (row.predicted, row.measured)]
+    kinds = sorted({kind for usage in usages for kind in usage.kind_busy_s})
+    rows = [
+        (
+            row.policy,
+            _cell(report, row),
+            *(
+                f"{row.predicted.kind_busy_s.get(kind, 0.0):.2f}/{row.measured.kind_busy_s.get(kind, 0.0):.2f}"
+                for kind in kinds
+            ),
+        )
+        for row in report.rows
+    ]
+    title = "Seconds in use of each kind of device and link, equal ones added up: predicted/measured"
+    return [title, *align([("policy", _cell_head(report)[1], *kinds), *rows])]
+
+
 def _bytes(report: BenchReport) -> list[str]:
     """Returns the bytes over each kind of link and from flash, predicted beside measured."""
     links = sorted({link for row in report.rows for link in _links(row)})
-    title = "MB over each kind of link, and read from flash while decoding: predicted / measured"
-    head = ("policy", "batch", *links, "flash read")
-    return [title, *align([head, *(_moved(row, links) for row in report.rows)])]
+    title = "MB over each kind of link, and read from flash while decoding: predicted/measured"
+    head = ("policy", _cell_head(report)[1], *links, "flash read")
+    return [title, *align([head, *(_moved(report, row, links) for row in report.rows)])]
 
 
 def _links(row: BenchRow) -> set[str]:
@@ -87,12 +126,12 @@ def _links(row: BenchRow) -> set[str]:
     return {*row.predicted.link_bytes, *row.measured.link_bytes}
 
 
-def _moved(row: BenchRow, links: Sequence[str]) -> Cells:
+def _moved(report: BenchReport, row: BenchRow, links: Sequence[str]) -> Cells:
     cells = [
         (row.predicted.link_bytes.get(link, 0.0), row.measured.link_bytes.get(link, 0.0)) for link in links
     ]
     cells.append((row.predicted.flash_read_bytes, row.measured.flash_read_bytes))
-    return (row.policy, str(row.batch_size), *(f"{_megabytes(a)} / {_megabytes(b)}" for a, b in cells))
+    return (row.policy, _cell(report, row), *(f"{_megabytes(a)}/{_megabytes(b)}" for a, b in cells))
 
 
 def _megabytes(num_bytes: float) -> str:

@@ -22,6 +22,15 @@ class Usage:
     link_bytes: Mapping[str, float]
     flash_read_bytes: float
 
+    @property
+    def kind_busy_s(self) -> dict[str, float]:
+        """Returns seconds in use by kind of device (``csd``) and of link direction (``csd up``), equal ones added up."""
+        total: dict[str, float] = {}
+        for resource, seconds in self.busy_s.items():
+            kind = kind_of(resource)
+            total[kind] = total.get(kind, 0.0) + seconds
+        return total
+
     def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
         return {
@@ -48,9 +57,14 @@ def usage_of(
     """
     links: dict[str, float] = {}
     for resource, num_bytes in moved_bytes.items():
-        name, dot, direction = resource.partition(".")
-        if dot:
-            kind = f"{name.rstrip('0123456789')} {direction}"
+        if "." in resource:
+            kind = kind_of(resource)
             links[kind] = links.get(kind, 0.0) + num_bytes
     flash = sum(b for r, b in decode_bytes.items() if r.startswith("csd") and "." not in r)
     return Usage(dict(sorted(busy_s.items())), dict(sorted(links.items())), flash)
+
+
+def kind_of(resource: str) -> str:
+    """Returns the kind of a device (``csd1``: ``csd``) or of a link direction (``csd1.up``: ``csd up``)."""
+    name, _, direction = resource.partition(".")
+    return f"{name.rstrip('0123456789')} {direction}".strip()

@@ -16,6 +16,7 @@ from models import Transformer
 from partitioner import Workload, partition
 from runtime import GenerationResult, Session
 from runtime.cli.code_prompts import CODE_PROMPTS
+from runtime.cli.prompt_windows import prompt_windows
 
 Tell = Callable[[str], None]
 
@@ -45,7 +46,7 @@ def compare(
         tell: Told of what is being done.
     """
     prompts = windows(model, workload.batch_size, workload.prompt_len)
-    plain, _ = PlainJit(model, workload.max_len).generate(prompts, workload.decode_len)
+    plain, *_ = PlainJit(model, workload.max_len).generate(prompts, workload.decode_len)
     plans = [partition(model, hw, workload, policy) for policy in policies]
     results: list[list[GenerationResult]] = [[] for _ in plans]
     with ExitStack() as stack:
@@ -63,6 +64,4 @@ def compare(
 def windows(model: Transformer, batch_size: int, prompt_len: int) -> np.ndarray:
     """Returns int32[batch_size, prompt_len]: windows of Python code, evenly spaced."""
     assert model.tokenizer is not None
-    text = np.array(model.tokenizer.encode("\n".join(CODE_PROMPTS)), np.int32)
-    starts = np.linspace(0, len(text) - prompt_len, batch_size).astype(int)
-    return np.stack([text[start : start + prompt_len] for start in starts])
+    return prompt_windows(model.tokenizer, "\n".join(CODE_PROMPTS), batch_size, prompt_len)

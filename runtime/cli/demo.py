@@ -12,8 +12,8 @@ from partitioner import Plan
 from runtime.bench_report import BenchReport
 from runtime.benchmark import bench
 from runtime.cli.code_prompts import CODE_PROMPTS
-from runtime.cli.comparison import plans_to_compare
 from runtime.cli.given_model import SHIPPED, model_to_run, tokenizer_of
+from runtime.cli.grid import Grid, plans_of_grid
 from runtime.cli.progress import GenerationProgress
 from runtime.cli.usage_table import usage_table
 
@@ -29,14 +29,8 @@ def demo_command() -> None:
     start = time.perf_counter()
     hw = HardwareSpec.load("demo")
     model = model_to_run(SHIPPED)
-    plans = plans_to_compare(
-        model,
-        hw,
-        policies=POLICIES,
-        batches=[BATCH_SIZE],
-        prompts=CODE_PROMPTS,
-        max_new_tokens=NEW_TOKENS,
-    )
+    grid = Grid(POLICIES, [BATCH_SIZE])
+    plans, _ = plans_of_grid(model, hw, grid, CODE_PROMPTS, max_new_tokens=NEW_TOKENS)
     typer.echo(_plan_of(REPORTED, plans).report())
     typer.echo(
         f"\nGenerating under {', '.join(POLICIES)}: every device waits as long as the emulated one would."

@@ -32,16 +32,21 @@ class DoneColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Returns what is done and what there is to do."""
-        return (self._bytes if task.description in STAGES_IN_BYTES else self._counts).render(task)
+        stage = task.description.rpartition(": ")[2]
+        return (self._bytes if stage in STAGES_IN_BYTES else self._counts).render(task)
 
 
 class GenerationProgress:
     """Shows one bar per stage (loading, compiling, prefill, decode); silent where nobody watches.
 
     Called as ``progress(stage, done, total)``, the form in which a session reports.
+
+    Args:
+        keep_done: Whether bars of stages that are done stay.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_done: bool = True) -> None:
+        self._keep_done = keep_done
         console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description:<32}"),
@@ -68,3 +73,5 @@ class GenerationProgress:
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total)
         self._bars.update(self._tasks[stage], completed=done, total=total)
+        if done >= total and not self._keep_done:
+            self._bars.remove_task(self._tasks.pop(stage))

@@ -46,6 +46,23 @@ CASES = {
         ("bench", "tiny", "--batches", "0,1"),
         r"--batches must be whole numbers of at least 1",
     ),
+    "batch named twice": (
+        ("bench", "tiny", "--batches", "2,2"),
+        r"--batches must name each number once, got '2,2'",
+    ),
+    "no context": (
+        ("bench", "tiny", "--contexts", ""),
+        r"--contexts must be whole numbers of at least 1 separated by commas, got ''",
+    ),
+    "drives that are no numbers": (
+        ("bench", "tiny", "--drives", "1,two"),
+        r"--drives must be whole numbers of at least 1 .*got '1,two'",
+    ),
+    "report of no format": (("bench", "tiny", "--save", "a.txt"), r"the suffix must be one of \.json"),
+    "unknown policy in a grid": (
+        ("bench", "tiny", "--policies", "auto,instinfr", "--contexts", "8"),
+        r"unknown policy 'instinfr'; did you mean 'instinfer'\?",
+    ),
     "no policies": (("bench", "tiny", "--policies", ","), r"--policies names no policy"),
     "policy without its engine": (
         ("plan", "tiny", "--hw", "a6000-ssd", "--policy", "instinfer"),

@@ -157,6 +157,23 @@ def test_bench_prints_settings_and_ratios_and_writes_a_plot(tmp_path: Path) -> N
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
+def test_bench_runs_a_grid_and_leaves_out_what_does_not_fit(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    grid = ("--policies", "gpu-only", "--batches", "1,400", "--contexts", "8", "--drives", "1,2")
+    sizes = ("--max-new-tokens", "2", "--repeats", "1", "--clock", "virtual")
+    result = CliRunner().invoke(app, ["bench", "tiny", *grid, *sizes, "--save", str(file)])
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert [
+        (row["policy"], row["prompt_len"], row["batch_size"], row["num_drives"]) for row in report["rows"]
+    ] == [
+        ("gpu-only", 8, 1, 1),
+        ("gpu-only", 8, 1, 2),
+    ]
+    assert "left out: gpu-only, batch 400 x 8 tokens, 2 drives: nothing fits" in result.stderr
+    assert report["summary"]["num_rows"] == 2
+
+
 @pytest.mark.parametrize("command", ["plan", "run", "bench", "presets", "demo"])
 def test_every_command_has_help(command: str) -> None:
     assert command in invoke("--help")
