@@ -121,7 +121,7 @@ def _with_joint_losses(
             if not any(layers) or layers in {joint.compressions for joint in measured.joint}:
                 break
             found = evaluate_layers(model, excerpts, layers, pages, lambda stage, done, total: None)
-            summed = sum(measured.loss(layer, compression) for layer, compression in enumerate(layers))
+            summed = sum(map(measured.loss, range(measured.num_layers), layers))
             joint = JointLoss(layers, summed, found.loss, found.loss_error)
             measured = replace(measured, joint=(*measured.joint, joint))
             if joint.at_most <= budget:

@@ -76,6 +76,13 @@ def test_losses_are_raised_by_what_combinations_showed() -> None:
     assert sensitivities(LOSSES, joint=mild).joint_scale == 1.0
 
 
+def test_losses_that_are_not_sure_count_as_they_may_be() -> None:
+    measured = sensitivities([(0.004,), (0.004,)], errors=((0.001,), (0.004,)))
+    assert measured.loss(1, 2.0) == pytest.approx(0.004 + 1.645 * 0.004)
+    choice = choose_sparsity(measured, 0.01, entries_read(64, 1024))
+    assert layer_compressions(choice.sparsity, 2) == (2.0, None)
+
+
 @pytest.mark.parametrize("budget", [-0.01, 1.0, True, "0.01", float("nan")])
 def test_other_budgets_are_refused(budget: float) -> None:
     with pytest.raises(AccuracyError, match=r"share of exact attention's bits .* 0.01 allows 1 %"):
