@@ -47,7 +47,9 @@ def ways(batch_size: int, hidden: int) -> Iterator[Way]:
 
     def seen(arrays: list[np.ndarray]) -> None:
         for array, wanted in zip(arrays, expected, strict=True):
-            np.testing.assert_array_equal(array, wanted)
+            np.testing.assert_allclose(
+                array, wanted, rtol=1e-2, atol=1e-2
+            )  # a packed product may round otherwise
 
     yield "both executables, chained on the device", lambda: second(first(x, weights)[0], out)
 

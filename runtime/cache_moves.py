@@ -14,9 +14,11 @@ from partitioner.plan.steps import Move
 from runtime.attention_parts import cache_part, merge_caches, new_part
 from runtime.crossings import Crossings
 from runtime.frame import Frame
+from runtime.hand_over import fetch
 from runtime.kept_inputs import halves, merge_halves
 from runtime.links import Transfer
 from runtime.program import Program, describe_aval
+from runtime.share_rows import NO_SLOT
 from runtime.share_runner import ShareRunner
 from runtime.system import System
 
@@ -70,8 +72,10 @@ class CacheMoves:
         elif self._system.share_caches.holds(step.attention or "", step.dst):
             self._shares.warm_up(step, {self._state_name(var): value for var, value in values.items()})
         else:
+            rows = self._program.phase.rows
             for var, value in values.items():
-                states.store(0, self._state_name(var), var, value, np.arange(self._program.phase.rows))
+                for slots in (np.arange(rows), np.full(rows, NO_SLOT)):
+                    states.store(0, self._state_name(var), var, value, slots)
 
     def stream(self, frame: Frame, step: Move, ready_s: float) -> float:
         """Copies a cache, or a share of one, from its home for one use; returns when it is there."""
@@ -139,10 +143,15 @@ class CacheMoves:
         return max(end_s, self._crossings.end(transfer, ()))
 
     def store(self, frame: Frame, step: Move, ready_s: float) -> float:
-        """Takes what a prefill made to its home; returns when it is stored."""
+        """Takes what a prefill made to its home; returns when it is stored.
+
+        Where that is the device that made it, nobody waits: whatever reads the cache there comes after the store.
+        """
         name = step.attention or ""
         values = [frame.read(step.src, v) for v in step.values]
-        ready_s = self._system.processors[step.src].wait_for(values, ready_s)
+        stays = step.src == step.dst
+        if not stays:
+            ready_s = self._system.processors[step.src].wait_for(values, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
         source = self._program.attention[name].source if step.attention else None
         if source is not None and step.dst in self._system.processors:
@@ -157,16 +166,17 @@ class CacheMoves:
                 self._system.states.store(frame.micro_batch, self._state_name(var), var, value, frame.slots)
                 for var, value in zip(step.values, arrived, strict=True)
             ]
-            return self._crossings.end(transfer, stored)
+            return self._crossings.end(transfer, () if stays else stored)
         attention, share = self._crossings.shared(step)
         found = frame.rows_of(share)
         if not found.count:
             return ready_s
         by_name = {self._state_name(v): a for v, a in zip(step.values, values, strict=True)}
         if step.dst in self._system.processors:
-            return self._crossings.end(transfer, self._shares.store(frame, step, share, by_name))
+            stored = self._shares.store(frame, step, share, by_name)
+            return self._crossings.end(transfer, () if stays else stored)
         key, value = (
-            cache_part(np.asarray(by_name[n]), attention, found.taken, share, frame.num_rows)
+            fetch(by_name[n], lambda a: cache_part(a, attention, found.taken, share, frame.num_rows))
             for n in (attention.key_cache, attention.value_cache)
         )
         drive = self._system.drives[step.dst]

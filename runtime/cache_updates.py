@@ -53,6 +53,13 @@ def _store_all(cache: jax.Array, fresh: jax.Array) -> jax.Array:
     return jax.lax.dynamic_update_slice(cache, fresh.astype(cache.dtype), [0] * cache.ndim)
 
 
+@partial(jax.jit, static_argnames="rows_axis", donate_argnums=0)
+def _store_block(cache: jax.Array, fresh: jax.Array, first: jax.Array, rows_axis: int) -> jax.Array:
+    return jax.lax.dynamic_update_slice(
+        cache, fresh.astype(cache.dtype), [first if axis == rows_axis else 0 for axis in range(cache.ndim)]
+    )
+
+
 def store(cache: jax.Array, fresh: jax.Array, slots: np.ndarray, rows_axis: int | None) -> jax.Array:
     """Returns a cache, reused, whose rows hold from token 0 on what a prefill made.
 
@@ -64,6 +71,10 @@ def store(cache: jax.Array, fresh: jax.Array, slots: np.ndarray, rows_axis: int 
     """
     if rows_axis is None:
         return _store_all(cache, fresh)
+    if slots[0] >= 0 and np.array_equal(slots, np.arange(slots[0], slots[0] + len(slots))):
+        return _store_block(
+            cache, fresh, np.int32(slots[0]), rows_axis=rows_axis
+        )  # a GPU scatters rows slowly
     rows = np.where(slots < 0, cache.shape[rows_axis], slots).astype(np.int32)
     return _store_rows(cache, fresh, rows, rows_axis=rows_axis)
 

@@ -17,7 +17,7 @@ from runtime.attention_parts import cache_part, new_part, put_output, query_part
 from runtime.cache_homes import cache_dtype, cache_len
 from runtime.executables import compile_for, shape_on
 from runtime.frame import Frame
-from runtime.hand_over import Returned, hand_over_of
+from runtime.hand_over import Returned, fetch, hand_over_of
 from runtime.host_attention import append_tokens, attend_host, prepare
 from runtime.micro_batches import MicroBatches
 from runtime.program import PartOf, Program, describe_aval, operands
@@ -123,7 +123,7 @@ class ShareRunner:
         fresh = [values[n] for n in (attention.key_cache, attention.value_cache)]
         if step.dst == "host":
             for cache, made in zip(pair, fresh, strict=True):
-                part = cache_part(np.asarray(made), attention, found.taken, share, frame.num_rows)
+                part = fetch(made, lambda a: cache_part(a, attention, found.taken, share, frame.num_rows))
                 cache[found.own, :, : part.shape[2]] = part
             return ()
         placed = self._system.processors[step.dst].place(fresh)

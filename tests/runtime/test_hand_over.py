@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import numpy as jnp
 
+from runtime import hand_over
 from runtime.hand_over import DirectHandOver, HandOver, PinnedHandOver, hand_over_of
 
 WAYS = {"direct": DirectHandOver, "pinned": PinnedHandOver}
@@ -52,3 +53,13 @@ def test_what_was_given_is_not_changed_later_where_it_was_copied() -> None:
 
 def test_a_device_of_the_host_takes_the_direct_way() -> None:
     assert isinstance(hand_over_of(jax.devices("cpu")[0]), DirectHandOver)
+
+
+@pytest.mark.parametrize("own_memory", [False, True])
+def test_the_part_of_an_array_is_fetched(own_memory: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand_over, "has_own_memory", lambda device: own_memory)
+    array = jnp.arange(24, dtype=jnp.bfloat16).reshape(2, 3, 4)
+    part = hand_over.fetch(array, lambda a: a.transpose(1, 0, 2)[1:])
+    assert isinstance(part, np.ndarray)
+    assert part.dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(part, np.asarray(array).transpose(1, 0, 2)[1:])
