@@ -1,17 +1,19 @@
-# make demo | test | check | bench | gain | fidelity | clean
+# make demo | test | check | bench | bench-gpu | gain | fidelity | clean
 # PYTHON chooses the interpreter (3.11 or newer), VENV the folder of the virtual environment.
 
 VENV ?= .venv
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$name" && break; done)
 PYTEST_ARGS ?= -n 2
+# An interpreter whose jax has a GPU; the packages of .venv are for CPUs.
+GPU_PYTHON ?= python3
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test check bench gain fidelity clean
+.PHONY: demo test check bench bench-gpu gain fidelity clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/python -m runtime.cli demo
@@ -28,6 +30,12 @@ bench: $(VENV)/.run-installed
 	$(BIN)/python -m runtime.cli bench tiny --hw benchmarks/slowed-a6000-csd20.toml --slower 0.5 \
 		--policies flexgen-ssd,instinfer,auto --batches 4,8,16 --contexts 64,224 --drives 1,2 \
 		--max-new-tokens 16 --repeats 2 --plot out/bench.png --save out/bench.json
+
+bench-gpu:
+	$(GPU_PYTHON) -m benchmarks.hand_over
+	$(GPU_PYTHON) -m benchmarks.host_attention --rows 16 --heads 32 --kv-heads 32 --tokens 1056
+	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-6.7b --batches 1,16 --prompt-len 1024 --new 65 --repeats 10
+	$(GPU_PYTHON) -m benchmarks.gpu_policies
 
 gain: $(VENV)/.run-installed
 	$(BIN)/python -m benchmarks.measured_gain --check

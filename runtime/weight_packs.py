@@ -38,8 +38,11 @@ def find_packs(plan: Plan, device: str) -> tuple[WeightPack, ...]:
     """Returns the parameters of a device that may be kept as one.
 
     They live there, are never streamed from there, and every phase that reads one of them reads all of them in products that
-    share their input and run in one segment.
+    share their input and run in one segment. A decode of one row gains nothing: next to plain jit on an H200 a packed step took
+    0.4 to 1 % longer there, and 1 % less with 16 rows (``benchmarks.decode_step``, docs/gpu.md).
     """
+    if plan.decode.rows == 1:
+        return ()
     phases = [p for p in (plan.prefill, plan.decode) if p is not None]
     streamed = {n for p in phases for s in p.steps if isinstance(s, Move) for n in s.names}
     resident = {n for n, home in plan.homes.items() if device in (home, *plan.copies.get(n, ()))} - streamed

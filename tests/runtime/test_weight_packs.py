@@ -2,6 +2,7 @@
 
 import pytest
 
+from partitioner import Workload
 from partitioner.plan.steps import Move
 from runtime import Session, hand_over, system
 from runtime.weight_packs import WeightPack, find_packs
@@ -47,6 +48,10 @@ def test_packs_are_what_both_phases_read_together() -> None:
     assert packs[0] == WeightPack(QKV, 1)
     assert [len(p.members) for p in packs] == [3, 2, 3, 2]
     assert find_packs(plan, "host") == ()
+
+
+def test_a_single_row_is_not_packed_for() -> None:
+    assert find_packs(plan_for(transformer(), "gpu-only", workload=Workload(1, 12, 10)), "gpu0") == ()
 
 
 @pytest.mark.usefixtures("own_memory")

@@ -1,0 +1,86 @@
+"""Steps of a model under several policies on the real device, next to what their plans predict.
+
+    python -m benchmarks.gpu_policies [--model opt-6.7b] [--layers 32] [--batch 16] [--prompt-len 1024] [--new 17]
+        [--policies gpu-only,host-attention,instinfer] [--repeats 3]
+
+Weights are random. Drives are emulated and keep to their rates; GPU and host run as they can. Rows are equal where they hold
+the tokens of the first policy; random weights find many tokens about equally likely, so rounding may decide.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+from flax import nnx
+
+from models import Transformer, TransformerConfig
+from partitioner import Workload, partition
+from runtime import Session
+from runtime.bench_machine import this_machine
+from runtime.bench_spread import spread
+
+
+def measure(
+    model: Transformer, hw: str, workload: Workload, policy: str, repeats: int
+) -> tuple[str, Sequence[Sequence[int]]]:
+    """Returns one line of the table, and the tokens."""
+    vocab = model.config.vocab_size
+    shape = workload.batch_size, workload.prompt_len
+    prompts = np.random.default_rng(0).integers(1, vocab, shape).tolist()
+    plan = partition(model, hw, workload, policy)
+    num_steps = workload.decode_len - 1
+    steps: list[float] = []
+    prefills: list[float] = []
+    busy: dict[str, float] = {}
+    with Session(plan, model, clock="wall") as session:
+        tokens = session.generate(prompts, max_new_tokens=workload.decode_len).tokens
+        for _ in range(repeats):
+            result = session.generate(prompts, max_new_tokens=workload.decode_len)
+            steps.append(result.decode_s / num_steps)
+            prefills.append(result.prefill_s)
+            busy = result.timeline.busy_s("decode")
+    step_s, predicted_s = statistics.median(steps), plan.decode_seconds(plan.middle_context)
+    used = ", ".join(
+        f"{name} {1e3 * seconds / num_steps:.2f}" for name, seconds in sorted(busy.items()) if "." not in name
+    )
+    return (
+        f"{policy:15}  {workload.batch_size / step_s:8.1f}  {1e3 * step_s:8.3f}  {spread(steps):6.1%}  "
+        f"{1e3 * predicted_s:9.3f}  {step_s / predicted_s:5.2f}  {1e3 * statistics.median(prefills):10.1f}  "
+        f"{1e3 * plan.prefill_seconds:9.1f}  {used}"
+    ), tokens
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="opt-6.7b")
+    parser.add_argument("--layers", type=int, help="layers to keep; all by default")
+    parser.add_argument("--hw", default="h200-csd4", help="what plans are made for")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--prompt-len", type=int, default=1024)
+    parser.add_argument("--new", type=int, default=17)
+    parser.add_argument("--policies", default="gpu-only,host-attention,instinfer")
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    config = TransformerConfig.named(given.model)
+    model = Transformer(config.replace(num_layers=given.layers or config.num_layers), rngs=nnx.Rngs(0))
+    print(this_machine())
+    sizes = f"batch {given.batch}, prompts of {given.prompt_len} tokens, {given.new} new"
+    print(f"{given.model}, {model.config.num_layers} layers, {sizes}\n")
+    print(
+        "policy           tokens/s   ms/step  spread  predicted  ratio  prefill ms  predicted  busy ms/step; equal rows"
+    )
+    first: Sequence[Sequence[int]] | None = None
+    for policy in given.policies.split(","):
+        workload = Workload(given.batch, given.prompt_len, given.new)
+        line, tokens = measure(model, given.hw, workload, policy, given.repeats)
+        first = tokens if first is None else first
+        same = sum(a == b for a, b in zip(first, tokens, strict=True))
+        print(f"{line.rstrip()}; {same} of {given.batch}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
