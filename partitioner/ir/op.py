@@ -33,7 +33,7 @@ class StoredInput:
 
 @dataclass(frozen=True)
 class Attention:
-    """Describes a raised attention: append k and v to the cache, then softmax(scale * q.K^T) . V over the valid tokens.
+    """Describes a raised attention: append k and v to the cache, then softmax(cap(scale * q.K^T) - slope * distance) . V.
 
     A ``Layout`` gives, per axis of an array, the roles it holds, major first; ``()`` is an axis of size one.
 
@@ -56,6 +56,9 @@ class Attention:
         output_layout: Axes of ``output``.
         source: Set where the cache keeps the layer's input. ``key_cache`` and ``value_cache`` then are one state, whose rows
             count as K and V of ``num_kv_heads`` heads: one half of a row is the K of all heads, the other one their V.
+        soft_cap: c of ``c * tanh(x / c)``, through which scaled products go; None for none.
+        window: Newest tokens that are seen, the own one included; None for all.
+        slopes: One per query head, KV head major: what a logit loses per token of distance (ALiBi); None for no bias.
         sparsity: How drives attend; None for exactly. What else attends, attends exactly.
     """
 
@@ -76,6 +79,9 @@ class Attention:
     cache_layout: Layout
     output_layout: Layout
     source: StoredInput | None = None
+    soft_cap: float | None = None
+    window: int | None = None
+    slopes: tuple[float, ...] | None = None
     sparsity: SparF | None = None
 
     @property
@@ -83,12 +89,20 @@ class Attention:
         """Returns the query heads per KV head."""
         return self.num_heads // self.num_kv_heads
 
+    def tokens_seen(self, context_len: int) -> int:
+        """Returns how many tokens of a context are attended to."""
+        return context_len if self.window is None else min(context_len, self.window)
+
     def __str__(self) -> str:
-        return (
-            f"heads={self.num_heads} kv_heads={self.num_kv_heads} d={self.head_size} scale={self.scale:.6g} "
-            f"cache={self.key_cache},{self.value_cache} {self.cache_dtype}"
-            + (f" {self.sparsity}" if self.sparsity else "")
-        )
+        shown = [
+            f"heads={self.num_heads} kv_heads={self.num_kv_heads} d={self.head_size} scale={self.scale:.6g}"
+        ]
+        shown += [] if self.soft_cap is None else [f"cap={self.soft_cap:.6g}"]
+        shown += [] if self.window is None else [f"window={self.window}"]
+        if self.slopes is not None:
+            shown.append(f"slopes={min(self.slopes):.4g}..{max(self.slopes):.4g}")
+        shown.append(f"cache={self.key_cache},{self.value_cache} {self.cache_dtype}")
+        return " ".join([*shown, str(self.sparsity)] if self.sparsity else shown)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,10 @@ from partitioner.jaxpr import Var, dtype_of, num_bytes, shape_of
 from partitioner.passes.dataflow import Dataflow
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
 from partitioner.passes.find_kv_source import KvPath, find_kv_sources, foreign_input, kv_path
+from partitioner.passes.logit_rule import ValidationError
 from partitioner.passes.recompute_kv import Recompute, recompute_kv
 from partitioner.passes.shrink_path import narrow_path, shrink_path
 from partitioner.passes.split_equations import SplitEquations, split_equations
-from partitioner.passes.validate_attention import ValidationError
 from partitioner.passes.validate_kv_source import InputAxes, SmallPath, validate_kv_source
 
 _PROBE_ROWS = (3, 5, 7, 11)

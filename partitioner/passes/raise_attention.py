@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from partitioner.errors import ModelError
 from partitioner.frontend.trace import TracedInput, TracedPhase
 from partitioner.ir.graph import Unraised
@@ -16,10 +18,14 @@ from partitioner.jaxpr import Eqn, borders, bytes_of, dtype_of, shape_of
 from partitioner.passes.find_attention import AttentionRegion, find_attention
 from partitioner.passes.find_cache_writes import find_cache_writes
 from partitioner.passes.infer_layout import LayoutError, RegionLayout, infer_layout
+from partitioner.passes.logit_rule import LogitRule, ValidationError
+from partitioner.passes.read_logits import literal_factors, read_logits
 from partitioner.passes.run_region import RegionRunner
+from partitioner.passes.run_weights import WeightsRunner, few_rows, weights_part
 from partitioner.passes.shrink_region import SmallRegion, as_small_region, shrink_region
 from partitioner.passes.split_equations import SplitEquations, split_equations
-from partitioner.passes.validate_attention import ValidationError, validate_attention
+from partitioner.passes.validate_attention import slopes_by_head, validate_attention
+from partitioner.passes.validate_logits import validate_logits
 from partitioner.passes.validate_positions import validate_positions
 
 _PROBE_BATCHES = (3, 5, 9, 10)
@@ -46,7 +52,7 @@ def raise_decode_attention(
     """
     regions, unraised = find_attention(phase, split)
     confirmer = _Confirmer(phase, split, trace_probe)
-    confirmed: dict[Any, tuple[RegionLayout, float] | str] = {}
+    confirmed: dict[Any, tuple[RegionLayout, LogitRule] | str] = {}
     raised: list[RaisedAttention] = []
     left = list(unraised)
     for region in regions:
@@ -102,26 +108,41 @@ class _Confirmer:
         self._phase, self._split, self._trace_probe = phase, split, trace_probe
         self._probes: dict[tuple[int, int], tuple[TracedPhase, SplitEquations]] = {}
 
-    def confirm(self, region: AttentionRegion) -> tuple[RegionLayout, float] | str:
-        """Returns layout and scale of a region that is attention, or the reason why it is not."""
+    def confirm(self, region: AttentionRegion) -> tuple[RegionLayout, LogitRule] | str:
+        """Returns layout and rule of a region that is attention, or the reason why it is not."""
         index = self._split.index_flow.needed_for(borders(region.equations))
         try:
             _require_sizes(shape_of(region.key.before), self._phase)
             validate_positions(region, self._phase, index)
             small = as_small_region(region, self._phase, index)
-            return _run(small) if small is not None else self._run_small_twin(region, index)
+
+            def full() -> WeightsRunner:
+                return self._full_weights(region, index)
+
+            return _run(small, full) if small is not None else self._run_small_twin(region, index, full)
         except (LayoutError, ValidationError) as error:
             return str(error)
 
-    def _run_small_twin(self, region: AttentionRegion, index: Sequence[Eqn]) -> tuple[RegionLayout, float]:
+    def _full_weights(self, region: AttentionRegion, index: Sequence[Eqn]) -> WeightsRunner:
+        part = few_rows(weights_part(region, self._phase, index))
+        if part is None:
+            shape = shape_of(region.key.before)
+            batch = next(b for b in _PROBE_BATCHES if b not in shape)
+            twin = self._probe(region, batch, self._phase.max_len)
+            part = weights_part(twin.region, twin.phase, twin.index)
+        return WeightsRunner(part)
+
+    def _run_small_twin(
+        self, region: AttentionRegion, index: Sequence[Eqn], full: Callable[[], WeightsRunner]
+    ) -> tuple[RegionLayout, LogitRule]:
         shape = shape_of(region.key.before)
         batch = next(b for b in _PROBE_BATCHES if b not in shape)
         length = next(n for n in _PROBE_LENGTHS if n not in shape and n != batch)
         small = shrink_region(region, self._phase, index, batch, length)
         if small is not None:
             with contextlib.suppress(LayoutError, ValidationError, TypeError, ValueError):
-                return _run(small)
-        return _run(self._probe(region, batch, length))
+                return _run(small, full)
+        return _run(self._probe(region, batch, length), full)
 
     def _probe(self, region: AttentionRegion, batch: int, length: int) -> SmallRegion:
         if (batch, length) not in self._probes:
@@ -139,10 +160,25 @@ class _Confirmer:
         return SmallRegion(twin, phase, split.index)
 
 
-def _run(small: SmallRegion) -> tuple[RegionLayout, float]:
+def _run(small: SmallRegion, full: Callable[[], WeightsRunner]) -> tuple[RegionLayout, LogitRule]:
+    """Returns layout and rule of a region after confirming both, at small sizes and at full length."""
     runner = RegionRunner(small.region, small.phase, small.index)
     layout = infer_layout(runner)
-    return layout, validate_attention(runner, layout)
+    part = WeightsRunner(weights_part(small.region, small.phase, small.index))
+    long = full()
+    by_row = read_logits(part, long, literal_factors(small.region.equations))
+    validate_logits(long, by_row)
+    rule = by_row
+    if by_row.slopes is not None:
+        rule = dataclasses.replace(by_row, slopes=_by_head(by_row.slopes, slopes_by_head(runner, layout)))
+    validate_attention(runner, layout, rule)
+    return layout, rule
+
+
+def _by_head(measured: Sequence[float], roughly: np.ndarray) -> tuple[float, ...]:
+    """Returns for each head the slope that was measured nearest to what is roughly known of it."""
+    found = np.array(measured)
+    return tuple(float(found[np.abs(found - slope).argmin()]) for slope in roughly)
 
 
 def _require_sizes(cache: tuple[int, ...], phase: TracedPhase) -> None:
@@ -171,7 +207,7 @@ def _identity(index_input: TracedInput) -> Any:
     return index_input.role if index_input.role == "cursor" else index_input.name
 
 
-def _describe(region: AttentionRegion, layer: int, layout: RegionLayout, scale: float) -> Attention:
+def _describe(region: AttentionRegion, layer: int, layout: RegionLayout, rule: LogitRule) -> Attention:
     return Attention(
         layer=layer,
         key_cache=region.key.name,
@@ -179,7 +215,10 @@ def _describe(region: AttentionRegion, layer: int, layout: RegionLayout, scale: 
         num_heads=layout.num_heads,
         num_kv_heads=layout.num_kv_heads,
         head_size=layout.head_size,
-        scale=scale,
+        scale=rule.scale,
+        soft_cap=rule.soft_cap,
+        window=rule.window,
+        slopes=rule.slopes,
         cache_dtype=dtype_of(region.key.before).name,
         query=region.query,
         new_key=region.key.new,

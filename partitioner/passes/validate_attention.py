@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from partitioner.ir.layout import from_layout, to_layout
 from partitioner.ir.op import AxisRole
-from partitioner.jaxpr import Eqn, Literal, Var, dtype_of
+from partitioner.jaxpr import Var, dtype_of
 from partitioner.passes.infer_layout import RegionLayout
+from partitioner.passes.logit_rule import LogitRule, ValidationError
 from partitioner.passes.run_region import RegionRunner
 
 QUERY_ROLES: tuple[AxisRole, ...] = ("batch", "kv_head", "group", "head_size")
@@ -17,7 +16,6 @@ NEW_ROLES: tuple[AxisRole, ...] = ("batch", "kv_head", "head_size")
 CACHE_ROLES: tuple[AxisRole, ...] = ("batch", "kv_head", "token", "head_size")
 
 _TOLERANCE = {"float64": 1e-6, "float32": 2e-4, "float16": 1e-2, "bfloat16": 4e-2}
-_SNAP = 1e-3
 _LARGE_QUERY, _LARGE_LOGIT = 256.0, 4096.0
 _FLOAT16_PRODUCT = 2.0**15
 """What q.K^T may reach before it is scaled; float16 ends at 65504."""
@@ -27,18 +25,18 @@ _GAP = 1 / 64
 _Operands = tuple[np.ndarray, tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-class ValidationError(Exception):
-    """Says how a region differs from attention; the region is then left as it was."""
+def validate_attention(region: RegionRunner, layout: RegionLayout, rule: LogitRule) -> None:
+    """Confirms that a region appends one token to its caches and attends by a rule.
 
-
-def validate_attention(region: RegionRunner, layout: RegionLayout) -> float:
-    """Returns the scale of the region's logits after confirming that the region is attention.
+    Args:
+        region: The region at small sizes.
+        layout: Its axes.
+        rule: How it makes weights; slopes by query head, KV head major.
 
     Raises:
         ValidationError: With what differs.
     """
     runner = _CanonicalRunner(region, layout)
-    scale = _read_scale(runner)
     generator = np.random.default_rng(0)
     size = region.phase.max_len
     cursors = any(i.role == "cursor" for i in region.phase.inputs)
@@ -46,13 +44,27 @@ def validate_attention(region: RegionRunner, layout: RegionLayout) -> float:
     for trial, length in enumerate((0, size - 1, size // 3, size // 2)):
         even = trial < 2 or cursors
         lengths = np.full(rows, length) if even else generator.integers(0, size, rows)
-        _compare(runner, scale, lengths, *_random_operands(runner, generator))
+        _compare(runner, rule, lengths, *_random_operands(runner, generator))
     for sign in (1, -1):
+        operands = _large_operands(runner, rule.scale, sign, generator)
         try:
-            _compare(runner, scale, np.full(rows, size - 1), *_large_operands(runner, scale, sign, generator))
+            _compare(runner, rule, np.full(rows, size - 1), *operands)
         except ValidationError as error:
-            raise ValidationError(f"at large q.K^T, as under a soft cap or a clip, {error}") from error
-    return scale
+            raise ValidationError(f"at large q.K^T, as under a clip, {error}") from error
+
+
+def slopes_by_head(region: RegionRunner, layout: RegionLayout) -> np.ndarray:
+    """Returns by how much one step of distance lowers the logit of each query head, float64 ``[heads]``, KV head major.
+
+    Of two tokens with equal logits and v = 0 and 1, the output is what the newer one weighs.
+    """
+    runner = _CanonicalRunner(region, layout)
+    new = (np.zeros(runner.new_shape, np.float32), np.ones(runner.new_shape, np.float32))
+    empty = np.zeros(runner.cache_shape, dtype_of(region.region.key.before))
+    lengths = np.ones(region.phase.batch_size, np.int64)
+    output = runner(np.zeros(runner.query_shape, np.float32), new, (empty, empty), lengths)[0]
+    share = output[0, ..., 0].reshape(-1).astype(np.float64)
+    return np.log(share) - np.log1p(-share)
 
 
 class _CanonicalRunner:
@@ -94,50 +106,6 @@ class _CanonicalRunner:
         )
 
 
-def _read_scale(runner: _CanonicalRunner) -> float:
-    """Reads the scale off two tokens: with v = 0 and 1 the output is the logistic function of scale * q.(k1 - k0)."""
-    lengths = np.ones(runner.phase.batch_size, np.int64)
-    query = np.zeros(runner.query_shape, np.float32)
-    query[..., 0] = 1
-    new_key = np.zeros(runner.new_shape, np.float32)
-    new_value = np.ones(runner.new_shape, np.float32)
-    empty = np.zeros(runner.cache_shape, dtype_of(runner.region.key.before))
-
-    def weight_of_new(contrast: float) -> float:
-        new_key[..., 0] = contrast
-        return float(np.median(runner(query, (new_key, new_value), (empty, empty), lengths)[0]))
-
-    if not abs(weight_of_new(0.0) - 0.5) <= runner.tolerance:
-        raise ValidationError(
-            "it does not halve the weight between two equal logits (no softmax over the valid tokens)"
-        )
-    estimate, contrast = 0.0, 1.0
-    for _ in range(4):
-        share = weight_of_new(contrast)
-        if not 0 < share < 1:
-            raise ValidationError("its output is not a weighted mean of the values (no softmax)")
-        estimate = float(np.log(share / (1 - share))) / contrast
-        if not estimate > 0:
-            raise ValidationError("its logits do not grow with q.k")
-        contrast = min(1e3, 1.5 / estimate)
-    candidates = {1.0, runner.layout.head_size**-0.5, *_literal_factors(runner.region.equations)}
-    nearest = min(candidates, key=lambda c: abs(c - estimate))
-    snap = max(_SNAP, runner.tolerance)
-    return nearest if abs(nearest - estimate) <= snap * estimate else estimate
-
-
-def _literal_factors(equations: tuple[Eqn, ...]) -> set[float]:
-    literals = [
-        float(np.asarray(a.val))
-        for e in equations
-        if e.primitive.name in ("mul", "div")
-        for a in e.invars
-        if isinstance(a, Literal) and np.size(a.val) == 1 and np.asarray(a.val).dtype.kind == "f"
-    ]
-    factors = {f for x in literals if x > 0 and np.isfinite(x) for f in (x, 1 / x)}
-    return factors | {a * b for a, b in itertools.combinations(factors, 2)}
-
-
 def _random_operands(runner: _CanonicalRunner, generator: np.random.Generator) -> _Operands:
     """Returns random q, k, v and caches in the region's dtypes, so that the reference sees what the region sees."""
 
@@ -174,7 +142,7 @@ def _large_operands(
 
 def _compare(
     runner: _CanonicalRunner,
-    scale: float,
+    rule: LogitRule,
     lengths: np.ndarray,
     query: np.ndarray,
     new: tuple[np.ndarray, np.ndarray],
@@ -192,14 +160,10 @@ def _compare(
     for name, got, want in (("K", keys, expected[0]), ("V", values, expected[1])):
         if not np.allclose(got, want, atol=tolerance):
             raise ValidationError(f"it does not append one token at the next position of the {name} cache")
-    logits = scale * np.einsum("bkgd,bksd->bkgs", query.astype(np.float32), expected[0]).astype(np.float64)
-    valid = np.arange(runner.phase.max_len)[None, :] <= lengths[:, None]
-    logits = np.where(valid[:, None, None, :], logits, -np.inf)
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    weights /= weights.sum(-1, keepdims=True)
+    products = np.einsum("bkgd,bksd->bkgs", query.astype(np.float32), expected[0])
+    slopes = None if rule.slopes is None else np.reshape(rule.slopes, (1, *runner.query_shape[1:3], 1))
+    weights = rule.weights(products, lengths[:, None, None, None], slopes)
     reference = np.einsum("bkgs,bksd->bkgd", weights, expected[1])
     error = float(np.abs(output - reference).max())
     if not error <= tolerance * max(1.0, float(np.abs(reference).max())):
-        raise ValidationError(
-            f"it differs from softmax({scale:.6g} q.K^T).V over the valid tokens by {error:.2g} on random inputs"
-        )
+        raise ValidationError(f"it differs from {rule} by {error:.2g} on random inputs")

@@ -19,9 +19,10 @@ from partitioner.ir.layout import from_layout, product
 from partitioner.ir.op import Attention, AxisRole
 from partitioner.jaxpr import Var, dtype_of, shape_of
 from partitioner.passes.find_kv_source import KvPath
+from partitioner.passes.logit_rule import ValidationError
 from partitioner.passes.recompute_kv import recompute_kv
 from partitioner.passes.run_region import index_inputs, runnable
-from partitioner.passes.validate_attention import CACHE_ROLES, NEW_ROLES, ValidationError
+from partitioner.passes.validate_attention import CACHE_ROLES, NEW_ROLES
 
 _TOLERANCE = {"float64": 1e-6, "float32": 2e-4, "float16": 1e-2, "bfloat16": 4e-2}
 _POOL = 65537

@@ -1,8 +1,8 @@
-"""Confirms at the workload's sizes that a region treats cache slots by one rule, which a small probe then stands for.
+"""Confirms at the workload's sizes that a region writes its caches by one rule, which a small probe then stands for.
 
-A window of 4096 tokens, or a ring buffer, is plain attention to a probe of a few slots. So the index arithmetic alone, which is
-cheap, is run at full length: every mask and bias must be one number over all slots before the row's position, one at it, and
-one behind it; every other index must be an affine function of the position.
+A ring buffer is plain attention to a probe of a few slots. So the index arithmetic alone, which is cheap, is run at full
+length: what selects slots must be one number over all slots before the position, one at it, and one behind it; every other
+index must be an affine function of the position. What is seen of the caches is ``validate_logits``' part.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from partitioner.frontend.trace import TracedPhase
 from partitioner.jaxpr import Eqn, Var, borders, dtype_of, needed_for, shape_of, variables
 from partitioner.passes.find_attention import AttentionRegion
+from partitioner.passes.logit_rule import ValidationError
 from partitioner.passes.run_region import index_inputs, runnable
-from partitioner.passes.validate_attention import ValidationError
 
 
 def validate_positions(region: AttentionRegion, phase: TracedPhase, index: Sequence[Eqn]) -> None:
-    """Checks the index arithmetic of a region at its own sizes.
+    """Checks the index arithmetic of a region's cache updates at its own sizes.
 
     Args:
         region: The region at the workload's sizes.
@@ -34,13 +34,13 @@ def validate_positions(region: AttentionRegion, phase: TracedPhase, index: Seque
     if any(i.role == "token" and i.var in inputs for i in phase.inputs):
         raise ValidationError("its mask or positions depend on the tokens themselves")
     lengths = sorted({0, phase.max_len // 2, phase.max_len - 1})
-    for var, values in _evaluated(region, phase, needed, lengths).items():
+    written = [*region.key.update, *region.key.views, *region.value.update, *region.value.views]
+    for var, values in _evaluated(written, phase, needed, lengths).items():
         if phase.max_len in shape_of(var) and dtype_of(var).kind not in "iu":
             by_slot = [_by_slot(v, phase.max_len, n) for v, n in zip(values, lengths, strict=True)]
             if not _follows_one_rule(np.stack(by_slot)):
                 raise ValidationError(
-                    f"at {phase.max_len} slots it does not treat all slots before the position alike, as a window or a bias "
-                    f"by distance does not: {var.aval}"
+                    f"at {phase.max_len} slots it does not write each token to the slot of its position: {var.aval}"
                 )
         elif not _is_affine(lengths, [v.astype(np.float64) for v in values]):
             raise ValidationError(
@@ -50,12 +50,12 @@ def validate_positions(region: AttentionRegion, phase: TracedPhase, index: Seque
 
 
 def _evaluated(
-    region: AttentionRegion, phase: TracedPhase, needed: Sequence[Eqn], lengths: Sequence[int]
+    equations: Sequence[Eqn], phase: TracedPhase, needed: Sequence[Eqn], lengths: Sequence[int]
 ) -> dict[Var, list[np.ndarray]]:
-    """Returns what the region reads of index arithmetic, before it is broadcast, at each of the lengths in all rows."""
+    """Returns what equations read of index arithmetic, before it is broadcast, at each of the lengths in all rows."""
     made = {v: e for e in needed for v in e.outvars}
     given = [i.var for i in phase.inputs if i.role not in ("param", "rng", "cache")]
-    sources = (_before_broadcast(v, made) for v in borders(region.equations))
+    sources = (_before_broadcast(v, made) for v in borders(equations))
     # what still is a broadcast is one number, spread out
     spread = {v for v, e in made.items() if e.primitive.name == "broadcast_in_dim"}
     read = dict.fromkeys(v for v in sources if (v in made and v not in spread) or v in given)

@@ -37,6 +37,9 @@ class Spelling:
         most_slots: Slots a cache has at most.
         one_token: Whether a step takes one token only.
         scale: Factor on q.K^T that is to be found.
+        soft_cap: Cap that is to be found.
+        window: Window that is to be found.
+        slopes: Slopes that are to be found.
         reason: Why it is not to be raised; a regular expression.
     """
 
@@ -50,6 +53,9 @@ class Spelling:
     most_slots: int | None = None
     one_token: bool = False
     scale: float = SCALE
+    soft_cap: float | None = None
+    window: int | None = None
+    slopes: tuple[float, ...] | None = None
     reason: str = ""
 
     def decoder(self) -> StepFunction:

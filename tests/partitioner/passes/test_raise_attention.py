@@ -14,6 +14,7 @@ from partitioner.jaxpr import shape_of
 from partitioner.passes import raise_attention
 from partitioner.passes.raise_attention import raise_decode_attention
 from partitioner.passes.split_equations import split_equations
+from tests.partitioner.passes.attribute_spellings import ATTRIBUTE_SPELLINGS
 from tests.partitioner.passes.golden import assert_golden
 from tests.partitioner.passes.near_misses import NEAR_MISSES
 from tests.partitioner.passes.spellings import HEAD_SIZE, HEADS, SPELLINGS, Spelling, layered, visible
@@ -27,7 +28,8 @@ from tests.partitioner.passes.traces import (
     show_layout,
 )
 
-IN_PREFILL = [name for name, spelling in SPELLINGS.items() if not spelling.one_token]
+ALL = SPELLINGS | ATTRIBUTE_SPELLINGS
+IN_PREFILL = [name for name, spelling in ALL.items() if not spelling.one_token]
 
 
 def attributes(attention: Attention) -> tuple[Any, ...]:
@@ -39,21 +41,36 @@ def expected(spelling: Spelling) -> tuple[Any, ...]:
     return 0, "k", "v", HEADS, spelling.kv_heads, HEAD_SIZE, spelling.dtype
 
 
-@pytest.mark.parametrize("name", SPELLINGS)
+def assert_rule(attention: Attention, spelling: Spelling) -> None:
+    # a scale or a cap that is a number of the model's is found as that number, not as a measurement of it
+    assert attention.scale == pytest.approx(spelling.scale, rel=1e-7)
+    assert attention.soft_cap == spelling.soft_cap
+    assert attention.window == spelling.window
+    assert_slopes(attention, spelling, 1e-5)  # float32 weights of tokens up to 63 apart
+
+
+def assert_slopes(attention: Attention, spelling: Spelling, rel: float) -> None:
+    if spelling.slopes is None:
+        assert attention.slopes is None
+    else:
+        assert attention.slopes == pytest.approx(spelling.slopes, rel=rel)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_spelling_is_raised_in_the_decode(name: str) -> None:
-    raised, unraised = raised_of(SPELLINGS[name])
+    raised, unraised = raised_of(ALL[name])
     assert unraised == ()
-    assert [attributes(r.attention) for r in raised] == [expected(SPELLINGS[name])]
-    # a scale that is a number of the model's is found as that number, not as a measurement of it
-    assert raised[0].attention.scale == pytest.approx(SPELLINGS[name].scale, rel=1e-7)
+    assert [attributes(r.attention) for r in raised] == [expected(ALL[name])]
+    assert_rule(raised[0].attention, ALL[name])
 
 
 @pytest.mark.parametrize("name", IN_PREFILL)
 def test_every_spelling_is_raised_in_the_prefill(name: str) -> None:
-    phase, _ = prefill_of(SPELLINGS[name])
-    raised, lost = raised_prefill_of(SPELLINGS[name])
+    phase, _ = prefill_of(ALL[name])
+    raised, lost = raised_prefill_of(ALL[name])
     assert lost == ()
-    assert [attributes(r.attention) for r in raised] == [expected(SPELLINGS[name])]
+    assert [attributes(r.attention) for r in raised] == [expected(ALL[name])]
+    assert_rule(raised[0].attention, ALL[name])
     made = {v for e in raised[0].equations for v in e.outvars}
     assert {o.atom for o in phase.outputs if o.role == "cache"} <= made
     assert shape_of(raised[0].attention.new_key)[0] == BATCH
@@ -62,7 +79,7 @@ def test_every_spelling_is_raised_in_the_prefill(name: str) -> None:
 
 def test_layouts_of_the_spellings() -> None:
     rows = []
-    for name, spelling in SPELLINGS.items():
+    for name, spelling in ALL.items():
         attention = raised_of(spelling)[0][0].attention
         rows += [f"{name}: {attention}"]
         rows += [
@@ -85,13 +102,15 @@ def no_trace(batch: int, length: int) -> TracedPhase:
     raise AssertionError("the step was traced again")
 
 
-@pytest.mark.parametrize("name", [n for n in SPELLINGS if n != "closing_over_arrays"])
+@pytest.mark.parametrize("name", [n for n in ALL if n != "closing_over_arrays"])
 def test_large_sizes_are_shrunk_rather_than_traced_again(name: str) -> None:
-    raised, unraised = raise_decode_attention(*decode_of(SPELLINGS[name], 64, 4096), no_trace)
+    """Slopes are found the more exactly, the longer the cache is."""
+    raised, unraised = raise_decode_attention(*decode_of(ALL[name], 64, 4096), no_trace)
     assert unraised == ()
-    small = raised_of(SPELLINGS[name])[0][0].attention
-    variables = {f: getattr(small, f) for f in ("query", "new_key", "new_value", "output")}
+    small = raised_of(ALL[name])[0][0].attention
+    variables = {f: getattr(small, f) for f in ("query", "new_key", "new_value", "output", "slopes")}
     assert dataclasses.replace(raised[0].attention, **variables) == small
+    assert_slopes(raised[0].attention, ALL[name], 1e-6)
 
 
 @pytest.mark.parametrize("name", ["einsum_slots_first", "matmul_heads_first", "grouped_by_repeat"])
@@ -108,12 +127,14 @@ def test_sizes_that_cannot_be_told_apart_are_traced_again(name: str) -> None:
     assert len({*asked[0], HEADS, SPELLINGS[name].kv_heads, HEAD_SIZE}) >= 4
 
 
-def test_a_window_is_seen_at_any_size() -> None:
-    """A probe of a few slots cannot see a window of 40 tokens; neither can it be seen where the cache has but 40 slots."""
-    wide = NEAR_MISSES["wide_window"]
-    assert not raise_decode_attention(*decode_of(wide, 64, 4096), no_trace)[0]
-    assert not raise_decode_attention(*decode_of(wide, HEAD_SIZE, 41), no_trace)[0]
-    assert raise_decode_attention(*decode_of(wide, 3, 40), no_trace)[0]
+@pytest.mark.parametrize(
+    ("batch", "length", "window"), [(64, 4096, 40), (HEAD_SIZE, 41, 40), (3, 40, None), (40, 64, 40)]
+)
+def test_a_window_is_found_at_any_size(batch: int, length: int, window: int | None) -> None:
+    """A probe of a few slots cannot see a window of 40 tokens; of 40 slots, it hides none."""
+    wide = ATTRIBUTE_SPELLINGS["wide_window"]
+    raised, _ = raise_decode_attention(*decode_of(wide, batch, length), lambda b, n: decode_of(wide, b, n)[0])
+    assert raised[0].attention.window == window
 
 
 def test_a_step_that_cannot_be_traced_small_is_left() -> None:
@@ -148,9 +169,8 @@ def from_table(table: np.ndarray) -> Any:
 def test_equal_layers_are_confirmed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     confirmed = []
 
-    def count(region: Any, layout: Any) -> float:
+    def count(region: Any, layout: Any, rule: Any) -> None:
         confirmed.append(region)
-        return 1.0
 
     monkeypatch.setattr(raise_attention, "validate_attention", count)
     phase = trace_layers([visible] * 3)
@@ -164,8 +184,8 @@ def test_layers_that_differ_in_an_array_alone_are_confirmed_each() -> None:
     window = causal & ~np.tril(np.ones((16, 16), bool), -3)
     phase = trace_layers([from_table(causal), from_table(window)])
     raised, unraised = raise_decode_attention(phase, split_equations(phase), no_trace)
-    assert [r.attention.key_cache for r in raised] == ["k0"]
-    assert [u.name for u in unraised] == ["k1"]
+    assert unraised == ()
+    assert [(r.attention.key_cache, r.attention.window) for r in raised] == [("k0", None), ("k1", 3)]
 
 
 def test_a_prefill_whose_cache_cannot_be_followed_is_reported() -> None:
