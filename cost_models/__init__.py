@@ -17,6 +17,7 @@ from cost_models.flash import (
     flash_read_cost,
     flash_write_cost,
     kv_append_cost,
+    oldest_token,
     tokens_per_page,
 )
 from cost_models.hardware import HardwareSpec
@@ -96,6 +97,7 @@ __all__ = [
     "lifetime_bytes",
     "missing_power",
     "missing_price",
+    "oldest_token",
     "owning_usd_per_s",
     "parallel_transfer_cost",
     "path_kinds",

@@ -4,7 +4,8 @@ Pages are spread evenly over the channels. On one channel, dies sense pages whil
 first sense alone is exposed; where the dies together are slower than the channel, they set the pace instead.
 
 One attention command covers one layer. Letters: ``batch`` sequences, ``kv_heads`` key-value heads, each
-shared by ``group_size`` query heads of ``head_size`` elements, over ``context_len`` cached tokens.
+shared by ``group_size`` query heads of ``head_size`` elements, over ``context_len`` cached tokens, or the newest ``window``
+of them.
 """
 
 import math
@@ -55,10 +56,23 @@ def attend_pages(
     head_size: int,
     context_len: int,
     kv_bytes_per_element: float,
+    window: int | None = None,
 ) -> int:
-    """Returns the pages of K and V that dense attention reads; the group still being filled is in DRAM."""
-    full_groups = context_len // tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
-    return 2 * batch * kv_heads * full_groups
+    """Returns the pages of K and V that dense attention reads; the group still being filled is in DRAM.
+
+    Of a window of the newest tokens, pages count that hold any of them.
+    """
+    tokens = tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
+    first = oldest_token(context_len, window)
+    return 2 * batch * kv_heads * (context_len // tokens - first // tokens)
+
+
+def oldest_token(context_len: int, window: int | None) -> int:
+    """Returns the oldest token that a window of the newest ones reaches; None reaches all."""
+    if window is None:
+        return 0
+    require_count("window", window)
+    return max(0, context_len - window)
 
 
 def attend_cost(
@@ -70,6 +84,7 @@ def attend_cost(
     head_size: int,
     context_len: int,
     kv_bytes_per_element: float,
+    window: int | None = None,
 ) -> Cost:
     """Returns the time of dense decode attention of one layer inside a drive, links left aside.
 
@@ -93,10 +108,13 @@ def attend_cost(
         head_size=head_size,
         context_len=context_len,
         kv_bytes_per_element=kv_bytes_per_element,
+        window=window,
     )
-    buffered_tokens = context_len % tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
+    attended = context_len - oldest_token(context_len, window)
+    in_buffer = context_len % tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
+    buffered_tokens = min(attended, in_buffer)
     buffered_bytes = 2 * batch * kv_heads * buffered_tokens * head_size * kv_bytes_per_element
-    flops = attend_flops(batch, kv_heads, group_size, head_size, context_len)
+    flops = attend_flops(batch, kv_heads, group_size, head_size, attended)
     read = flash_read_cost(drive, num_pages=pages)
     return pipelined_cost(drive, engine, read, flops, pages * drive.flash.page_bytes, buffered_bytes)
 

@@ -17,7 +17,7 @@ from cost_models.checks import require_count, require_positive
 from cost_models.components import DriveSpec, FlashSpec
 from cost_models.cost import Cost
 from cost_models.errors import HardwareError
-from cost_models.flash import attend_cost, pipelined_cost, tokens_per_page
+from cost_models.flash import attend_cost, oldest_token, pipelined_cost, tokens_per_page
 
 TOKENS_PER_CLUSTER = 2.4
 """Wanted tokens that count as one draw, beside the newest: InstInfer (arXiv 2409.04992) finds that pages with one of k = S/8
@@ -115,28 +115,34 @@ def sparse_pages(
     context_len: int,
     kv_bytes_per_element: float,
     reads: SparseReads,
+    window: int | None = None,
 ) -> SparsePages:
-    """Returns the expected pages that sparse attention of one pair reads; ``num_tokens`` must be less than the context."""
+    """Returns the expected pages that sparse attention of one pair reads.
+
+    ``num_tokens`` must be less than the context, or than the newest ``window`` tokens of it, among which they are chosen.
+    """
+    first = oldest_token(context_len, window)
     group = tokens_per_page(flash, head_size, kv_bytes_per_element)
     copied = channel_page_tokens(flash, head_size, kv_bytes_per_element, reads.channel_group)
     in_pages = context_len // group * group
     by_channel = in_pages // copied * copied
-    tail = in_pages - by_channel
+    tail_groups = in_pages // group - max(by_channel, first) // group
     num_groups = head_size // reads.channel_group
     touched = num_groups * (1 - _missed(head_size, reads.channel_group, min(reads.num_channels, head_size)))
     newest = max(0, min(reads.num_newest, context_len) - (context_len - in_pages))
     newest_pages = math.ceil(newest / group)
     drawn = max(0, min(reads.num_tokens, context_len) - reads.num_newest) / reads.tokens_per_cluster
-    among = max(0, context_len - reads.num_newest)
+    among = max(0, context_len - first - reads.num_newest)
     hit = 1 - _missed(among, group, drawn) if among else 0.0
 
     def wanted(pages: int) -> float:
         certain = min(newest_pages, pages)
         return certain + (pages - certain) * hit
 
-    every, tail_groups = in_pages // group, tail // group
+    every, tail_groups = max(0, in_pages // group - first // group), max(0, tail_groups)
     read_before = wanted(tail_groups)
-    return SparsePages(touched * (by_channel // copied), tail_groups, 2 * wanted(every) - read_before)
+    by_channel_groups = max(0, by_channel // copied - first // copied)
+    return SparsePages(touched * by_channel_groups, tail_groups, 2 * wanted(every) - read_before)
 
 
 def sparse_attend_cost(
@@ -149,6 +155,7 @@ def sparse_attend_cost(
     context_len: int,
     kv_bytes_per_element: float,
     reads: SparseReads,
+    window: int | None = None,
 ) -> Cost:
     """Returns the time of sparse decode attention of one layer inside a drive, links left aside.
 
@@ -159,20 +166,21 @@ def sparse_attend_cost(
         HardwareError: The drive has no engine, or a count is not accepted.
     """
     shape = {"head_size": head_size, "context_len": context_len, "kv_bytes_per_element": kv_bytes_per_element}
-    dense = attend_cost(drive, batch=batch, kv_heads=kv_heads, group_size=group_size, **shape)
+    dense = attend_cost(drive, batch=batch, kv_heads=kv_heads, group_size=group_size, window=window, **shape)
+    attended = context_len - oldest_token(context_len, window)
     pairs = batch * kv_heads
-    if reads.num_tokens >= context_len or not pairs:
+    if reads.num_tokens >= attended or not pairs:
         return dense
     assert drive.engine is not None
     flash, engine = drive.flash, drive.engine
-    pages = sparse_pages(flash, reads=reads, **shape)
+    pages = sparse_pages(flash, reads=reads, window=window, **shape)
     page_s = flash.page_bytes / flash.channel_read_bytes_per_s / flash.channels
     first_s = flash.t_read_s + math.ceil(pages.step_one / flash.channels) * flash.channels * page_s
     one_s = flash.t_read_s + pages.step_one * pairs * page_s
     second_s = max(one_s, first_s + engine.setup_s + flash.t_read_s) + pages.token_pages * pairs * page_s
     tokens = tokens_per_page(flash, head_size, kv_bytes_per_element)
-    buffered_bytes = 2 * pairs * (context_len % tokens) * head_size * kv_bytes_per_element
-    flops = sparse_attend_flops(pairs * group_size, head_size, context_len, reads)
+    buffered_bytes = 2 * pairs * min(attended, context_len % tokens) * head_size * kv_bytes_per_element
+    flops = sparse_attend_flops(pairs * group_size, head_size, attended, reads)
     page_bytes = pages.total * pairs * flash.page_bytes
     return pipelined_cost(drive, engine, Cost(second_s, "flash"), flops, page_bytes, buffered_bytes)
 

@@ -140,7 +140,8 @@ class Costing:
     def share_attend_cost(self, attention: Attention, share: Share, context_len: int) -> Cost:
         """Returns the time one device takes for its share of one decode attention, links and launch left aside.
 
-        A GPU runs one compiled program over room for the longest context; the host and the drives read valid tokens alone.
+        A GPU runs one compiled program over room for the longest context; the host and the drives read valid tokens alone,
+        of which a window leaves the newest.
         """
         part = {
             "batch": share.num_rows,
@@ -152,16 +153,17 @@ class Costing:
         tier = share.device.rstrip("0123456789")
         if tier == "csd":
             drive, reads = drive_of(self, share.device), self.drive_cache(attention).reads(context_len)
+            window, attended = attention.window, attention.tokens_seen(context_len)
             if reads is not None:
-                cost = sparse_attend_cost(drive, context_len=context_len, reads=reads, **part)
+                cost = sparse_attend_cost(drive, context_len=context_len, window=window, reads=reads, **part)
                 heads = share.num_rows * share.num_kv_heads * attention.group_size
                 return with_engine(
-                    self, cost, sparse_attend_flops(heads, attention.head_size, context_len, reads)
+                    self, cost, sparse_attend_flops(heads, attention.head_size, attended, reads)
                 )
-            cost = attend_cost(drive, context_len=context_len, **part)
+            cost = attend_cost(drive, context_len=context_len, window=window, **part)
             shape = (share.num_rows, share.num_kv_heads, attention.group_size, attention.head_size)
-            return with_engine(self, cost, attend_flops(*shape, context_len))
-        tokens = self.workload.max_len if tier == "gpu" else context_len
+            return with_engine(self, cost, attend_flops(*shape, attended))
+        tokens = self.workload.max_len if tier == "gpu" else attention.tokens_seen(context_len)
         dtype = "float32" if tier == "host" else attention.cache_dtype
         return processor_attend_cost(self.processors[tier], context_len=tokens, dtype=dtype, **part)
 
@@ -174,13 +176,15 @@ class Costing:
         """Returns how an attention's cache lies in a drive."""
         flash, size = self.hw.drives[0].flash, itemsize(attention.cache_dtype)
         if attention.sparsity is None or attention.source is not None:
-            return DriveCache(flash, attention.head_size, size)
+            return DriveCache(flash, attention.head_size, size, window=attention.window)
         software = self.hw.software
         cluster = TOKENS_PER_CLUSTER if software is None else software.tokens_per_cluster
         group = best_channel_group(
             flash, attention.head_size, size, self._sparsities, self._decode_contexts, cluster
         )
-        return DriveCache(flash, attention.head_size, size, attention.sparsity, group, cluster)
+        return DriveCache(
+            flash, attention.head_size, size, attention.sparsity, group, cluster, attention.window
+        )
 
     def attended_bytes(self, attention: Attention, context_len: int, fraction: float = 1.0) -> float:
         """Returns the bytes of the flash pages that drives read to attend for every row of a micro-batch."""

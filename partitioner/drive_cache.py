@@ -12,6 +12,7 @@ from cost_models import (
     FlashSpec,
     SparseReads,
     channel_pages,
+    oldest_token,
     sparse_pages,
     tokens_per_page,
 )
@@ -32,6 +33,7 @@ class DriveCache:
         sparsity: How the drive attends; None for exactly.
         channel_group: Channels in a page of the second copy of K; None where there is none.
         tokens_per_cluster: Wanted tokens that lie next to each other.
+        window: Newest tokens that are attended to; None for all. Older ones are kept.
     """
 
     flash: FlashSpec
@@ -40,6 +42,7 @@ class DriveCache:
     sparsity: SparF | None = None
     channel_group: int | None = None
     tokens_per_cluster: float = TOKENS_PER_CLUSTER
+    window: int | None = None
 
     @property
     def group_tokens(self) -> int:
@@ -50,13 +53,14 @@ class DriveCache:
         """Returns what sparse attention wants at a context length; None where attention is exact."""
         if self.sparsity is None or self.channel_group is None:
             return None
-        wanted = self.sparsity.tokens(context_len)
-        if wanted >= context_len:
+        seen = context_len - oldest_token(context_len, self.window)
+        wanted = self.sparsity.tokens(seen)
+        if wanted >= seen:
             return None
         return SparseReads(
             num_channels=self.sparsity.channels(self.head_size),
             num_tokens=wanted,
-            num_newest=self.sparsity.newest(context_len),
+            num_newest=self.sparsity.newest(seen),
             channel_group=self.channel_group,
             tokens_per_cluster=self.tokens_per_cluster,
         )
@@ -65,13 +69,15 @@ class DriveCache:
         """Returns the pages that an attention reads; the tokens that do not fill a page are in drive memory."""
         reads = self.reads(context_len)
         if reads is None:
-            return 2.0 * (context_len // self.group_tokens)
+            first = oldest_token(context_len, self.window)
+            return 2.0 * (context_len // self.group_tokens - first // self.group_tokens)
         return sparse_pages(
             self.flash,
             head_size=self.head_size,
             context_len=context_len,
             kv_bytes_per_element=self.element_bytes,
             reads=reads,
+            window=self.window,
         ).total
 
     def written_pages(self, tokens: int) -> int:

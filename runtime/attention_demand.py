@@ -1,7 +1,8 @@
 """What a processor's share of a decode attention asks of it.
 
 Emulated processors are throttled by this count, as by :mod:`runtime.demand`; it shares parameters with the predictions and no
-code. The GPU's kernel has fixed shapes, so it reads the whole cache of its rows and KV heads; the host's reads valid tokens.
+code. The GPU's kernel has fixed shapes, so it reads the whole cache of its rows and KV heads; the host's reads valid
+tokens, those of a window alone.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def gpu_demand(attention: Attention, share: Share, max_len: int, itemsize: int) 
 
 
 def host_demand(attention: Attention, share: Share, lengths: np.ndarray, itemsize: int) -> AttentionDemand:
-    """Returns the demand of a share on the host, which computes in float32, over the first ``lengths`` tokens of its rows."""
-    return _demand(attention, int(lengths.sum()) * share.num_kv_heads, itemsize, "float32")
+    """Returns the demand of a share on the host, which computes in float32, at rows of ``lengths`` tokens."""
+    seen = lengths if attention.window is None else np.minimum(lengths, attention.window)
+    return _demand(attention, int(seen.sum()) * share.num_kv_heads, itemsize, "float32")
 
 
 def _demand(attention: Attention, pairs: int, itemsize: int, dtype: str) -> AttentionDemand:

@@ -48,6 +48,13 @@ def cache_part(
     return whole[:, slice(*share.kv_heads)][rows]
 
 
+def slopes_part(attention: Attention, share: Share) -> tuple[float, ...] | None:
+    """Returns the slopes of a share's query heads; None for no bias by distance."""
+    group = attention.group_size
+    first, stop = share.kv_heads
+    return None if attention.slopes is None else attention.slopes[first * group : stop * group]
+
+
 def merge_caches(
     parts: Iterable[tuple[Share, np.ndarray]], attention: Attention, num_rows: int
 ) -> np.ndarray:

@@ -68,4 +68,6 @@ def _cut(share: Share | None) -> tuple[object, ...]:
 
 
 def _key_cache(plan: Plan, attention: Attention) -> Any:
-    return next(i.var for i in plan.decode.graph.phase.inputs if i.name == attention.key_cache)
+    return next(
+        i.var for i in plan.decode.graph.phase.inputs if i.role == "cache" and i.name == attention.key_cache
+    )

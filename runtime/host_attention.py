@@ -3,6 +3,7 @@
 Letters: ``n`` rows, ``H`` query heads, ``K`` KV heads, ``T`` tokens that a row has room for, ``D`` head size.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from runtime.core_threads import run_parts, split_pairs
 from runtime.kernels.attend_memory import attend_memory
 from runtime.kernels.elements import ELEMENTS, FLOAT32
+from runtime.kernels.softmax import NO_SLOPES
 
 _TILE_BYTES = 4096
 """Stored bytes that are worked on together: with the tile that is on its way they fit into 32 KiB."""
@@ -36,6 +38,10 @@ def attend_host(
     lengths: np.ndarray,
     scale: float,
     num_parts: int | None = None,
+    *,
+    soft_cap: float | None = None,
+    window: int | None = None,
+    slopes: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Returns ``softmax(scale * q.K^T).V`` over the first ``lengths`` tokens of each row, float32 ``[n, H, D]``.
 
@@ -45,15 +51,20 @@ def attend_host(
         lengths: Integer ``[n]``; a row without tokens gives zeros.
         scale: Factor of the scores.
         num_parts: Cores used; None for as many as are worth it.
+        soft_cap: Caps scores at ``soft_cap * tanh(score / soft_cap)``.
+        window: Attends to the newest ``window`` of these tokens only, and reads no others.
+        slopes: What a score loses per token that lies between, one number for each query head; None for no such bias.
     """
     key, value = pair
     num_rows, kv_heads, max_len, head_size = key.shape
-    _check(query, key, value, lengths)
+    _check(query, key, value, lengths, slopes)
     scaled = np.ascontiguousarray(query, np.float32) * np.float32(scale)
-    tokens = np.ascontiguousarray(lengths, np.int64)
+    last = np.ascontiguousarray(lengths, np.int64)
+    first = np.zeros_like(last) if window is None else np.maximum(last - window, 0)
+    leaning = NO_SLOPES if slopes is None else np.asarray(slopes, np.float32)
     token_bytes = head_size * key.itemsize
     parts = (
-        split_pairs(tokens, kv_heads, 2 * token_bytes)
+        split_pairs(last - first, kv_heads, 2 * token_bytes)
         if num_parts is None
         else _even(num_rows * kv_heads, num_parts)
     )
@@ -62,8 +73,8 @@ def attend_host(
 
     def run(part: int) -> None:
         attend_memory(
-            *parts[part], scaled, tokens, key.ctypes.data, value.ctypes.data, kv_heads, max_len,
-            ELEMENTS[key.dtype.name], tile_tokens, output,
+            *parts[part], scaled, first, last, np.float32(soft_cap or 0.0), leaning,
+            key.ctypes.data, value.ctypes.data, kv_heads, max_len, ELEMENTS[key.dtype.name], tile_tokens, output,
         )  # fmt: skip
 
     run_parts(run, len(parts))
@@ -73,7 +84,10 @@ def attend_host(
 def prepare() -> None:
     """Compiles the kernel, or loads it from the compiler's cache, so that no attention has to wait for it."""
     empty = np.zeros((1, 1, 1), np.float32)
-    attend_memory(0, 0, empty, np.zeros(1, np.int64), 0, 0, 1, 1, FLOAT32, 1, empty.copy())
+    none = np.zeros(1, np.int64)
+    attend_memory(
+        0, 0, empty, none, none, np.float32(0.0), NO_SLOPES, 0, 0, 1, 1, FLOAT32, 1, empty.copy()
+    )  # fmt: skip
 
 
 def _even(pairs: int, num_parts: int) -> list[tuple[int, int]]:
@@ -81,7 +95,13 @@ def _even(pairs: int, num_parts: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _check(query: np.ndarray, key: np.ndarray, value: np.ndarray, lengths: np.ndarray) -> None:
+def _check(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    lengths: np.ndarray,
+    slopes: Sequence[float] | None,
+) -> None:
     """Refuses what the kernel, which knows addresses alone, would read wrongly.
 
     Raises:
@@ -101,3 +121,7 @@ def _check(query: np.ndarray, key: np.ndarray, value: np.ndarray, lengths: np.nd
         )
     if lengths.shape != (num_rows,) or (num_rows and not 0 <= lengths.min() <= lengths.max() <= max_len):
         raise ValueError(f"lengths are {lengths.tolist()}; give {num_rows} numbers from 0 to {max_len}")
+    if slopes is not None and len(slopes) != query.shape[1]:
+        raise ValueError(
+            f"there are {len(slopes)} slopes for {query.shape[1]} query heads; give one for each"
+        )

@@ -14,7 +14,7 @@ from jax import numpy as jnp
 from partitioner.ir.layout import to_layout
 from partitioner.ir.op import Attention, AxisRole
 from partitioner.shares import Share
-from runtime.attention_parts import cache_part, new_part, query_part
+from runtime.attention_parts import cache_part, new_part, query_part, slopes_part
 
 _OUTPUT: tuple[AxisRole, ...] = ("batch", "kv_head", "group", "head_size")
 
@@ -42,9 +42,13 @@ def attend_function(attention: Attention, share: Share, num_rows: int) -> Callab
         )
         rows, kv_heads, max_len, head_size = keys.shape
         queries = query_part(query, attention, share, num_rows).reshape(rows, kv_heads, -1, head_size)
-        scores = jnp.einsum("bkgd,bktd->bkgt", queries, keys, preferred_element_type=jnp.float32)
-        valid = jnp.arange(max_len)[None] <= own[:, None]
-        weights = jax.nn.softmax(jnp.where(valid[:, None, None], scores * attention.scale, -jnp.inf), axis=-1)
+        products = jnp.einsum("bkgd,bktd->bkgt", queries, keys, preferred_element_type=jnp.float32)
+        distance = own[:, None] - jnp.arange(max_len)
+        valid = distance >= 0
+        if attention.window is not None:
+            valid &= distance < attention.window
+        scores = _scores(products, distance, attention, share)
+        weights = jax.nn.softmax(jnp.where(valid[:, None, None], scores, -jnp.inf), axis=-1)
         rounded = weights.astype(jnp.result_type(queries, values))
         output = jnp.einsum("bkgt,bktd->bkgd", rounded, values, preferred_element_type=jnp.float32)
         return output.reshape(rows, -1, head_size), keys, values
@@ -84,6 +88,18 @@ def merge_function(attention: Attention, shares: Sequence[Share], dtype: Any) ->
         return to_layout(merged, _OUTPUT, attention.output_layout)
 
     return merge
+
+
+def _scores(products: jax.Array, distance: jax.Array, attention: Attention, share: Share) -> jax.Array:
+    """Returns scaled products ``[rows, K, G, T]`` with soft cap and bias; tokens lie ``[rows, T]`` behind the new one."""
+    scores = products * attention.scale
+    if attention.soft_cap is not None:
+        scores = attention.soft_cap * jnp.tanh(scores / attention.soft_cap)
+    slopes = slopes_part(attention, share)
+    if slopes is None:
+        return scores
+    by_head = jnp.asarray(slopes, jnp.float32).reshape(products.shape[1:3])
+    return scores - by_head[None, :, :, None] * distance[:, None, None].astype(jnp.float32)
 
 
 def _append(cache: jax.Array, new: jax.Array, lengths: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from partitioner.jaxpr import Var
 from partitioner.plan.steps import Move, Run
 from partitioner.shares import Share
 from runtime.attention_demand import gpu_demand, host_demand
-from runtime.attention_parts import cache_part, new_part, put_output, query_part
+from runtime.attention_parts import cache_part, new_part, put_output, query_part, slopes_part
 from runtime.cache_homes import cache_dtype, cache_len
 from runtime.executables import compile_for, shape_on
 from runtime.frame import Frame
@@ -74,7 +74,10 @@ class ShareRunner:
             new = tuple(new_part(a, attention, share, frame.num_rows) for a in (key, value))
             append_tokens(pair, (new[0], new[1]), frame.before[rows])
             queries = query_part(query, attention, share, frame.num_rows)
-            output: Any = attend_host(queries, pair, frame.after[rows], attention.scale)
+            output: Any = attend_host(
+                queries, pair, frame.after[rows], attention.scale, soft_cap=attention.soft_cap,
+                window=attention.window, slopes=slopes_part(attention, share),
+            )  # fmt: skip
             demand = host_demand(attention, share, frame.after[rows], itemsize)
         else:
             run = self._attend_on_gpu(attention, share)
@@ -147,7 +150,7 @@ class ShareRunner:
         num_rows, max_len = self._program.phase.rows, cache_len(self._program.plan, attention)
         dtype = cache_dtype(self._program.plan, attention)
         key = (
-            "attend", share.device, _shape(attention, share), attention.scale, num_rows, max_len, str(dtype),
+            "attend", share.device, _shape(attention, share), _logits(attention), num_rows, max_len, str(dtype),
             *map(_described, given),
         )  # fmt: skip
         if key not in self._compiled:
@@ -208,6 +211,11 @@ def _shape(attention: Attention, share: Share) -> tuple[Any, ...]:
     layouts = attention.query_layout, attention.new_layout, attention.cache_layout, attention.output_layout
     heads = attention.num_heads, attention.num_kv_heads, attention.head_size
     return layouts, heads, share.rows, share.kv_heads
+
+
+def _logits(attention: Attention) -> tuple[Any, ...]:
+    """Returns all that tells how one attention weighs tokens from how another one does."""
+    return attention.scale, attention.soft_cap, attention.window, attention.slopes
 
 
 def _described(var: Var) -> tuple[tuple[int, ...], str]:

@@ -252,7 +252,7 @@ class StepRunner:
             rows = drive.task.rows(name, frame.micro_batch, found.own)
             sparse = sparse_of(attention, lengths) if drive.task.keeps_channels(name) else None
             given = read if is_whole else tuple(a[found.own] for a in read)
-            made, end_s = drive.attend(name, rows, given, lengths, attention.scale, ready_s, sparse)
+            made, end_s = drive.attend(name, rows, given, lengths, attention, ready_s, sparse)
             if is_whole:
                 output = made
             else:

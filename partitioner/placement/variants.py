@@ -84,7 +84,7 @@ class VariantBuilder:
             shared = tuple((n, self._owners[n] == pair.name) for n in op.params if n in self._owners)
             states = () if op.attention else op.states
             a = op.attention
-            heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype, a.sparsity)
+            heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype, a.sparsity, a.window)
             held = bool(self._held) and not a and not self._held.isdisjoint(op.params)
             rows.append((op.work, op.dtype, params, shared, states, heads, held))
         kept = self._kept.get(pair.name)

@@ -19,6 +19,7 @@ def attend_stored(
     rows: np.ndarray,
     query: np.ndarray,
     lengths: np.ndarray,
+    slopes: np.ndarray,
 ) -> Attended:
     """Attends to what is stored as a command asks; where sparse attention would read every token, exactly.
 
@@ -30,6 +31,7 @@ def attend_stored(
         rows: Sequences, int64 ``[n]``.
         query: float32 ``[n, query_heads, head_size]``.
         lengths: int64 ``[n]``, at most the tokens stored.
+        slopes: float32 ``[query_heads]``, checked; ``NO_SLOPES`` for none.
     """
     first = np.zeros_like(lengths) if command.window is None else np.maximum(lengths - command.window, 0)
     reads_all = np.ones(len(rows), bool) if sparse is None else sparse.num_tokens >= lengths - first
@@ -38,7 +40,7 @@ def attend_stored(
         return attend(
             store.task, nand, store.ftl, store.buffer, layer=command.layer, rows=rows[select],
             query=query[select] * np.float32(command.scale), lengths=lengths[select],
-            soft_cap=command.soft_cap, window=command.window,
+            soft_cap=command.soft_cap, window=command.window, slopes=slopes,
         )  # fmt: skip
 
     if sparse is None or reads_all.all():
@@ -46,7 +48,7 @@ def attend_stored(
     some = np.flatnonzero(~reads_all)
     sparsely = attend_sparsely(
         store, nand, sparse.of(some), layer=command.layer, rows=rows[some], query=query[some], scale=command.scale,
-        first=first[some], last=lengths[some], soft_cap=command.soft_cap,
+        first=first[some], last=lengths[some], soft_cap=command.soft_cap, slopes=slopes,
     )  # fmt: skip
     if len(some) == len(rows):
         none = np.zeros(nand.geometry.channels, np.int64)

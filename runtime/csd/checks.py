@@ -4,6 +4,7 @@ import numpy as np
 
 from runtime.csd.errors import DriveError
 from runtime.csd.task import Task
+from runtime.kernels.softmax import NO_SLOPES
 
 
 def check_layer(task: Task, layer: int) -> None:
@@ -72,5 +73,22 @@ def check_query(task: Task, layer: int, query: np.ndarray) -> np.ndarray:
         raise DriveError(
             f"query has shape {array.shape}; the configured shape is "
             f"(n, {task.query_heads(layer)}, {task.head_size})"
+        )
+    return np.ascontiguousarray(array, np.float32)
+
+
+def check_slopes(task: Task, layer: int, slopes: np.ndarray | None) -> np.ndarray:
+    """Returns slopes as float32 ``[query_heads]``; ``NO_SLOPES`` where there are none.
+
+    Raises:
+        DriveError: They are not one finite number for each query head.
+    """
+    if slopes is None:
+        return NO_SLOPES
+    array = np.asarray(slopes)
+    if array.shape != (task.query_heads(layer),) or not np.isfinite(array).all():
+        raise DriveError(
+            f"slopes are {array.tolist()}; give one finite number for each of the {task.query_heads(layer)} query heads of "
+            f"layer {layer}, or None for no bias"
         )
     return np.ascontiguousarray(array, np.float32)

@@ -90,7 +90,8 @@ class Attend:
         lengths: Integer ``[n]``, tokens of each sequence, the new one included.
         scale: Factor of the scores, such as ``D ** -0.5``.
         soft_cap: Caps scaled scores at ``soft_cap * tanh(score / soft_cap)``.
-        window: Attends to the newest ``window`` tokens only.
+        window: Attends to the newest ``window`` tokens only; nothing else is read.
+        slopes: Float ``[H]``: a score loses ``slopes[h]`` per token that lies between; None for no such bias.
         rows: Integer ``[n]``, each sequence once.
         sparse: Reads only some channels and tokens; None: all. Needs a layer that keeps K by channel.
         task: Number of the task.
@@ -104,6 +105,7 @@ class Attend:
     scale: float
     soft_cap: float | None = None
     window: int | None = None
+    slopes: np.ndarray | None = None
     rows: np.ndarray | None = None
     sparse: Sparse | None = None
     task: int = 0

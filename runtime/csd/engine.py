@@ -14,6 +14,7 @@ from runtime.csd.sparse import TwoSteps
 from runtime.csd.task import Task
 from runtime.kernels.attend_pages import attend_pages
 from runtime.kernels.elements import ELEMENTS, FLOAT32
+from runtime.kernels.softmax import NO_SLOPES
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def attend(
     lengths: np.ndarray,
     soft_cap: float | None = None,
     window: int | None = None,
+    slopes: np.ndarray = NO_SLOPES,
 ) -> Attended:
     """Attends to the first ``lengths`` tokens of sequences, reading K and V where they are stored.
 
@@ -61,6 +63,7 @@ def attend(
         lengths: int64 ``[n]``, at most the tokens stored.
         soft_cap: Caps scores at ``soft_cap * tanh(score / soft_cap)``.
         window: Attends to the newest ``window`` tokens only.
+        slopes: float32 ``[query_heads]``, what scores lose per token of distance; ``NO_SLOPES`` for none.
 
     Returns:
         Output and counts. Sequences without tokens give zeros.
@@ -85,7 +88,7 @@ def attend(
         for piece, view in zip(pieces, nand.staged(read.sets(pieces)), strict=True):
             attend_pages(
                 *piece, query, rows, first, lengths, in_flash, read.table,
-                storage.ctypes.data, task.group_tokens, ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0),
+                storage.ctypes.data, task.group_tokens, ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0), slopes,
                 pages_of(geometry, view), output, pages_read[part],
             )  # fmt: skip
 
@@ -105,6 +108,6 @@ def prepare() -> None:
     counts, table = np.zeros(1, np.int64), np.zeros((1, 1, 2, 1), np.int64)
     attend_pages(
         0, 0, np.zeros((1, 1, 1), np.float32), counts, counts, counts, counts, table, 0,
-        1, FLOAT32, np.float32(0.0), no_pages(),
+        1, FLOAT32, np.float32(0.0), NO_SLOPES, no_pages(),
         np.zeros((1, 1, 1), np.float32), counts,
     )  # fmt: skip

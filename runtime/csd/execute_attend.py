@@ -5,7 +5,7 @@ from contextlib import suppress
 import numpy as np
 
 from runtime.csd.attention import attend_stored
-from runtime.csd.checks import check_integers, check_kv, check_layer, check_query, check_rows
+from runtime.csd.checks import check_integers, check_kv, check_layer, check_query, check_rows, check_slopes
 from runtime.csd.commands import Attend
 from runtime.csd.errors import CapacityError, DriveError
 from runtime.csd.lost_pages import LostPages
@@ -48,6 +48,7 @@ def execute_attend(
         raise DriveError(f"window is {command.window}; give at least 1 token, or None for all")
     if command.soft_cap is not None and not command.soft_cap > 0.0:
         raise DriveError(f"soft_cap is {command.soft_cap}; give a positive number, or None for no cap")
+    slopes = check_slopes(task, command.layer, command.slopes)
     oldest = np.maximum(lengths - command.window, 0) if command.window else np.zeros_like(lengths)
     appends = command.key is not None or command.value is not None
     store.check_kept(command.layer, rows, oldest, lengths - 1 if appends else lengths)
@@ -60,7 +61,7 @@ def execute_attend(
         num_bytes = _append_one(store, command, lost, rows, lengths, traffic)
         tasks.count_host_bytes(task, command.layer, num_bytes)
     _check_stored(store, command.layer, rows, lengths)
-    result = attend_stored(store, nand, command, sparse, rows, query, lengths)
+    result = attend_stored(store, nand, command, sparse, rows, query, lengths, slopes)
     traffic.pages_read += result.pages_read
     span, engine_s = throttle.attend(
         begin_s, traffic.pages_read, result.flops, result.buffered_bytes, traffic.dram_bytes, result.steps

@@ -12,6 +12,7 @@ from runtime.csd.sparse import Sparse, TwoSteps
 from runtime.csd.store import KvStore
 from runtime.kernels.attend_sparse import attend_sparse
 from runtime.kernels.elements import ELEMENTS, FLOAT32
+from runtime.kernels.softmax import NO_SLOPES
 from runtime.kernels.sparse_request import Chosen, Layout, Request
 
 
@@ -48,6 +49,7 @@ def attend_sparsely(
     first: np.ndarray,
     last: np.ndarray,
     soft_cap: float | None,
+    slopes: np.ndarray = NO_SLOPES,
 ) -> SparselyAttended:
     """Attends to chosen ones of the tokens ``first`` to ``last`` (exclusive) of sequences.
 
@@ -62,6 +64,7 @@ def attend_sparsely(
         first: int64 ``[n]``.
         last: int64 ``[n]``, at most the tokens stored.
         soft_cap: Caps scores at ``soft_cap * tanh(score / soft_cap)``, in both steps.
+        slopes: float32 ``[query_heads]``, what scores lose per token of distance, in both steps; ``NO_SLOPES`` for none.
     """
     task, ftl = store.task, store.ftl
     heads = task.kv_heads(layer)
@@ -75,8 +78,8 @@ def attend_sparsely(
     pages_read = np.zeros((len(parts), 2, nand.geometry.channels), np.int64)
     storage = store.buffer.layer(layer)
     request = Request(
-        query, np.float32(scale), np.float32(soft_cap or 0.0), rows, first, last, sparse.num_tokens, sparse.num_newest,
-        sparse.mean_value, store.value_sums(layer),
+        query, np.float32(scale), np.float32(soft_cap or 0.0), slopes, rows, first, last, sparse.num_tokens,
+        sparse.num_newest, sparse.mean_value, store.value_sums(layer),
     )  # fmt: skip
     read = CandidatePages(
         AttendedPages(
@@ -160,7 +163,17 @@ def prepare_sparse() -> None:
     counts, query = np.zeros(1, np.int64), np.zeros((1, 1, 1), np.float32)
     table, chosen = np.zeros((1, 1, 2, 1), np.int64), np.zeros((1, 1, 1), np.int64)
     request = Request(
-        query, np.float32(1.0), np.float32(0.0), counts, counts, counts, counts, counts, False, query
+        query,
+        np.float32(1.0),
+        np.float32(0.0),
+        NO_SLOPES,
+        counts,
+        counts,
+        counts,
+        counts,
+        counts,
+        False,
+        query,
     )
     layout = Layout(counts, counts, table, table, 0, 1, 1, FLOAT32, 4, no_pages())
     attend_sparse(0, 0, request, layout, query, Chosen(chosen, chosen, table[0, 0]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cost_models.components import DriveSpec
+from partitioner.ir.op import Attention
+from runtime.attention_parts import slopes_part
 from runtime.csd import (
     Attend,
     Command,
@@ -99,7 +101,7 @@ class StorageDrive:
         rows: np.ndarray,
         operands: tuple[np.ndarray, ...],
         lengths: np.ndarray,
-        scale: float,
+        attention: Attention,
         start_s: float,
         sparse: Sparse | None = None,
     ) -> tuple[np.ndarray, float]:
@@ -110,7 +112,7 @@ class StorageDrive:
             rows: Integer ``[rows]``, the drive's own.
             operands: q ``[rows, H, D]``, new k and new v ``[rows, K, D]``.
             lengths: Integer ``[rows]``, tokens of each row with the new one.
-            scale: Factor of the scores.
+            attention: Its description.
             start_s: When the operands are there.
             sparse: How much of the cache to read; None: all.
 
@@ -118,7 +120,12 @@ class StorageDrive:
             The output, float32 ``[rows, H, D]``, and when it is there.
         """
         query, key, value = operands
-        command = Attend(self.task.layers[op], query, key, value, lengths, scale, rows=rows, sparse=sparse)
+        slopes = slopes_part(attention, self.task.shares[op])
+        command = Attend(
+            self.task.layers[op], query, key, value, lengths, attention.scale,
+            soft_cap=attention.soft_cap, window=attention.window,
+            slopes=None if slopes is None else np.array(slopes, np.float32), rows=rows, sparse=sparse,
+        )  # fmt: skip
         completion, end_s = self._execute(command, start_s, op, "decode")
         return completion.value, end_s
 

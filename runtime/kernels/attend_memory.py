@@ -12,7 +12,7 @@ from runtime.kernels.addresses import list_tokens
 from runtime.kernels.compiling import SOURCE_DIGEST, entry_point
 from runtime.kernels.elements import FLOAT32
 from runtime.kernels.prefetch import prefetch_all
-from runtime.kernels.softmax import add_keys, add_values, divide, forget
+from runtime.kernels.softmax import add_keys, add_values, divide, forget, list_distances
 
 
 def _build(digest: int) -> Callable[..., None]:
@@ -22,7 +22,10 @@ def _build(digest: int) -> Callable[..., None]:
         begin: int,
         end: int,
         query: np.ndarray,
-        lengths: np.ndarray,
+        first_token: np.ndarray,
+        last_token: np.ndarray,
+        soft_cap: np.float32,
+        slopes: np.ndarray,
         key_address: int,
         value_address: int,
         kv_heads: int,
@@ -40,7 +43,10 @@ def _build(digest: int) -> Callable[..., None]:
             begin: First pair.
             end: Pair after the last one.
             query: float32 ``[n, H, D]``, scaled.
-            lengths: int64 ``[n]``, tokens attended to; later ones are not read.
+            first_token: int64 ``[n]``, oldest token attended to; older ones are not read.
+            last_token: int64 ``[n]``, token after the newest one; later ones are not read.
+            soft_cap: Scores are ``soft_cap * tanh(score / soft_cap)``; 0 for none.
+            slopes: float32 ``[H]``, what a score loses per token of distance; ``[0]`` for none.
             key_address: Address of the keys ``[n, kv_heads, max_len, D]`` of elements, contiguous.
             value_address: Likewise of the values.
             kv_heads: KV heads.
@@ -55,6 +61,7 @@ def _build(digest: int) -> Callable[..., None]:
         token_bytes = head_size * (4 if element == FLOAT32 else 2)
         addresses = np.empty(tile_tokens, np.int64)
         scores = np.empty((shared, tile_tokens), np.float32)
+        distances = np.empty(tile_tokens, np.float32)
         sums = np.empty((shared, head_size), np.float32)
         top = np.empty(shared, np.float32)
         total = np.empty(shared, np.float32)
@@ -62,13 +69,17 @@ def _build(digest: int) -> Callable[..., None]:
             i = pair // kv_heads
             head = pair - i * kv_heads
             queries = query[i, head * shared : (head + 1) * shared]
+            own_slopes = slopes[head * shared : (head + 1) * shared]
             forget(sums, top, total)
-            for first in range(0, lengths[i], tile_tokens):
-                count: Any = min(lengths[i] - first, tile_tokens)
+            for first in range(first_token[i], last_token[i], tile_tokens):
+                count: Any = min(last_token[i] - first, tile_tokens)
                 skipped_bytes = (pair * max_len + first) * token_bytes
                 prefetch_all(value_address + skipped_bytes, count * token_bytes)
                 list_tokens(key_address + skipped_bytes, count, token_bytes, addresses)
-                add_keys(queries, addresses, count, element, np.float32(0.0), scores, top, total, sums)
+                list_distances(own_slopes, last_token[i] - 1 - first, count, distances)
+                add_keys(
+                    queries, addresses, count, element, soft_cap, own_slopes, distances, scores, top, total, sums
+                )  # fmt: skip
                 prefetch_all(key_address + skipped_bytes + count * token_bytes, count * token_bytes)
                 list_tokens(value_address + skipped_bytes, count, token_bytes, addresses)
                 add_values(addresses, count, element, scores, sums)

@@ -12,7 +12,7 @@ from runtime.kernels.addresses import Pages, list_tokens, page_address
 from runtime.kernels.compiling import SOURCE_DIGEST, entry_point
 from runtime.kernels.elements import FLOAT32
 from runtime.kernels.prefetch import prefetch_all
-from runtime.kernels.softmax import add_keys, add_values, divide, forget
+from runtime.kernels.softmax import add_keys, add_values, divide, forget, list_distances
 
 
 def _build(digest: int) -> Callable[..., None]:
@@ -31,6 +31,7 @@ def _build(digest: int) -> Callable[..., None]:
         group_tokens: int,
         element: int,
         soft_cap: np.float32,
+        slopes: np.ndarray,
         pages: Pages,
         out: np.ndarray,
         pages_read: np.ndarray,
@@ -52,6 +53,7 @@ def _build(digest: int) -> Callable[..., None]:
             group_tokens: Tokens in a page.
             element: Element type of pages and buffer.
             soft_cap: Scores are ``soft_cap * tanh(score / soft_cap)``; 0 for none.
+            slopes: float32 ``[H]``, what a score loses per token of distance; ``[0]`` for none.
             pages: Where pages lie.
             out: float32 ``[n, H, D]``, written; zeros where there is nothing to attend to.
             pages_read: int64 ``[C]``, counted up.
@@ -64,6 +66,7 @@ def _build(digest: int) -> Callable[..., None]:
         group_bytes = group_tokens * token_bytes
         addresses = np.empty(group_tokens, np.int64)
         scores = np.empty((shared, group_tokens), np.float32)
+        distances = np.empty(group_tokens, np.float32)
         sums = np.empty((shared, head_size), np.float32)
         top = np.empty(shared, np.float32)
         total = np.empty(shared, np.float32)
@@ -71,6 +74,7 @@ def _build(digest: int) -> Callable[..., None]:
             i = pair // heads
             head = pair - i * heads
             queries = query[i, head * shared : (head + 1) * shared]
+            own_slopes = slopes[head * shared : (head + 1) * shared]
             forget(sums, top, total)
             first_group = first_token[i] // group_tokens
             last_group = (last_token[i] + group_tokens - 1) // group_tokens
@@ -96,7 +100,11 @@ def _build(digest: int) -> Callable[..., None]:
                 count: Any = min(last_token[i] - group * group_tokens, group_tokens) - first
                 prefetch_all(v_address + first * token_bytes, count * token_bytes)
                 list_tokens(k_address + first * token_bytes, count, token_bytes, addresses)
-                add_keys(queries, addresses, count, element, soft_cap, scores, top, total, sums)
+                farthest = last_token[i] - 1 - group * group_tokens - first
+                list_distances(own_slopes, farthest, count, distances)
+                add_keys(
+                    queries, addresses, count, element, soft_cap, own_slopes, distances, scores, top, total, sums
+                )  # fmt: skip
                 prefetch_all(k_next, group_bytes)
                 list_tokens(v_address + first * token_bytes, count, token_bytes, addresses)
                 add_values(addresses, count, element, scores, sums)

@@ -51,6 +51,7 @@ def _build(digest: int) -> Callable[..., None]:
             np.empty((2, groups_ahead + 1, num_channels), np.int64),
             np.empty((shared, longest), np.float32),
             np.empty(longest, np.float32),
+            np.empty(longest if len(request.slopes) > 0 else 0, np.float32),
             np.empty((2, shared), np.float32),
             np.empty(chosen.tokens.shape[2], np.int64),
             np.empty(chosen.tokens.shape[2], np.int64),

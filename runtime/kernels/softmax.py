@@ -8,13 +8,21 @@ from runtime.kernels.compiling import inner
 from runtime.kernels.elements import BFLOAT16, FLOAT16, read_bfloat, read_float, read_half
 from runtime.kernels.exponential import exponential
 
+NO_SLOPES = np.empty(0, np.float32)
+"""The slopes of an attention without a bias by distance."""
+
 
 @inner
-def cap_scores(scores: np.ndarray, count: int, soft_cap: np.float32) -> np.float32:
-    """Caps ``count`` scores, where ``soft_cap`` is not 0, and returns the highest."""
+def bend_scores(
+    scores: np.ndarray, count: int, soft_cap: np.float32, slope: np.float32, distances: np.ndarray
+) -> np.float32:
+    """Caps ``count`` scores and lowers them by distance, where ``soft_cap`` and ``slope`` are not 0; returns the highest."""
     if soft_cap > 0.0:
         for t in range(count):
             scores[t] = soft_cap * np.tanh(scores[t] / soft_cap)
+    if slope != 0.0:
+        for t in range(count):
+            scores[t] -= slope * distances[t]
     highest = np.float32(-np.inf)
     fours = count // 4
     for four in range(fours):  # pairs first, so that one maximum need not wait for the one before
@@ -24,6 +32,20 @@ def cap_scores(scores: np.ndarray, count: int, soft_cap: np.float32) -> np.float
     for t in range(4 * fours, count):
         highest = max(highest, scores[t])
     return highest
+
+
+@inner
+def slope_of(slopes: np.ndarray, head: int) -> np.float32:
+    """Returns the slope of a query head; 0 where no head has one."""
+    return slopes[head] if len(slopes) > 0 else np.float32(0.0)
+
+
+@inner
+def list_distances(slopes: np.ndarray, farthest: int, count: int, distances: np.ndarray) -> None:
+    """Writes the distances of ``count`` consecutive tokens, the oldest of them ``farthest``, where slopes need them."""
+    if len(slopes) > 0:
+        for t in range(count):
+            distances[t] = farthest - t
 
 
 @inner
@@ -90,9 +112,12 @@ _add_halves, _add_bfloats, _add_floats = map(_sums_of, (read_half, read_bfloat, 
 @inner
 def add_keys(
     queries: np.ndarray, addresses: np.ndarray, count: int, element: int, soft_cap: np.float32,
-    scores: np.ndarray, top: np.ndarray, total: np.ndarray, sums: np.ndarray,
+    slopes: np.ndarray, distances: np.ndarray, scores: np.ndarray, top: np.ndarray, total: np.ndarray, sums: np.ndarray,
 ) -> None:  # fmt: skip
-    """Turns the keys at ``count`` addresses into weights and rescales the sums so far."""
+    """Turns the keys at ``count`` addresses into weights and rescales the sums so far.
+
+    ``slopes`` has one number for each query, or none for no bias; ``distances`` then is not read.
+    """
     for h in range(queries.shape[0]):
         weights = scores[h]
         if element == FLOAT16:
@@ -101,7 +126,7 @@ def add_keys(
             _score_bfloats(queries[h], addresses, count, weights)
         else:
             _score_floats(queries[h], addresses, count, weights)
-        highest = max(top[h], cap_scores(weights, count, soft_cap))
+        highest = max(top[h], bend_scores(weights, count, soft_cap, slope_of(slopes, h), distances))
         if highest > top[h]:
             shrink = np.exp(top[h] - highest)
             top[h] = highest

@@ -18,6 +18,7 @@ class Request(NamedTuple):
         query: float32 ``[n, H, D]``, not scaled.
         scale: Factor of the scores.
         soft_cap: Scores are ``soft_cap * tanh(score / soft_cap)``, in both steps; 0 for none.
+        slopes: float32 ``[H]``, what a score loses per token of distance, in both steps; ``[0]`` for none.
         rows: int64 ``[n]``, the sequence in mapping tables and buffer.
         first_token: int64 ``[n]``, oldest token attended to.
         last_token: int64 ``[n]``, token after the newest one; more than ``num_tokens`` lie between the two.
@@ -30,6 +31,7 @@ class Request(NamedTuple):
     query: np.ndarray
     scale: np.float32
     soft_cap: np.float32
+    slopes: np.ndarray
     rows: np.ndarray
     first_token: np.ndarray
     last_token: np.ndarray
@@ -90,6 +92,7 @@ class Scratch(NamedTuple):
         lanes: int64 ``[2, groups that are on their way and 1, r]``, addresses of channels in the groups of channel pages.
         weights: float32 ``[G, S]``, what every token weighs by step one.
         summed: float32 ``[S]``, the same summed over query heads.
+        distances: float32 ``[S]``, how far tokens lie behind the newest one; ``[0]`` where no slope needs them.
         alpha: float32 ``[2, G]``, what the chosen tokens weigh by step one.
         keys: int64 ``[k]``, addresses of the chosen keys.
         values: int64 ``[k]``, addresses of the chosen values.
@@ -105,6 +108,7 @@ class Scratch(NamedTuple):
     lanes: np.ndarray
     weights: np.ndarray
     summed: np.ndarray
+    distances: np.ndarray
     alpha: np.ndarray
     keys: np.ndarray
     values: np.ndarray

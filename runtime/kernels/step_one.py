@@ -11,7 +11,7 @@ from runtime.kernels.addresses import page_address
 from runtime.kernels.compiling import inner
 from runtime.kernels.prefetch import prefetch_all
 from runtime.kernels.selection import choose_largest
-from runtime.kernels.softmax import cap_scores, weigh
+from runtime.kernels.softmax import bend_scores, list_distances, slope_of, weigh
 from runtime.kernels.sparse_request import Chosen, Layout, Request, Scratch
 from runtime.kernels.sparse_scores import score_lanes, score_tokens
 
@@ -70,7 +70,10 @@ def choose_tokens(pair: int, request: Request, layout: Layout, chosen: Chosen, s
             scratch.weights, group * group_tokens + skipped - first,
         )  # fmt: skip
 
-    weigh_and_sum(scratch.weights, last - first, request.soft_cap, scratch.summed)
+    shared = scratch.weights.shape[0]
+    slopes = request.slopes[head * shared : (head + 1) * shared]
+    list_distances(slopes, last - 1 - first, last - first, scratch.distances)
+    weigh_and_sum(scratch.weights, last - first, request.soft_cap, slopes, scratch.distances, scratch.summed)
     num, newest = request.num_tokens[i], request.num_newest[i]
     tokens = chosen.tokens[i, head, :num]
     choose_largest(scratch.summed, last - first - newest, num - newest, tokens)
@@ -150,18 +153,23 @@ def prune_query(
 
 
 @inner
-def weigh_and_sum(scores: np.ndarray, count: int, soft_cap: np.float32, summed: np.ndarray) -> None:
+def weigh_and_sum(
+    scores: np.ndarray, count: int, soft_cap: np.float32, slopes: np.ndarray, distances: np.ndarray,
+    summed: np.ndarray,
+) -> None:  # fmt: skip
     """Turns scores into weights that sum to 1, and sums them over the query heads.
 
     Args:
         scores: float32 ``[G, S]``; written: weights.
         count: Tokens.
         soft_cap: Caps scores; 0 for none.
+        slopes: float32 ``[G]``, or ``[0]`` for none.
+        distances: float32 ``[S]``, read where there are slopes.
         summed: float32 ``[S]``, written.
     """
     for h in range(scores.shape[0]):
         row = scores[h]
-        highest = cap_scores(row, count, soft_cap)
+        highest = bend_scores(row, count, soft_cap, slope_of(slopes, h), distances)
         total = weigh(row, count, highest)
         share = np.float32(1.0) / total
         if h == 0:

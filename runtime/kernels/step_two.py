@@ -63,6 +63,11 @@ def attend_to_tokens(
     for h in range(shared):
         for d in range(head_size):
             queries[h, d] = request.query[i, head * shared + h, d] * request.scale
+    slopes = request.slopes[head * shared : (head + 1) * shared]
+    if len(slopes) > 0:
+        tokens = chosen.tokens[i, head]
+        for t in range(num):
+            scratch.distances[t] = request.last_token[i] - 1 - tokens[t]
     forget(sums, top, total)
     for start in range(0, num, layout.group_tokens):
         count = min(layout.group_tokens, num - start)
@@ -72,6 +77,8 @@ def attend_to_tokens(
             count,
             layout.element,
             request.soft_cap,
+            slopes,
+            scratch.distances[start:],
             scratch.scores,
             top,
             total,

@@ -64,6 +64,21 @@ def test_attend_pages_leaves_the_group_in_dram():
     assert attend_pages(DRIVE, context_len=15, **SHAPE) == 0
 
 
+def test_a_window_reaches_whole_pages():
+    """Tokens 100 to 159 are in pages 6 to 9; of tokens 165 to 174, the last page that is full ended at 159."""
+    assert attend_pages(DRIVE, context_len=160, window=60, **SHAPE) == 2 * 8 * 4
+    assert attend_pages(DRIVE, context_len=175, window=10, **SHAPE) == 0
+    assert attend_pages(DRIVE, context_len=160, window=160, **SHAPE) == 2 * 8 * 10
+    with pytest.raises(HardwareError, match="window = 0"):
+        attend_pages(DRIVE, context_len=160, window=0, **SHAPE)
+
+
+def test_attention_to_a_window_takes_as_long_as_to_a_context_of_its_length():
+    for length in (160, 1600):
+        windowed = attend_cost(DRIVE, group_size=1, context_len=4800, window=length, **SHAPE)
+        assert windowed == attend_cost(DRIVE, group_size=1, context_len=length, **SHAPE)
+
+
 def test_attend_limited_by_flash():
     # 160 pages over 8 channels: 50 us + 20 x 10 us; the engine needs 65.5 us for the bytes
     cost = attend_cost(DRIVE, group_size=1, context_len=160, **SHAPE)

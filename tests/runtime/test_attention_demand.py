@@ -34,6 +34,14 @@ def test_a_host_reads_valid_tokens_alone() -> None:
     assert demand == AttentionDemand(4.0 * 15 * 2 * 2 * 8, 2.0 * 15 * 2 * 8 * 2, "float32")
 
 
+def test_a_window_leaves_the_host_its_newest_tokens() -> None:
+    """Rows of 10, 0 and 5 tokens, of which 6, 0 and 5 are seen; the GPU's kernel reads its whole cache all the same."""
+    windowed = dataclasses.replace(attention("bfloat16"), window=6)
+    demand = host_demand(windowed, SHARE, np.array([10, 0, 5]), 2)
+    assert demand == AttentionDemand(4.0 * 11 * 2 * 2 * 8, 2.0 * 11 * 2 * 8 * 2, "float32")
+    assert gpu_demand(windowed, SHARE, 100, 2) == gpu_demand(attention("bfloat16"), SHARE, 100, 2)
+
+
 def test_seconds_are_the_slower_of_arithmetic_and_memory() -> None:
     assert AttentionDemand(1e6, 1e5, "float16").seconds(SPEC) == pytest.approx(0.5 + 4.0)
     assert AttentionDemand(1e4, 1e6, "float16").seconds(SPEC) == pytest.approx(0.5 + 2.0)

@@ -28,6 +28,9 @@ def stored(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.n
     head_size=st.integers(1, 70),
     max_len=st.integers(1, 90),
     num_parts=st.sampled_from([None, 1, 2, 5]),
+    soft_cap=st.sampled_from([None, 0.5, 20.0]),
+    window=st.sampled_from([None, 1, 5, 16, 100]),
+    sloped=st.booleans(),
     seed=st.integers(0, 2**16),
 )
 def test_it_is_attention_over_the_valid_tokens(
@@ -38,19 +41,27 @@ def test_it_is_attention_over_the_valid_tokens(
     head_size: int,
     max_len: int,
     num_parts: int | None,
+    soft_cap: float | None,
+    window: int | None,
+    sloped: bool,
     seed: int,
 ) -> None:
-    """Tokens behind a row's length are NaN: whoever reads them shows it. Stored values are exact, so float32 sums decide."""
+    """Tokens that are not seen are NaN: whoever reads them shows it. Stored values are exact, so float32 sums decide."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, max_len + 1, rows)
     key, value = (stored(rng, (rows, kv_heads, max_len, head_size), dtype) for _ in range(2))
     for cache in (key, value):
         for row, length in enumerate(lengths):
             cache[row, :, length:] = np.nan
+            cache[row, :, : 0 if window is None else max(0, length - window)] = np.nan
     query = rng.standard_normal((rows, kv_heads * group, head_size)).astype(np.float32)
     scale = head_size**-0.5
-    output = attend_host(query, (key, value), lengths, scale, num_parts)
-    np.testing.assert_allclose(output, attention(query, key, value, lengths, scale), atol=1e-5, rtol=1e-4)
+    slopes = rng.uniform(-0.1, 0.8, kv_heads * group).astype(np.float32) if sloped else None
+    output = attend_host(
+        query, (key, value), lengths, scale, num_parts, soft_cap=soft_cap, window=window, slopes=slopes
+    )
+    expected = attention(query, key, value, lengths, scale, soft_cap, window, slopes)
+    np.testing.assert_allclose(output, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("read", [elements.convert_half, elements.rebuild_half])
@@ -97,3 +108,9 @@ def test_what_the_kernel_would_read_wrongly_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         attend_host(np.zeros(query, np.float32), (key, key), np.array(lengths), 1.0)
+
+
+def test_slopes_are_one_for_each_query_head() -> None:
+    key = np.zeros((1, 2, 8, 4), np.float32)
+    with pytest.raises(ValueError, match="there are 3 slopes for 2 query heads; give one for each"):
+        attend_host(np.zeros((1, 2, 4), np.float32), (key, key), np.array([1]), 1.0, slopes=(0.5,) * 3)

@@ -1,11 +1,15 @@
 """Shares of an attention on a GPU, put together, against the whole one in float64."""
 
+import dataclasses
+from typing import Any
+
 import jax
 import ml_dtypes
 import numpy as np
 import pytest
 from jax import numpy as jnp
 
+from partitioner.ir.op import Attention
 from partitioner.shares import Share
 from runtime.attention_parts import put_output
 from runtime.share_attention import attend_function, merge_function, store_function
@@ -15,6 +19,7 @@ from tests.runtime.csd.reference import attention as reference
 ROWS, MAX_LEN = 4, 20
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
 TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5}
+SLOPES = tuple(2.0 ** -(h + 1) for h in range(NUM_KV_HEADS * GROUP))
 CUTS = {
     "whole": [((0, 4), (0, 4))],
     "rows": [((0, 1), (0, 4)), ((1, 4), (0, 4))],
@@ -27,9 +32,22 @@ CUTS = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("compute", ["same", "float32"])
 def test_shares_make_up_the_whole(cut: str, dtype: str, compute: str) -> None:
+    assert_shares_make_up_the_whole(cut, dtype, compute, attention(dtype))
+
+
+@pytest.mark.parametrize("cut", ["heads", "rectangles"])
+@pytest.mark.parametrize(
+    "rule",
+    [{"soft_cap": 1.0}, {"window": 5}, {"slopes": SLOPES}, {"soft_cap": 2.0, "window": 9, "slopes": SLOPES}],
+)
+def test_shares_with_attributes_make_up_the_whole(cut: str, rule: dict[str, Any]) -> None:
+    described = dataclasses.replace(attention("float32"), **rule)
+    assert_shares_make_up_the_whole(cut, "float32", "same", described)
+
+
+def assert_shares_make_up_the_whole(cut: str, dtype: str, compute: str, described: Attention) -> None:
     """Rows of very different lengths; what lies behind them in the caches is large and does not count."""
     rng = np.random.default_rng(0)
-    described = attention(dtype)
     lengths = np.array([0, 7, 19, 3], np.int32)
     stored = DTYPES[dtype]
     computed = stored if compute == "same" else np.float32
@@ -59,7 +77,9 @@ def test_shares_make_up_the_whole(cut: str, dtype: str, compute: str) -> None:
     merge = merge_function(described, [share for share, _ in here], np.float32)
     merged = jax.jit(merge)(whole, *(part for _, part in here))
     assert merged.shape == (ROWS, 1, NUM_KV_HEADS * GROUP * HEAD_SIZE)
-    wanted = reference(query[:, 0], *expected, lengths + 1, described.scale).reshape(merged.shape)
+    slopes = None if described.slopes is None else np.array(described.slopes)
+    rule = (described.scale, described.soft_cap, described.window, slopes)
+    wanted = reference(query[:, 0], *expected, lengths + 1, *rule).reshape(merged.shape)
     np.testing.assert_allclose(merged, wanted, atol=TOLERANCE[dtype])
 
 

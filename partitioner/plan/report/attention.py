@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from partitioner.ir.op import Attention
 from partitioner.plan.names import class_name, folded
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.table import Column, paragraph, table, title
@@ -43,7 +44,7 @@ def _table(figures: Figures) -> list[str]:
     for op in figures.plan.decode.graph.ops:
         a = op.attention and (op.attention.source.attention if op.attention.source else op.attention)
         if a is not None:
-            shape = (a.num_heads, a.num_kv_heads, a.head_size, f"{a.scale:.6g}", a.cache_dtype)
+            shape = (a.num_heads, a.num_kv_heads, a.head_size, f"{a.scale:.6g}", a.cache_dtype, *_rule(a))
             groups.setdefault((folded(op.name), *map(str, shape)), []).append(op.name)
             every[folded(op.name)] = every.get(folded(op.name), 0) + 1
     columns = (
@@ -55,5 +56,19 @@ def _table(figures: Figures) -> list[str]:
         Column("scale"),
         Column("cache\ndtype", "left"),
     )
+    optional = (Column("soft\ncap"), Column("window"), Column("slopes", "left"))
     rows = [[class_name(names, every[key[0]]), str(len(names)), *key[1:]] for key, names in groups.items()]
-    return table(columns, rows)
+    first = len(columns)
+    shown = [n for n in range(len(optional)) if any(row[first + n] != "-" for row in rows)]
+    rows = [[*row[:first], *(row[first + n] for n in shown)] for row in rows]
+    return table((*columns, *(optional[n] for n in shown)), rows)
+
+
+def _rule(attention: Attention) -> tuple[str, str, str]:
+    """Returns what of an attention goes beyond softmax over all tokens; ``-`` for what does not."""
+    cap = "-" if attention.soft_cap is None else f"{attention.soft_cap:g}"
+    window = "-" if attention.window is None else f"{attention.window}"
+    slopes = "-"
+    if attention.slopes is not None:
+        slopes = f"{min(attention.slopes):.3g} to {max(attention.slopes):.3g}"
+    return cap, window, slopes

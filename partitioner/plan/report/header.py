@@ -63,7 +63,7 @@ def _accuracy(choice: AccuracyChoice) -> str:
 
 
 def _rule(figures: Figures, attention: Attention) -> str:
-    sparsity, context = attention.sparsity, figures.contexts[1]
+    sparsity, context = attention.sparsity, attention.tokens_seen(figures.contexts[1])
     assert sparsity is not None
     cache = figures.plan.costing.drive_cache(attention)
     if cache.channel_group is None:

@@ -11,6 +11,7 @@ def attention(
     scale: float,
     soft_cap: float | None = None,
     window: int | None = None,
+    slopes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns float64 [n, H, D] for query [n, H, D], key and value [n, K, T, D]."""
     shared = query.shape[1] // key.shape[1]
@@ -22,6 +23,8 @@ def attention(
         scores = k @ query[i, head].astype(np.float64) * scale
         if soft_cap is not None:
             scores = soft_cap * np.tanh(scores / soft_cap)
+        if slopes is not None:
+            scores = scores - float(slopes[head]) * np.arange(len(scores))[::-1]
         if len(scores):
             weights = np.exp(scores - scores.max())
             out[i, head] = weights @ v / weights.sum()

@@ -24,13 +24,14 @@ def choose_channels(query: np.ndarray, num_channels: int) -> np.ndarray:
 
 
 def approximate(
-    query: np.ndarray, key: np.ndarray, channels: np.ndarray, scale: float, soft_cap: float | None
-) -> np.ndarray:
+    query: np.ndarray, key: np.ndarray, channels: np.ndarray, scale: float, soft_cap: float | None,
+    slopes: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     """Steps 2 and 3: s_hat [G, S] for query [G, D] and key [S, D]; ``scale`` stands for 1 / sqrt(d)."""
     pruned = query[:, channels]
     share = np.abs(pruned).sum(axis=1) / np.abs(query).sum(axis=1)
     scores = pruned @ key[:, channels].T * scale / np.sqrt(share)[:, None]
-    return softmax(cap(scores, soft_cap))
+    return softmax(lowered(cap(scores, soft_cap), np.arange(len(key)), len(key), slopes))
 
 
 def choose_tokens(s_hat: np.ndarray, num_tokens: int, num_newest: int) -> np.ndarray:
@@ -44,14 +45,20 @@ def choose_tokens(s_hat: np.ndarray, num_tokens: int, num_newest: int) -> np.nda
 
 def attend_chosen(
     query: np.ndarray, key: np.ndarray, value: np.ndarray, s_hat: np.ndarray, tokens: np.ndarray,
-    scale: float, soft_cap: float | None, mean_value: bool,
+    scale: float, soft_cap: float | None, mean_value: bool, slopes: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Steps 4 to 6: [G, D] from the tokens chosen."""
-    out = softmax(cap(query @ key[tokens].T * scale, soft_cap)) @ value[tokens]
+    scores = cap(query @ key[tokens].T * scale, soft_cap)
+    out = softmax(lowered(scores, tokens, len(key), slopes)) @ value[tokens]
     if not mean_value:
         return out
     alpha = s_hat[:, tokens].sum(axis=1)[:, None]
     return alpha * out + (1.0 - alpha) * value.mean(axis=0)
+
+
+def lowered(scores: np.ndarray, tokens: np.ndarray, count: int, slopes: np.ndarray) -> np.ndarray:
+    """Returns scores [G, k] of some of ``count`` tokens, lower by slopes [G] for each token of distance from the newest."""
+    return scores - slopes[:, None] * (count - 1 - tokens)
 
 
 def cap(scores: np.ndarray, soft_cap: float | None) -> np.ndarray:

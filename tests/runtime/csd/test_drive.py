@@ -266,6 +266,11 @@ def change(command: Any, **changes: Any) -> Any:
             "attend to 1 tokens of sequence 0, layer 0, which has 0; write the missing tokens first",
         ),
         (change(ATTEND, window=0), "window is 0; give at least 1 token, or None for all"),
+        (
+            change(ATTEND, slopes=np.ones(3)),
+            r"slopes are \[1.0, 1.0, 1.0\]; give one finite number for each of the 4 query heads of layer 0",
+        ),
+        (change(ATTEND, slopes=np.full(4, np.nan)), r"slopes are \[nan, .*; give one finite number for each"),
         (change(ATTEND, soft_cap=0.0), "soft_cap is 0.0; give a positive number, or None for no cap"),
         (
             Read(0, np.array([1, 0, 0])),

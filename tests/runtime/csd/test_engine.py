@@ -59,6 +59,7 @@ def test_every_length_around_page_borders(dtype: np.dtype, length: int) -> None:
     head_size=st.sampled_from([1, 3, 4, 8, 16]),
     soft_cap=st.sampled_from([None, 0.5, 20.0]),
     window=st.sampled_from([None, 1, 5, 16, 100]),
+    sloped=st.booleans(),
 )
 def test_equals_float64_reference(
     seed: int,
@@ -69,10 +70,13 @@ def test_equals_float64_reference(
     head_size: int,
     soft_cap: float | None,
     window: int | None,
+    sloped: bool,
 ) -> None:
+    rng = np.random.default_rng(seed)
+    slopes = rng.uniform(-0.1, 0.8, kv_heads * shared).astype(np.float32) if sloped else None
     got, expected = attend(
-        np.random.default_rng(seed), dtype, np.array(lengths), kv_heads, shared, head_size,
-        spec(blocks_per_plane=512), soft_cap=soft_cap, window=window,
+        rng, dtype, np.array(lengths), kv_heads, shared, head_size, spec(blocks_per_plane=512), soft_cap=soft_cap,
+        window=window, slopes=slopes,
     )  # fmt: skip
     np.testing.assert_allclose(got, expected, atol=TOLERANCE)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from runtime.csd import Attend, Configure, Drive, DriveError, Health, Sparse, Write
 from runtime.csd.sparse_engine import SparselyAttended, attend_sparsely
+from runtime.kernels.softmax import NO_SLOPES
 
 from . import sparq
 from .drives import SPEC, new_drive, spec, tokens
@@ -43,13 +44,14 @@ class Cache:
         last: np.ndarray,
         soft_cap: float | None,
         scale: float = 0.4,
+        slopes: np.ndarray = NO_SLOPES,
     ) -> SparselyAttended:
         """Runs the sparse engine by itself, which says what it chose."""
         store = self.drive._tasks.store(0)
         assert store is not None
         return attend_sparsely(
             store, self.drive._nand, sparse, layer=0, rows=np.arange(len(query)), query=query, scale=scale,
-            first=first, last=last, soft_cap=soft_cap,
+            first=first, last=last, soft_cap=soft_cap, slopes=slopes,
         )  # fmt: skip
 
 
@@ -90,9 +92,11 @@ def assert_sparq(
     first: np.ndarray,
     last: np.ndarray,
     soft_cap: float | None = None,
+    slopes: np.ndarray = NO_SLOPES,
 ) -> None:
     """Requires that the drive chose as SparQ does, and attended to what it chose."""
-    got = cache.choose(sparse, query, first, last, soft_cap)
+    got = cache.choose(sparse, query, first, last, soft_cap, slopes=slopes)
+    by_head = slopes if len(slopes) else np.zeros(query.shape[1])
     kv_heads = cache.key.shape[1]
     shared = query.shape[1] // kv_heads
     for i, head in np.ndindex(len(query), kv_heads):
@@ -104,11 +108,14 @@ def assert_sparq(
         chosen = got.tokens[i, head, :num] - first[i]
         assert (got.tokens[i, head, num:] == -1).all()
         assert_largest(np.abs(queries).sum(axis=0), channels, sparse.num_channels)
-        s_hat = sparq.approximate(queries, key, channels, 0.4, soft_cap)
+        own = by_head[head * shared : (head + 1) * shared]
+        s_hat = sparq.approximate(queries, key, channels, 0.4, soft_cap, own)
         older = len(key) - newest
         assert_largest(s_hat.sum(axis=0)[:older], chosen[: num - newest], num - newest)
         np.testing.assert_array_equal(chosen[num - newest :], np.arange(older, len(key)))
-        expected = sparq.attend_chosen(queries, key, value, s_hat, chosen, 0.4, soft_cap, sparse.mean_value)
+        expected = sparq.attend_chosen(
+            queries, key, value, s_hat, chosen, 0.4, soft_cap, sparse.mean_value, own
+        )
         np.testing.assert_allclose(
             got.output[i, head * shared : (head + 1) * shared], expected, atol=TOLERANCE, rtol=TOLERANCE
         )
@@ -125,6 +132,7 @@ def assert_sparq(
     soft_cap=st.sampled_from([None, 2.0, 20.0]),
     window=st.sampled_from([None, 2, 7, 30, 1000]),
     mean_value=st.booleans(),
+    sloped=st.booleans(),
 )
 def test_equals_sparq(
     seed: int,
@@ -136,6 +144,7 @@ def test_equals_sparq(
     soft_cap: float | None,
     window: int | None,
     mean_value: bool,
+    sloped: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
     last = np.array(lengths)
@@ -156,7 +165,8 @@ def test_equals_sparq(
     whole = bool((first == 0).all())
     sparse = Sparse(int(rng.integers(1, head_size + 1)), num_tokens, num_newest, mean_value and whole)
     query = tokens(rng, len(lengths), kv_heads * shared, head_size) * 3
-    assert_sparq(cache, sparse, query, first, last, soft_cap)
+    slopes = rng.uniform(-0.1, 0.4, kv_heads * shared).astype(np.float32) if sloped else NO_SLOPES
+    assert_sparq(cache, sparse, query, first, last, soft_cap, slopes)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -185,7 +195,7 @@ def test_choices_are_exact_and_ties_go_to_the_lower_index() -> None:
             queries = query[i, head : head + 1].astype(np.float64)
             channels = sparq.choose_channels(queries, 3)
             np.testing.assert_array_equal(got.channels[i, head], channels)
-            s_hat = sparq.approximate(queries, key, channels, 0.5, None)
+            s_hat = sparq.approximate(queries, key, channels, 0.5, None, np.zeros(1))
             chosen = sparq.choose_tokens(s_hat, int(sparse.num_tokens[i]), int(sparse.num_newest[i]))
             np.testing.assert_array_equal(got.tokens[i, head, : sparse.num_tokens[i]], chosen)
 
