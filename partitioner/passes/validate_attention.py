@@ -64,7 +64,8 @@ def slopes_by_head(region: RegionRunner, layout: RegionLayout) -> np.ndarray:
     lengths = np.ones(region.phase.batch_size, np.int64)
     output = runner(np.zeros(runner.query_shape, np.float32), new, (empty, empty), lengths)[0]
     share = output[0, ..., 0].reshape(-1).astype(np.float64)
-    return np.log(share) - np.log1p(-share)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(share) - np.log1p(-share)
 
 
 class _CanonicalRunner:
