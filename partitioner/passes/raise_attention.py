@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from partitioner.errors import ModelError
-from partitioner.frontend.trace import TracedInput, TracedPhase
+from partitioner.frontend.trace import TracedPhase
+from partitioner.frontend.traced import TracedInput
 from partitioner.ir.graph import Unraised
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Eqn, borders, bytes_of, dtype_of, shape_of

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
-from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for, shape_of
+from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for, shape_of, variables
 from partitioner.numpy_rules import evaluate_in_numpy, has_numpy_rule
 from partitioner.passes.find_attention import AttentionRegion, CacheUse
 
@@ -125,7 +125,12 @@ def _before_views(use: CacheUse, cache: np.ndarray) -> np.ndarray:
     outgoing = needed_for(use.update, [use.after])
     start = next(i for i, e in enumerate(outgoing) if use.written in e.outvars)
     place: Any = np.arange(cache.size).reshape(shape)
-    env = evaluate(outgoing[start + 1 :], {use.written: place})
+    env: dict[Var, Any] = {use.written: place}
+    for eqn in outgoing[start + 1 :]:
+        if eqn.primitive.name == "convert_element_type":  # places are whole numbers that it might round
+            env[eqn.outvars[0]] = env[variables(eqn.invars)[0]]
+        else:
+            evaluate([eqn], env)
     flat = np.empty(cache.size, cache.dtype)
     flat[np.asarray(env[use.after]).reshape(-1)] = cache.reshape(-1)
     return flat.reshape(shape)

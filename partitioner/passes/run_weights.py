@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from partitioner.frontend.trace import INDEX_ROLES, TracedPhase
+from partitioner.frontend.trace import TracedPhase
+from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import (
     Eqn,
     Literal,

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
+from partitioner.flatten import make_flat
 from partitioner.frontend import TracedPhase
-from partitioner.jaxpr import Eqn, Literal, Var, aval_of, borders, dtype_of, make_flat, shape_of, variables
+from partitioner.jaxpr import Eqn, Literal, Var, aval_of, borders, dtype_of, shape_of, variables
 from partitioner.passes.find_attention import find_attention
 from partitioner.passes.split_equations import split_equations
 
