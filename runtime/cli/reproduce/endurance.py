@@ -44,7 +44,7 @@ def collect(find: Find) -> Figure:
     )
     return Figure(
         "endurance",
-        "Tokens of OPT-13B that drives of 2 TB take in during their life, and what repeated reads cost",
+        "Tokens of OPT-13B in the life of drives of 2 TB, and repeated reads",
         ("what", "paper", "ours", "error\n%"),
         tuple(rows),
         (Panel("opt-13b", "drives", "tokens, billions", positions, lines, log=True),),

@@ -20,7 +20,8 @@ def draw(figure: Figure, path: Path) -> None:
     for axes, panel in zip(canvas.subplots(1, count, squeeze=False)[0], figure.panels, strict=True):
         _draw_panel(axes, panel)
     handles, labels = canvas.axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    columns = min(len(labels), 2 if count == 1 else 4)
+    canvas.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, markerscale=0.8)
     canvas.suptitle(figure.title, fontsize=11)
     canvas.savefig(path, dpi=130)
 
@@ -64,7 +65,7 @@ def _stack(axes: Axes, panel: Panel) -> None:
     for series in panel.series:
         values = [value or 0.0 for value in series.values]
         if series.published:
-            axes.plot(range(len(values)), values, "k_", markersize=40, label=series.label)
+            axes.plot(range(len(values)), values, "k_", markersize=28, markeredgewidth=2, label=series.label)
             continue
         axes.bar(range(len(values)), values, width=0.6, bottom=base, label=series.label)
         base = [a + b for a, b in zip(base, values, strict=True)]
