@@ -20,6 +20,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", category=FutureWarning)
     transformers: Any = pytest.importorskip("transformers", minversion="4.50", exc_type=ImportError)
     models: Any = transformers.models
+if int(transformers.__version__.split(".")[0]) >= 5:
+    pytest.skip("transformers 5 has no Flax models any more", allow_module_level=True)
 
 VOCAB, PAD, NO_END = 64, 1, 1_000_000
 PROMPTS = [[5, 6, 7], [9, 8, 7, 6, 5, 12], [33], [20, 21]]
