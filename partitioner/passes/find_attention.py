@@ -95,10 +95,11 @@ def find_attention(
 def _cache_use(flow: Dataflow, write: CacheWrite) -> CacheUse | Unraised:
     contractions = _contractions_of(flow, write.written)
     if len(contractions) != 1:
-        return Unraised(
-            write.name,
-            f"the updated cache enters {len(contractions)} contractions (dot_general), expected one",
-        )
+        reason = f"the updated cache enters {len(contractions)} contractions (dot_general), expected one"
+        readers = [eqn for eqn, *_ in contractions] or _first_changes(flow, write.written)
+        if readers:
+            reason += ", and is read in: " + "; ".join(map(_short, readers[:2]))
+        return Unraised(write.name, reason)
     contraction, operand, views = contractions[0]
     return CacheUse(
         write.name,
@@ -123,6 +124,19 @@ def _contractions_of(flow: Dataflow, var: Var) -> list[tuple[Eqn, int, list[Eqn]
                 found += [(eqn, i, views) for i, a in enumerate(eqn.invars) if a is current]
             elif eqn.primitive.name in VIEWS:
                 pending.append((eqn.outvars[0], [*views, eqn]))
+    return found
+
+
+def _first_changes(flow: Dataflow, var: Var) -> list[Eqn]:
+    """Returns the equations that read a cache through views alone and are no views themselves."""
+    found: list[Eqn] = []
+    pending = [var]
+    while pending:
+        for eqn in flow.readers.get(pending.pop(), ()):
+            if eqn.primitive.name in VIEWS:
+                pending += eqn.outvars
+            else:
+                found.append(eqn)
     return found
 
 

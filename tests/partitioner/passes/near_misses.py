@@ -22,6 +22,13 @@ def keys_only(query, key, value, cache, positions, mask, params):
     return plain_attend(query, keys, keys, visible(keys.shape[1], positions)), {"k": keys}
 
 
+def rotated_after_the_write(query, key, value, cache, positions, mask, params):
+    """Keys are stored as they are and turned by their positions at every use."""
+    cache = updated(key, value, cache, positions)
+    turn = jnp.cos(jnp.arange(cache["k"].shape[1]) / 9.0)[:, None, None]
+    return plain_attend(query, cache["k"] * turn, cache["v"], visible(cache["k"].shape[1], positions)), cache
+
+
 def without_softmax(query, key, value, cache, positions, mask, params):
     cache = updated(key, value, cache, positions)
     logits = jnp.einsum("bthd,bshd->bhts", query, cache["k"]) * SCALE
@@ -162,6 +169,7 @@ def mask_by_token(query, key, value, cache, positions, mask, params):
     return plain_attend(query, cache["k"], cache["v"], visible(cache["k"].shape[1], here)), cache
 
 
+ONE_EXPECTED = r"contractions \(dot_general\), expected one"
 NO_SOFTMAX = "its weights of the valid tokens do not sum to 1"
 NOT_ONE_RULE = (
     "it does not treat all slots before the position by one rule, as a window or a bias that is linear"
@@ -170,7 +178,12 @@ NOT_ONE_RULE = (
 NEAR_MISSES = {
     f"{s.attend.__name__}-{s.dtype}" if s.dtype == "int8" else s.attend.__name__: s
     for s in (
-        Spelling(keys_only, names=("k",), reason=r"enters 2 contractions \(dot_general\), expected one"),
+        Spelling(
+            keys_only,
+            names=("k",),
+            reason=rf"enters 2 {ONE_EXPECTED}, and is read in: .*dot_general.*; .*dot_general",
+        ),
+        Spelling(rotated_after_the_write, reason=rf"enters 0 {ONE_EXPECTED}, and is read in: .* mul "),
         Spelling(without_softmax, reason=NO_SOFTMAX),
         Spelling(learned_bias, reason=r"beyond q, k, v and positions it reads float32\[2,6,1,64\] in: .*sub"),
         Spelling(written_twice, reason="the cache is written more than once in a step"),

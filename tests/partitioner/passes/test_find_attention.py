@@ -63,9 +63,8 @@ def test_a_prefill_that_attends_to_what_it_makes_has_writes_and_no_region() -> N
     phase, split = prefill_of(SPELLINGS["fresh_in_prefill"])
     regions, unraised = find_attention(phase, split)
     assert regions == ()
-    assert {u.reason for u in unraised} == {
-        "the updated cache enters 0 contractions (dot_general), expected one"
-    }
+    nothing_reads_it = "the updated cache enters 0 contractions (dot_general), expected one"
+    assert {u.reason for u in unraised} == {nothing_reads_it}
     assert all(isinstance(w, CacheWrite) for w in find_cache_writes(phase, split))
 
 

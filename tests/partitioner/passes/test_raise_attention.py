@@ -3,12 +3,13 @@
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
 
 from partitioner.errors import ModelError
-from partitioner.frontend import TracedPhase, trace_phase
+from partitioner.frontend import TracedPhase, from_step, trace_phase
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import shape_of
 from partitioner.passes import raise_attention
@@ -17,7 +18,16 @@ from partitioner.passes.split_equations import split_equations
 from tests.partitioner.passes.attribute_spellings import ATTRIBUTE_SPELLINGS
 from tests.partitioner.passes.golden import assert_golden
 from tests.partitioner.passes.near_misses import NEAR_MISSES
-from tests.partitioner.passes.spellings import HEAD_SIZE, HEADS, SPELLINGS, Spelling, layered, visible
+from tests.partitioner.passes.spellings import (
+    HEAD_SIZE,
+    HEADS,
+    SPELLINGS,
+    Spelling,
+    append_rows,
+    layered,
+    plain_attend,
+    visible,
+)
 from tests.partitioner.passes.traces import (
     BATCH,
     PROMPT,
@@ -159,6 +169,31 @@ def test_a_step_that_traces_to_something_else_when_small_is_left() -> None:
 
 def trace_layers(masks: list[Any]) -> TracedPhase:
     return trace_phase(layered(masks), "decode", batch_size=2, chunk=1, max_len=16)
+
+
+def test_a_layer_that_attends_to_another_layers_keys_is_left_with_its_equations() -> None:
+    """Layer 1 has values of its own and reads the keys of layer 0, which no drive would find in its cache."""
+
+    def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+        x = params["embed"][tokens]
+        after = {n: append_rows(cache[n], x * (2 + i), positions) for i, n in enumerate(cache)}
+        for values in ("v0", "v1"):
+            x = x + plain_attend(x, after["k0"], after[values], visible(16, positions))
+        return x.reshape(*tokens.shape, -1), after
+
+    shared = from_step(
+        step,
+        params={"embed": jax.ShapeDtypeStruct((32, 6, 8), jnp.float32)},
+        init_cache=lambda rows, slots: {n: jnp.zeros((rows, slots, 6, 8)) for n in ("k0", "v0", "v1")},
+    )
+    phase = trace_phase(shared, "decode", batch_size=2, chunk=1, max_len=16)
+    raised, unraised = raise_decode_attention(phase, split_equations(phase), no_trace)
+    assert raised == ()
+    keys = next(u.reason for u in unraised if u.name == "k0")
+    with pytest.raises(
+        ValueError, match=r"enters 2 contractions .* is read in: .*dot_general.*; .*dot_general"
+    ):
+        raise ValueError(keys)
 
 
 def from_table(table: np.ndarray) -> Any:
