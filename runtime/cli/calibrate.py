@@ -1,14 +1,16 @@
-"""``instinfer calibrate``: fits parameters of the cost model to published figures."""
+"""``instinfer calibrate``: fits parameters of the cost model to this machine, or to published figures."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cost_models import HardwareSpec, SoftwareSpec
+from runtime.cli.calibration.command import calibrate_machine
 from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.options import Json
 from runtime.cli.progress import GenerationProgress
@@ -26,12 +28,25 @@ Paper = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the values and write no preset.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Write the description of this machine to this TOML file.")
+]
 
 
-def calibrate_command(paper: Paper = False, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Fit parameters to published figures, and print what is left of error per figure."""
+def calibrate_command(
+    paper: Paper = False, dry_run: DryRun = False, out: Out = None, as_json: Json = False
+) -> None:
+    """Measure this machine and describe it as hardware; with --paper, fit parameters to published figures instead.
+
+    What is left of error is printed: per figure, or per decode step that is run with nothing slowed down.
+    """
     if not paper:
-        raise ArgumentError("calibrate has one set of figures to fit to; give --paper")
+        if dry_run:
+            raise ArgumentError("--dry-run is of --paper; to write no file, leave out --out")
+        calibrate_machine(out, as_json)
+        return
+    if out is not None:
+        raise ArgumentError("--out is for the measured machine; --paper writes to the presets it fits")
     start = HardwareSpec.load(NAMES[0]).software
     assert start is not None
     with GenerationProgress() as progress:

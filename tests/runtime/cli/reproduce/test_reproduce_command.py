@@ -40,7 +40,8 @@ def test_one_figure_as_text_and_files(tmp_path: Path) -> None:
     [
         (("reproduce", "--figure", "troughput"), "unknown figure 'troughput'; did you mean 'throughput'?"),
         (("reproduce", "--figure", "zzz"), "unknown figure 'zzz'; known are throughput, breakdown, scaling"),
-        (("calibrate",), "calibrate has one set of figures to fit to; give --paper"),
+        (("calibrate", "--dry-run"), "--dry-run is of --paper; to write no file, leave out --out"),
+        (("calibrate", "--paper", "--out", "a.toml"), "--paper writes to the presets it fits"),
     ],
 )
 def test_bad_arguments_give_one_line(arguments: tuple[str, ...], message: str) -> None:

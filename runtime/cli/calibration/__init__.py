@@ -1,0 +1,1 @@
+"""``instinfer calibrate``: measures this machine and describes it as hardware."""

@@ -1,0 +1,105 @@
+"""Measures this machine for ``instinfer calibrate``, writes the description and prints what it predicts."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import typer
+
+from cost_models import HardwareSpec
+from cost_models.hardware_file import parse
+from models import load_pretrained
+from runtime.bench_table import align
+from runtime.cli.calibration.effort import Effort
+from runtime.cli.calibration.fit import Roofline, errors_of
+from runtime.cli.calibration.held_runs import HeldRun, held_table, hold_runs, random_model
+from runtime.cli.calibration.machine_file import machine_text, write_whole
+from runtime.cli.calibration.measured_machine import MeasuredMachine, measure_machine
+from runtime.cli.calibration.processor import ProcessorFigures
+from runtime.cli.one_line_errors import ArgumentError
+from runtime.cli.progress import GenerationProgress
+from runtime.cli.written_file import check_output, write_to
+
+
+def calibrate_machine(out: Path | None, as_json: bool) -> None:
+    """Measures, writes and prints.
+
+    Args:
+        out: TOML file to write; None: none. The disk behind its folder is measured, or that of temporary files.
+        as_json: Whether to print JSON.
+
+    Raises:
+        ArgumentError: The file cannot be written; nothing was measured, and the file is as it was.
+    """
+    check_output(out, (".toml",))
+    if out is not None and (out.is_dir() or not os.access(out.parent, os.W_OK)):
+        raise ArgumentError(f"cannot write {str(out)!r}: it is a folder, or its folder cannot be written to")
+    folder = Path(tempfile.gettempdir()) if out is None else out.parent
+    with GenerationProgress() as progress:
+        found = measure_machine(folder, Effort(), progress)
+        text = machine_text(found)
+        hw = parse(text, "this machine")
+        if out is not None:
+            write_to(out, partial(write_whole, text=text))
+        runs = hold_runs(hw, (load_pretrained("tiny"), random_model()), progress)
+    typer.echo(json.dumps(_data(hw, found, runs), indent=2) if as_json else calibration_report(found, runs))
+
+
+def calibration_report(found: MeasuredMachine, runs: Sequence[HeldRun]) -> str:
+    """Returns what was measured, how well the fit meets it, and the runs that nothing slowed down."""
+    disk, copies = found.disk, found.copies
+    lines = [
+        str(found.machine),
+        "",
+        *_processor_lines(found.gpu, found.gpu_line),
+        *([] if found.host is found.gpu else ["", *_processor_lines(found.host, found.host_line)]),
+        "",
+        f"host to device and back: {copies.bytes_per_s / 1e9:.2f} GB/s, {1e6 * copies.latency_s:.0f} us",
+        f"disk ({disk.backing}): reads {disk.read_bytes_per_s / 1e9:.2f} GB/s, writes {disk.write_bytes_per_s / 1e9:.2f} GB/s, "
+        f"4096 bytes in {1e6 * disk.read_s:.0f} us",
+        "",
+        "With nothing slowed down, policy gpu-only:",
+        *held_table(runs),
+    ]
+    return "\n".join(lines)
+
+
+def _processor_lines(figures: ProcessorFigures, line: Roofline) -> list[str]:
+    rows = [
+        (
+            f"{sample.dtype} {' x '.join(map(str, sample.shape))}",
+            f"{1e3 * sample.seconds:.3f}",
+            f"{1e3 * line.seconds(sample):.3f}",
+            f"{error:+.0%}",
+        )
+        for sample, error in zip(figures.samples, errors_of(line, figures.samples), strict=True)
+    ]
+    peaks = ", ".join(f"{dtype} {flops / 1e9:.0f} GFLOP/s" for dtype, flops in line.peak_flops.items())
+    return [
+        f"{figures.name}: {peaks}, memory {line.memory_bytes_per_s / 1e9:.1f} GB/s, an empty program "
+        f"{1e6 * figures.dispatch_s:.0f} us",
+        f"fit: compute_efficiency {line.compute_efficiency:.3f}, memory_efficiency {line.memory_efficiency:.3f}, "
+        f"launch {1e6 * line.launch_s:.0f} us; residual {line.residual:.1%} (root mean square)",
+        *align([("product", "measured ms", "fitted ms", "error"), *rows]),
+    ]
+
+
+def _data(hw: HardwareSpec, found: MeasuredMachine, runs: Sequence[HeldRun]) -> dict[str, object]:
+    return {
+        "hardware": hw.to_dict(),
+        "machine": found.machine.to_dict(),
+        "day": found.day.isoformat(),
+        "gpu": asdict(found.gpu),
+        "gpu_fit": asdict(found.gpu_line),
+        "host": asdict(found.host),
+        "host_fit": asdict(found.host_line),
+        "copies": asdict(found.copies),
+        "disk": asdict(found.disk),
+        "runs": [asdict(run) | {"error": run.error} for run in runs],
+    }

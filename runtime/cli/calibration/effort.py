@@ -1,0 +1,30 @@
+"""How much is measured."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Says what is measured, and for how long.
+
+    Attributes:
+        products: Rows, inner and outer size of matrix products: few rows as in a decode, many as in a prefill.
+        read_bytes: Bytes of the array whose reading gives the rate of the memory, well above what caches hold.
+        copy_bytes: Bytes of a copy between host and device.
+        disk_bytes: Bytes written to a file and read again.
+        budget_s: Seconds for each figure.
+    """
+
+    products: tuple[tuple[int, int, int], ...] = (
+        (1, 768, 3072),
+        (8, 768, 3072),
+        (1, 2048, 8192),
+        (8, 2048, 8192),
+        (64, 768, 3072),
+        (512, 768, 3072),
+        (512, 2048, 2048),
+    )
+    read_bytes: int = 1 << 28
+    copy_bytes: int = 1 << 26
+    disk_bytes: int = 1 << 27
+    budget_s: float = 0.2

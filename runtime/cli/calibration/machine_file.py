@@ -1,0 +1,159 @@
+"""A measured machine as a hardware description in TOML, every number with its source."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from runtime.cli.calibration.fit import Roofline
+from runtime.cli.calibration.measured_machine import MeasuredMachine
+from runtime.cli.calibration.processor import ProcessorFigures
+
+CHANNELS, DIES, PLANES, PAGES, PAGE_BYTES = 8, 8, 4, 256, 4096
+
+
+def machine_text(found: MeasuredMachine) -> str:
+    """Returns the TOML text."""
+    taken = (
+        f"measured on {found.day.isoformat()} on {found.machine.processor}, {found.machine.num_cores} cores"
+    )
+    versions = dict(found.machine.versions)
+    taken += f", with jax {versions['jax']} on {found.machine.accelerator}, numpy {versions['numpy']}"
+    return "\n".join(
+        [
+            "# This machine as `instinfer calibrate` measured it. Nothing in it is emulated.",
+            "# Data rates are bytes per second, compute rates FLOP/s, times seconds; 1 GB is 1e9 B.",
+            'name = "this-machine"',
+            f"description = {_text(f'{found.gpu.name}, {taken}')}",
+            "p2p = false",
+            "",
+            "[gpu]",
+            "count = 1",
+            *_processor(found.gpu, found.gpu_line, found.gpu_memory_bytes, taken, "gpu"),
+            "",
+            "[host]",
+            *_processor(found.host, found.host_line, found.host_memory_bytes, taken, "host"),
+            "",
+            *_drive(found, taken),
+            "",
+            "[link.gpu]",
+            _number(
+                "bytes_per_s",
+                found.copies.bytes_per_s,
+                f"{taken}: copies to and from the default device, the slower way",
+            ),
+            _number("latency_s", found.copies.latency_s, f"{taken}: a copy of 4 bytes"),
+            "",
+            "[link.drive]",
+            _number(
+                "bytes_per_s",
+                found.disk.read_bytes_per_s,
+                f"{taken}: sequential reads of a file ({found.disk.backing})",
+            ),
+            _number("latency_s", 0.0, "chosen: drive.flash.t_read_s has all of what was measured of a read"),
+            "",
+        ]
+    )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that it is there as a whole or not at all.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _processor(
+    figures: ProcessorFigures, line: Roofline, memory_bytes: float, taken: str, table: str
+) -> list[str]:
+    fitted = f"{taken}: fit to {len(figures.samples)} matrix products, residual {line.residual:.1%}"
+    return [
+        f"name = {_text(figures.name)}",
+        _number("memory_bytes", memory_bytes, f"{taken}: as the system says"),
+        _number("memory_bytes_per_s", line.memory_bytes_per_s, f"{taken}: the highest rate of all figures"),
+        _number(
+            "launch_s",
+            line.launch_s or figures.dispatch_s,
+            fitted if line.launch_s else f"{taken}: an empty program",
+        ),
+        _number("memory_efficiency", line.memory_efficiency, fitted),
+        _number("compute_efficiency", line.compute_efficiency, fitted),
+        "",
+        f"[{table}.peak_flops]",
+        *(
+            _number(dtype, flops, f"{taken}: the fastest matrix product")
+            for dtype, flops in line.peak_flops.items()
+        ),
+    ]
+
+
+def _drive(found: MeasuredMachine, taken: str) -> list[str]:
+    """Returns a plain SSD that reads and writes at the measured rates; how it is built inside is chosen."""
+    disk = found.disk
+    chosen = "chosen: as a6000-csd; rates and times below make up for it"
+    blocks = max(1, round(found.disk_bytes / (CHANNELS * DIES * PLANES * PAGES * PAGE_BYTES)))
+    program_s = CHANNELS * DIES * PLANES * PAGE_BYTES / disk.write_bytes_per_s
+    read_s = min(disk.read_s, CHANNELS * DIES * PLANES * PAGE_BYTES / disk.read_bytes_per_s)
+    return [
+        "[drive]",
+        "count = 1",
+        _number("dram_bytes", 2e9, "chosen: as a6000-csd"),
+        _number("dram_bytes_per_s", 19.2e9, "chosen: as a6000-csd"),
+        _number("command_s", found.host.dispatch_s, f"{taken}: as long as handing over an empty program"),
+        "",
+        "[drive.flash]",
+        *(
+            _number(key, value, chosen)
+            for key, value in (
+                ("channels", CHANNELS),
+                ("dies_per_channel", DIES),
+                ("planes_per_die", PLANES),
+                ("pages_per_block", PAGES),
+                ("page_bytes", PAGE_BYTES),
+            )
+        ),
+        _number(
+            "blocks_per_plane",
+            blocks,
+            f"{taken}: for a raw capacity of the {found.disk_bytes:.3g} B of the file system",
+        ),
+        _number(
+            "channel_bytes_per_s",
+            disk.read_bytes_per_s / CHANNELS,
+            f"{taken}: sequential reads ({disk.backing}) / channels",
+        ),
+        _number(
+            "t_read_s",
+            read_s,
+            f"{taken}: a read of 4096 bytes ({disk.backing}), or less where that would hide the rate",
+        ),
+        _number(
+            "t_program_s",
+            program_s,
+            f"{taken}: from sequential writes ({disk.backing}) at {disk.write_bytes_per_s:.3g} B/s",
+        ),
+        _number("t_erase_s", 2e-3, "chosen: as a6000-csd"),
+        _number("rated_pe_cycles", 3000, "chosen: as a6000-csd"),
+    ]
+
+
+def _number(key: str, value: float, source: str) -> str:
+    """Returns a sourced number of four significant digits; whole numbers have all of theirs."""
+    number = str(value) if isinstance(value, int) else f"{value:.4g}" if value else "0.0"
+    return f"{key} = {{ value = {number}, source = {_text(source)} }}"
+
+
+def _text(text: str) -> str:
+    """Returns a TOML string: JSON's escapes are all among those of TOML."""
+    return json.dumps(text, ensure_ascii=False)

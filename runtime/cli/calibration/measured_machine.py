@@ -1,0 +1,105 @@
+"""Measures this machine: its processors, the copies between them, and a disk."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import jax
+
+from runtime.bench_machine import Machine, this_machine
+from runtime.cli.calibration.effort import Effort
+from runtime.cli.calibration.fit import Roofline, fit_roofline
+from runtime.cli.calibration.processor import ProcessorFigures, measure_processor, num_figures
+from runtime.cli.calibration.transfers import DiskFigures, TransferFigures, measure_copies, measure_disk
+from runtime.jax_device import JaxDevice, has_own_memory
+from runtime.phases import Progress
+
+
+@dataclass(frozen=True)
+class MeasuredMachine:
+    """Holds what was measured, when and where.
+
+    Attributes:
+        day: Date of the measurement.
+        machine: The machine and versions.
+        name: Name of the machine in its network.
+        gpu: Figures of JAX's default device.
+        host: Figures of the host; those of the default device where that is the host.
+        gpu_line: The roofline fitted to ``gpu``.
+        host_line: That fitted to ``host``.
+        gpu_memory_bytes: Memory of the default device.
+        host_memory_bytes: Memory of the host.
+        copies: Copies between host and default device.
+        disk: The disk behind the folder that was given.
+        disk_bytes: Its size.
+    """
+
+    day: date
+    machine: Machine
+    name: str
+    gpu: ProcessorFigures
+    host: ProcessorFigures
+    gpu_line: Roofline
+    host_line: Roofline
+    gpu_memory_bytes: float
+    host_memory_bytes: float
+    copies: TransferFigures
+    disk: DiskFigures
+    disk_bytes: float
+
+
+def measure_machine(folder: Path, effort: Effort, progress: Progress) -> MeasuredMachine:
+    """Measures everything.
+
+    Args:
+        folder: Where a file is made to measure the disk; it is gone afterwards.
+        effort: What to measure, and for how long.
+        progress: Told of the figures done.
+
+    Raises:
+        DriveError: The folder cannot hold a file.
+    """
+    device, cpu, machine = jax.devices()[0], jax.devices("cpu")[0], this_machine()
+    apart = has_own_memory(device)
+    total = 2 + num_figures(device, effort) + (num_figures(cpu, effort) if apart else 0)
+    done = 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        progress("measuring", done, total)
+
+    disk = measure_disk(folder, effort)
+    tell()
+    copies = measure_copies(device, effort)
+    tell()
+    gpu = measure_processor(device, device.device_kind if apart else machine.processor, effort, tell)
+    host = measure_processor(cpu, machine.processor, effort, tell) if apart else gpu
+    return MeasuredMachine(
+        day=date.today(),
+        machine=machine,
+        name=platform.node(),
+        gpu=gpu,
+        host=host,
+        gpu_line=fit_roofline(gpu),
+        host_line=fit_roofline(host),
+        gpu_memory_bytes=_memory_bytes(device),
+        host_memory_bytes=_host_memory_bytes(),
+        copies=copies,
+        disk=disk,
+        disk_bytes=float(shutil.disk_usage(folder).total),
+    )
+
+
+def _memory_bytes(device: JaxDevice) -> float:
+    stats = device.memory_stats() if has_own_memory(device) else None
+    return float(stats["bytes_limit"]) if stats and "bytes_limit" in stats else _host_memory_bytes()
+
+
+def _host_memory_bytes() -> float:
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
