@@ -116,7 +116,9 @@ def attend_cost(
     buffered_bytes = 2 * batch * kv_heads * buffered_tokens * head_size * kv_bytes_per_element
     flops = attend_flops(batch, kv_heads, group_size, head_size, attended)
     read = flash_read_cost(drive, num_pages=pages)
-    return pipelined_cost(drive, engine, read, flops, pages * drive.flash.page_bytes, buffered_bytes)
+    appended_bytes = 2 * batch * kv_heads * head_size * kv_bytes_per_element
+    page_bytes = pages * drive.flash.page_bytes
+    return pipelined_cost(drive, engine, read, flops, page_bytes, buffered_bytes, appended_bytes)
 
 
 def attend_flops(batch: int, kv_heads: int, group_size: int, head_size: int, context_len: int) -> float:
@@ -125,7 +127,13 @@ def attend_flops(batch: int, kv_heads: int, group_size: int, head_size: int, con
 
 
 def pipelined_cost(
-    drive: DriveSpec, engine: EngineSpec, read: Cost, flops: float, page_bytes: float, buffered_bytes: float
+    drive: DriveSpec,
+    engine: EngineSpec,
+    read: Cost,
+    flops: float,
+    page_bytes: float,
+    buffered_bytes: float,
+    appended_bytes: float,
 ) -> Cost:
     """Returns the time of an attention whose pages stream through the engine while it computes.
 
@@ -136,13 +144,15 @@ def pipelined_cost(
         flops: Floating-point operations.
         page_bytes: Bytes of the pages.
         buffered_bytes: Bytes of the tokens that are in drive memory.
+        appended_bytes: Bytes of the new token, which goes to drive memory first.
     """
+    first_s = drive.flash.t_read_s if page_bytes else 0.0  # the engine begins with the first page
     pipelined = slowest(
         (
             read,
-            Cost(flops / engine.flops, "compute"),
-            Cost((page_bytes + buffered_bytes) / engine.bytes_per_s, "memory"),
-            Cost(buffered_bytes / drive.dram_bytes_per_s, "memory"),
+            Cost(first_s + flops / engine.flops, "compute"),
+            Cost(first_s + (page_bytes + buffered_bytes) / engine.bytes_per_s, "memory"),
+            Cost((buffered_bytes + appended_bytes) / drive.dram_bytes_per_s, "memory"),
         )
     )
     return sequential((pipelined, Cost(engine.setup_s + drive.command_s, "overhead")))

@@ -12,6 +12,7 @@ Letters: D head size, S context, ``pair`` one sequence and one KV head.
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from cost_models.checks import require_count, require_positive
 from cost_models.components import DriveSpec, FlashSpec
@@ -63,11 +64,13 @@ class SparsePages:
         channel_pages: Pages of K by channel, in step one.
         tail_pages: Pages of K by token, in step one: tokens that are not in a channel page yet.
         token_pages: Pages of K and V by token, in step two; those of the tail are not read again.
+        variance: Of the pages of both steps on one channel, as far as channels differ.
     """
 
     channel_pages: float
     tail_pages: float
     token_pages: float
+    variance: float = 0.0
 
     @property
     def step_one(self) -> float:
@@ -142,7 +145,12 @@ def sparse_pages(
     every, tail_groups = max(0, in_pages // group - first // group), max(0, tail_groups)
     read_before = wanted(tail_groups)
     by_channel_groups = max(0, by_channel // copied - first // copied)
-    return SparsePages(touched * by_channel_groups, tail_groups, 2 * wanted(every) - read_before)
+    token_pages = 2 * wanted(every) - read_before
+    uncertain = max(0.0, token_pages - 2 * min(newest_pages, every) + min(newest_pages, tail_groups))
+    # a lane by channel fills all channels alike but for what is left over by whole turns
+    rest = by_channel_groups % flash.channels / flash.channels
+    variance = touched * (1 - touched / num_groups) * rest + uncertain * (1 - hit) / flash.channels
+    return SparsePages(touched * by_channel_groups, tail_groups, token_pages, variance)
 
 
 def sparse_attend_cost(
@@ -160,7 +168,8 @@ def sparse_attend_cost(
     """Returns the time of sparse decode attention of one layer inside a drive, links left aside.
 
     Pages of step one stream over the channels. Those of step two follow; the first of them is sensed once step one of
-    the first pair is through the engine. Where k covers the context, attention is dense.
+    the first pair is through the engine, and those of the last pair once its own is. Channels are not equally full where pages
+    are drawn, so the fullest one counts. Where k covers the context, attention is dense.
 
     Raises:
         HardwareError: The drive has no engine, or a count is not accepted.
@@ -177,18 +186,34 @@ def sparse_attend_cost(
     page_s = flash.page_bytes / flash.channel_read_bytes_per_s / flash.channels
     first_s = flash.t_read_s + math.ceil(pages.step_one / flash.channels) * flash.channels * page_s
     one_s = flash.t_read_s + pages.step_one * pairs * page_s
-    second_s = max(one_s, first_s + engine.setup_s + flash.t_read_s) + pages.token_pages * pairs * page_s
+    two_s = pages.token_pages * page_s
+    chosen_s = engine.setup_s + flash.t_read_s
+    second_s = max(max(one_s, first_s + chosen_s) + two_s * pairs, one_s + chosen_s + two_s)
+    second_s += _overhang(pages.variance * pairs, flash.channels) * flash.channels * page_s
     tokens = tokens_per_page(flash, head_size, kv_bytes_per_element)
     buffered_bytes = 2 * pairs * min(attended, context_len % tokens) * head_size * kv_bytes_per_element
     flops = sparse_attend_flops(pairs * group_size, head_size, attended, reads)
     page_bytes = pages.total * pairs * flash.page_bytes
-    return pipelined_cost(drive, engine, Cost(second_s, "flash"), flops, page_bytes, buffered_bytes)
+    appended_bytes = 2 * pairs * head_size * kv_bytes_per_element
+    read = Cost(second_s, "flash")
+    return pipelined_cost(drive, engine, read, flops, page_bytes, buffered_bytes, appended_bytes)
 
 
 def sparse_attend_flops(query_heads: int, head_size: int, context_len: int, reads: SparseReads) -> float:
     """Returns the floating-point operations of sparse attention, 2 per multiply-add, of query heads of all sequences."""
     products = context_len * min(reads.num_channels, head_size) + 2 * reads.num_tokens * head_size
     return 2.0 * query_heads * products
+
+
+def _overhang(variance: float, channels: int) -> float:
+    """Returns by how many pages the fullest of equal channels is expected to exceed their mean.
+
+    The number of pages on each is near enough normal; the largest of n normal numbers lies at the quantile
+    (n - 0.375) / (n + 0.25) (Blom, Statistical Estimates and Transformed Beta-Variables, 1958).
+    """
+    if channels < 2:
+        return 0.0
+    return math.sqrt(variance) * NormalDist().inv_cdf((channels - 0.375) / (channels + 0.25))
 
 
 def _missed(every: int, marked: int, drawn: float) -> float:

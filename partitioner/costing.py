@@ -22,6 +22,7 @@ from cost_models import (
     path_kinds,
     processor_attend_cost,
     route,
+    sequential,
     slowest,
     sparse_attend_cost,
     sparse_attend_flops,
@@ -113,13 +114,11 @@ class Costing:
             scale: Rows over the rows it was traced with.
             weight_bytes: Bytes of weights among those it reads, which rows do not change.
         """
-        work = op.work
-        if scale != 1.0:
-            fixed = min(weight_bytes, work.bytes_read)
-            work = Work(
-                work.flops * scale, fixed + (work.bytes_read - fixed) * scale, work.bytes_written * scale
-            )
-        return compute_cost(work, self.processors[tier], op.dtype)
+        stages = [(work, weight_bytes) for work in op.remakes[:1]]
+        stages += [(work, 0.0) for work in op.remakes[1:]]
+        stages.append((op.work, 0.0 if op.remakes else weight_bytes))
+        works = [_scaled(work, scale, fixed) for work, fixed in stages]
+        return sequential([compute_cost(work, self.processors[tier], op.dtype) for work in works])
 
     def launch_s(self, tier: Tier) -> float:
         """Returns the overhead of starting a segment."""
@@ -296,6 +295,14 @@ class Costing:
 
     def _members(self, tier: Tier) -> tuple[str, ...]:
         return self.drives if tier == "csd" else (self.device(tier),)
+
+
+def _scaled(work: Work, scale: float, weight_bytes: float) -> Work:
+    """Returns the demand of another number of rows: all but the weights grows with them."""
+    if scale == 1.0:
+        return work
+    fixed = min(weight_bytes, work.bytes_read)
+    return Work(work.flops * scale, fixed + (work.bytes_read - fixed) * scale, work.bytes_written * scale)
 
 
 def itemsize(dtype: str) -> int:

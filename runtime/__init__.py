@@ -8,6 +8,8 @@ from runtime.request import Completed, Request
 from runtime.result import GenerationResult
 from runtime.sampling_settings import Sampling
 from runtime.session import Session
+from runtime.simulation.simulate import simulate
+from runtime.simulation.simulated_run import SimulatedRun
 
 __all__ = [
     "BenchError",
@@ -18,5 +20,7 @@ __all__ = [
     "Sampling",
     "Session",
     "SessionError",
+    "SimulatedRun",
     "bench",
+    "simulate",
 ]

@@ -16,6 +16,7 @@ from partitioner.plan.steps import Move, Run, Step
 from partitioner.shares import Share
 from runtime.attention_parts import new_part, query_part
 from runtime.cache_moves import CacheMoves
+from runtime.clock import Clock
 from runtime.crossings import Crossings
 from runtime.executables import (
     Executable,
@@ -61,6 +62,11 @@ class StepRunner:
         self._zeros: dict[tuple[str, tuple[int, ...], str], jax.Array] = {}
         self._constants: dict[tuple[str, Var], jax.Array] = {}
         self._stored_by_move = {n for s in program.phase.steps if isinstance(s, Move) for n in s.names}
+
+    @property
+    def clock(self) -> Clock:
+        """Returns the session's clock."""
+        return self.system.pace.clock
 
     def compile(self, progress: Callable[[int, int], None]) -> None:
         """Compiles every class of segment, and the choice of the next token."""

@@ -5,18 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from partitioner.plan.steps import Step
+from runtime.clock import Clock
 from runtime.frame import Frame
-from runtime.step_runner import StepRunner
+from runtime.program import Program
+
+
+class Runner(Protocol):
+    """Performs the steps of a phase: with values (:class:`runtime.step_runner.StepRunner`), or without."""
+
+    @property
+    def program(self) -> Program:
+        """The phase."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """What times are told by."""
+        ...
+
+    def perform(self, frame: Frame, step: Step, ready_s: float, part: int = 0) -> float:
+        """Performs a part of a step whose predecessors have ended by ``ready_s``, and returns when that ends."""
+        ...
 
 
 class Stream(Protocol):
-    """Frames of one phase that depend on one another, such as the steps of a decode.
+    """Frames of one phase that depend on one another, such as the steps of a decode."""
 
-    Attributes:
-        runner: Performs the steps of its frames.
-    """
-
-    runner: StepRunner
+    @property
+    def runner(self) -> Runner:
+        """Performs the steps of its frames."""
+        ...
 
     def frames(self, now_s: float) -> Sequence[Frame]:
         """Returns what runs next, given that all frames so far have ended by ``now_s``; nothing ends the stream.
@@ -34,9 +53,14 @@ class GivenFrames:
         frames: In the order in which resources serve them.
     """
 
-    def __init__(self, runner: StepRunner, frames: Sequence[Frame]) -> None:
-        self.runner = runner
+    def __init__(self, runner: Runner, frames: Sequence[Frame]) -> None:
+        self._runner = runner
         self._frames = tuple(frames)
+
+    @property
+    def runner(self) -> Runner:
+        """Performs their steps."""
+        return self._runner
 
     def frames(self, now_s: float) -> Sequence[Frame]:
         """Returns all frames, the first time."""

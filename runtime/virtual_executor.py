@@ -52,7 +52,7 @@ class VirtualExecutor:
                 heapq.heappush(events, (flow.end_s, (), count, number, None))
         last_s = max((flow.end_s for flow in flows), default=origin_s)
         for stream in streams[:1]:
-            stream.runner.system.pace.clock.sleep_until(last_s)
+            stream.runner.clock.sleep_until(last_s)
         return last_s
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class WallExecutor:
         """
         if not streams:
             return origin_s
-        clock = streams[0].runner.system.pace.clock
+        clock = streams[0].runner.clock
         for name in dict.fromkeys(lane for stream in streams for lane in stream.runner.program.lanes):
             if name not in self._lanes:
                 self._lanes[name] = Lane(name, clock)

@@ -25,6 +25,7 @@ HARDWARE_NAMES = {
     "Hop",
     "LinkSpec",
     "PathKind",
+    "TOKENS_PER_CLUSTER",
     "path_kinds",
     "route",
 }
@@ -48,6 +49,19 @@ PLAN_SIDE = (
     "partitioner.workload",
 )
 PLAN_SIDE_NAMES = {"Plan", "Workload"}
+# What a plan predicts, and the costs that it is predicted by.
+PREDICTIONS = {
+    "costing",
+    "decode_seconds",
+    "decode_timelines",
+    "predicted_timeline",
+    "prefill_seconds",
+    "prefill_timeline",
+    "step_costs",
+    "tokens_per_second",
+    "total_decode_seconds",
+    "total_seconds",
+}
 # What a drive may know: its own geometry and rates.
 DRIVE_MODULES = {"cost_models.components", "cost_models.hardware"}
 
@@ -132,6 +146,25 @@ def test_the_runtime_knows_the_plan_side_of_the_partitioner_alone() -> None:
         and not (i.file == "runtime/replan.py" and i.name == "partition")  # after a fault
     ]
     assert not faults, report(faults)
+
+
+def test_the_simulation_asks_no_prediction() -> None:
+    """Neither a cost model nor the predicted schedule: it knows a plan's steps, the hardware's data and the runtime."""
+    imported = imports_below("runtime/simulation/")
+    faults = [i for i in imported if i.is_within("partitioner.costing", "partitioner.drive_cache")]
+    faults += [
+        i for i in imported if i.is_within("partitioner.plan.predict", "partitioner.plan.predict_streams")
+    ]
+    faults += [i for i in imported if i.is_within("partitioner.plan.op_costs", "partitioner.plan.parts")]
+    calls = [
+        f"{file}:{node.lineno}: .{node.attr}"
+        for file, tree in sources().items()
+        if file.startswith("runtime/simulation/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in PREDICTIONS and ast.unparse(node.value) != "self"
+    ]
+    assert not faults, report(faults)
+    assert not calls
 
 
 def test_the_runtime_knows_no_particular_model() -> None:

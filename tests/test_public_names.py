@@ -10,7 +10,7 @@ PUBLIC = {
     "partitioner.frontend": {"from_step"},
     "cost_models": {"HardwareSpec"},
     "models": {"Transformer", "TransformerConfig", "abstract", "load_pretrained"},
-    "runtime": {"Session", "bench"},
+    "runtime": {"Session", "SimulatedRun", "bench", "simulate"},
 }
 
 MEMBERS = {
@@ -37,12 +37,21 @@ MEMBERS = {
         "to_dict",
         "tokens_per_second",
     },
+    ("runtime", "SimulatedRun"): {
+        "busy_s",
+        "decode_s",
+        "prefill_s",
+        "timeline",
+        "to_dict",
+        "tokens_per_second",
+    },
     ("runtime", "Session"): {"__enter__", "__exit__", "generate"},
 }
 
 SIGNATURES = {
     ("partitioner", "partition"): ["model", "hw_spec", "workload", "policy"],
     ("partitioner.frontend", "from_step"): ["step", "params", "init_cache"],
+    ("runtime", "simulate"): ["plan"],
     ("runtime", "bench"): ["plans", "model", "prompts", "max_new_tokens", "repeats", "clock"],
 }
 

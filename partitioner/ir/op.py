@@ -118,7 +118,8 @@ class Op:
         params: Names of the parameters read.
         gathered: Those of ``params`` from which only some rows are read (embedding tables).
         states: Names of the states read or written.
-        work: Demand of one execution.
+        work: Demand of one execution, ``remakes`` left aside.
+        remakes: Demands of what makes K and V of stored inputs before that: none of it hides behind the attention.
         dtype: Name of the dtype its arithmetic runs in.
         form: A number that ops of a phase share exactly if they compute the same function of inputs of the same roles.
         attention: Set for a raised attention.
@@ -136,6 +137,7 @@ class Op:
     dtype: str
     form: int
     attention: Attention | None = None
+    remakes: tuple[Work, ...] = ()
 
     def __str__(self) -> str:
         detail = f" [{self.attention}]" if self.attention else ""

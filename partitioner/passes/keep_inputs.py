@@ -17,6 +17,7 @@ from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op, StoredInput
 from partitioner.jaxpr import Eqn, Var, borders, dtype_of, fresh_variables, shape_of
 from partitioner.passes.kv_sources import KvSource
+from partitioner.passes.split_equations import VIEWS
 
 
 def keep_inputs(graphs: Sequence[OpGraph], sources: Mapping[str, KvSource]) -> tuple[OpGraph, ...]:
@@ -54,7 +55,7 @@ def _decode_graph(graph: OpGraph, sources: Mapping[str, KvSource]) -> OpGraph:
     gone: set[str] = set()
     made: list[Eqn] = []
     added: list[TracedInput] = []
-    works: dict[Any, Work] = {}
+    works: dict[Any, tuple[Work, ...]] = {}
     for op in graph.ops:
         source = sources.get(op.name)
         if source is None or op.attention is None:
@@ -74,8 +75,10 @@ def _decode_graph(graph: OpGraph, sources: Mapping[str, KvSource]) -> OpGraph:
     return dataclasses.replace(graph, phase=phase, ops=tuple(ops))
 
 
-def _decode_op(graph: OpGraph, op: Op, source: KvSource, works: dict[Any, Work]) -> tuple[Op, Var]:
-    """Returns the changed op, and the variable of the inputs it keeps; ``works`` remembers what ops of one form demand."""
+def _decode_op(
+    graph: OpGraph, op: Op, source: KvSource, works: dict[Any, tuple[Work, ...]]
+) -> tuple[Op, Var]:
+    """Returns the changed op, and the variable of the inputs it keeps; ``works`` remembers what forms demand for K and V."""
     attention = op.attention
     assert attention is not None
     caches = {graph.input_of[v].name: v for v in op.inputs if v in graph.input_of}
@@ -89,7 +92,7 @@ def _decode_op(graph: OpGraph, op: Op, source: KvSource, works: dict[Any, Work])
     read = [graph.input_of[v] for v in inputs if v in graph.input_of]
     form = op.form, source.form
     if form not in works:
-        works[form] = work_of(equations, inputs, outputs)
+        works[form] = _stages(recompute.equations, before)
     changed = dataclasses.replace(
         op,
         equations=equations,
@@ -100,11 +103,38 @@ def _decode_op(graph: OpGraph, op: Op, source: KvSource, works: dict[Any, Work])
             input_name(op.name),
             *(s for s in op.states if s not in (attention.key_cache, attention.value_cache)),
         ),
-        work=works[form],
+        remakes=works[form],
         form=-1 - op.form,
         attention=_kept(op.name, attention, source.value, source.axes.batch[0], None, state),
     )
     return changed, state
+
+
+def _stages(equations: Sequence[Eqn], caches: Sequence[Var]) -> tuple[Work, Work]:
+    """Returns what matrix products of stored inputs demand, and what passes over their results demand that make the caches.
+
+    Compute limits the products of many tokens, and memory the passes behind them, so one roofline over both would let the
+    passes hide behind the products. Conversions and views of a product are part of it.
+    """
+    products: set[int] = set()
+    needed: set[Var] = set()
+    for eqn in reversed(equations):
+        if eqn.primitive.name == "dot_general" or not needed.isdisjoint(eqn.outvars):
+            products.add(id(eqn))
+            needed.update(borders([eqn]))
+    made: set[Var] = set()
+    for eqn in equations:
+        if eqn.primitive.name in VIEWS and not made.isdisjoint(borders([eqn])):
+            products.add(id(eqn))
+        if id(eqn) in products:
+            made.update(eqn.outvars)
+    first = [eqn for eqn in equations if id(eqn) in products]
+    passes = [eqn for eqn in equations if id(eqn) not in products]
+    handed_on = [v for v in (*borders(passes), *caches) if v in made]
+    return (
+        work_of(first, borders(first), handed_on),
+        work_of(passes, borders(passes), [v for v in caches if v not in made]),
+    )
 
 
 def _prefill_graph(graph: OpGraph, sources: Mapping[str, KvSource]) -> OpGraph:

@@ -86,7 +86,7 @@ class VariantBuilder:
             a = op.attention
             heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype, a.sparsity, a.window)
             held = bool(self._held) and not a and not self._held.isdisjoint(op.params)
-            rows.append((op.work, op.dtype, params, shared, states, heads, held))
+            rows.append((op.work, op.remakes, op.dtype, params, shared, states, heads, held))
         kept = self._kept.get(pair.name)
         return (*rows, kept and (kept.form, kept.homes))
 

@@ -24,12 +24,24 @@ class ResourceClock:
     free: dict[str, float]
     events: list[Event]
 
-    def use(self, resource: str, start: float, seconds: float, name: str, phase: str, size: float) -> float:
-        """Takes a resource for some seconds, from ``start`` on or once it is free, and returns when that ends."""
+    def use(
+        self,
+        resource: str,
+        start: float,
+        seconds: float,
+        name: str,
+        phase: str,
+        size: float,
+        lead: float = 0.0,
+    ) -> float:
+        """Takes a resource for some seconds, from ``start`` on or once it is free, and returns when that ends.
+
+        For ``lead`` seconds before that, it is at work on this use already, beside others.
+        """
         begin = max(start, self.free.get(resource, 0.0))
         end = begin + seconds
         self.free[resource] = end
-        self.events.append(Event(resource, name, phase, begin, end, size))
+        self.events.append(Event(resource, name, phase, begin - lead, end, size))
         return end
 
 
@@ -225,7 +237,8 @@ def _fetch(
 ) -> float:
     """Streams a share of a cache over links, while its drive reads pages and the host's software hands bytes over.
 
-    Published stacks copy in the stream of the GPU's kernels, so nothing runs there meanwhile.
+    A drive senses the first page of a read while the one before still transfers; links wait for it. Published stacks copy in
+    the stream of the GPU's kernels, so nothing runs there meanwhile, and reads follow one another.
     """
     assert step.attention is not None
     hw, attention = costs.costing.hw, costs.attention(step.attention)
@@ -233,7 +246,12 @@ def _fetch(
     name, device = f"{step.kind} {step.attention}", step.dst
     if hw.software is not None:
         start = max(start, clock.free.get(device, 0.0))
-    end, latency, size = start, 0.0, fetch.link_bytes
+    end, latency, size, sensed, lead = start, 0.0, fetch.link_bytes, 0.0, 0.0
+    if fetch.from_drive and hw.software is None:
+        drive = hw.drive(step.src)
+        sensed = drive.flash.t_read_s
+        lead = drive.command_s + sensed
+        start += lead
     held = step.src.startswith("csd") and not fetch.from_drive
     for link, direction in hops[-1:] if held else hops:
         spec = hw.link(link)
@@ -243,7 +261,8 @@ def _fetch(
         end = max(end, clock.use("host", start, fetch.host_s, name, phase, size))
     if fetch.from_drive:
         read = flash_read_cost(hw.drive(step.src), fetch.flash_bytes).seconds
-        end = max(end, clock.use(step.src, start, read, name, phase, fetch.flash_bytes))
+        rest = max(0.0, read - sensed)
+        end = max(end, clock.use(step.src, start, rest, name, phase, fetch.flash_bytes, lead))
     end += latency
     if hw.software is not None:
         clock.free[device] = max(clock.free.get(device, 0.0), end)

@@ -17,15 +17,23 @@ from runtime.cli.given_sparsity import sparsity
 from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.options import Budget, Drives, Hardware, Json, Model, Objective, Policy, Sparse
 from runtime.cli.progress import GenerationProgress
+from runtime.cli.simulated_table import simulated_data, simulated_table
 from runtime.cli.sweep.axis import parse_axis
 from runtime.cli.sweep.points import sweep
 from runtime.cli.sweep.table import sweep_table
 from runtime.cli.written_file import PLOT_FORMATS, check_output, write_to
+from runtime.simulation.simulate import simulate
 
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Sequences generated together.")]
 PromptLen = Annotated[int, typer.Option("--prompt-len", min=1, help="Tokens of the longest prompt.")]
 DecodeLen = Annotated[int, typer.Option("--decode-len", min=1, help="New tokens per sequence.")]
 Save = Annotated[Path | None, typer.Option("--save", help="Write the plan to this JSON file.")]
+Simulate = Annotated[
+    bool,
+    typer.Option(
+        "--simulate", help="Simulate the whole generation, too, and print it beside the prediction."
+    ),
+]
 PrintAfter = Annotated[
     str | None, typer.Option("--print-after", help="Print what a pass made: trace, raise, place or plan.")
 ]
@@ -60,6 +68,7 @@ def plan_command(
     as_json: Json = False,
     save: Save = None,
     print_after: PrintAfter = None,
+    simulated: Simulate = False,
     swept: SweepOption = None,
     policies: Policies = None,
     plot: Plot = None,
@@ -72,8 +81,8 @@ def plan_command(
     )
     system = hardware(hw, drives)
     if swept is not None:
-        if save is not None or print_after is not None:
-            raise ArgumentError("--sweep makes many plans; leave out --save and --print-after")
+        if save is not None or print_after is not None or simulated:
+            raise ArgumentError("--sweep makes many plans; leave out --save, --print-after and --simulate")
         if accuracy_budget is not None:
             raise ArgumentError(
                 "--sweep varies one thing of plans without a budget; leave out --accuracy-budget"
@@ -102,6 +111,12 @@ def plan_command(
         print_after=print_after,
         printer=typer.echo,
     )
-    typer.echo(json.dumps(plan.to_dict(), indent=2) if as_json else plan.report())
+    run = simulate(plan) if simulated else None
+    if as_json:
+        typer.echo(json.dumps(plan.to_dict() if run is None else simulated_data(plan, run), indent=2))
+    else:
+        typer.echo(plan.report())
+        if run is not None:
+            typer.echo(f"\n{simulated_table(plan, run)}")
     if save is not None:
         write_to(save, plan.save)

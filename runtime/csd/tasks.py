@@ -56,21 +56,7 @@ class Tasks:
             DriveError: The shape breaks a rule.
             CapacityError: Flash or drive memory is too small, or reserved by other tasks.
         """
-        task = Task(
-            num_layers=command.num_layers,
-            num_kv_heads=command.num_kv_heads,
-            num_query_heads=command.num_query_heads,
-            head_size=command.head_size,
-            dtype=np.dtype(command.dtype),
-            batch_size=command.batch_size,
-            max_len=command.max_len,
-            page_bytes=self._nand.geometry.page_bytes,
-            layer_kv_heads=command.layer_kv_heads or (),
-            layer_rows=command.layer_rows or (),
-            channel_group=command.channel_group,
-            layer_by_channel=command.layer_by_channel or (),
-            number=command.task,
-        )
+        task = task_of(command, self._nand.geometry.page_bytes)
         stripe = Stripe(self._nand.geometry, task, self._room(task.number))
         self._check_dram(task)
         if task.number in self._stores:
@@ -122,3 +108,26 @@ class Tasks:
             + (f", of which {held}. Release a task, lower" if held else ". Lower")
             + " the batch, use smaller pages, or spread the heads over more drives"
         )
+
+
+def task_of(command: Configure, page_bytes: int) -> Task:
+    """Returns the shape that a command asks for, in pages of ``page_bytes``.
+
+    Raises:
+        DriveError: The shape breaks a rule.
+    """
+    return Task(
+        num_layers=command.num_layers,
+        num_kv_heads=command.num_kv_heads,
+        num_query_heads=command.num_query_heads,
+        head_size=command.head_size,
+        dtype=np.dtype(command.dtype),
+        batch_size=command.batch_size,
+        max_len=command.max_len,
+        page_bytes=page_bytes,
+        layer_kv_heads=command.layer_kv_heads or (),
+        layer_rows=command.layer_rows or (),
+        channel_group=command.channel_group,
+        layer_by_channel=command.layer_by_channel or (),
+        number=command.task,
+    )

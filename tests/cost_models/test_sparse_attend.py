@@ -1,6 +1,8 @@
 """Sparse attention inside a drive: expected pages against a simulation, and time between its bounds."""
 
 import dataclasses
+from itertools import product
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -22,21 +24,30 @@ SHAPE = {"head_size": 128, "kv_bytes_per_element": 2}
 EIGHTH = SparseReads(num_channels=16, num_tokens=128, num_newest=32, channel_group=4)
 
 
-def _drawn_pages(
+def _drawn_lanes(
     context_len: int, first: int, reads: SparseReads, rng: np.random.Generator
-) -> tuple[int, int]:
-    """Returns pages of step one and step two for channels and clusters drawn at random, counted one by one."""
+) -> list[set[int]]:
+    """Returns the groups of each lane that are read for channels and clusters drawn at random: by channel, then K, then V."""
     group, copied = 16, 2048 // reads.channel_group
     in_pages = context_len // group * group
     by_channel = in_pages // copied * copied
     channels = rng.choice(128, reads.num_channels, replace=False)
-    step_one = len(set(channels // reads.channel_group)) * max(0, by_channel // copied - first // copied)
+    by_channel_groups = range(max(0, by_channel // copied - first // copied))
+    lanes = [set(by_channel_groups) for _ in set(channels // reads.channel_group)]
     tail = set(range(max(by_channel, first) // group, in_pages // group))
     older = context_len - reads.num_newest
     drawn = round((reads.num_tokens - reads.num_newest) / TOKENS_PER_CLUSTER)
     tokens = [*rng.choice(np.arange(first, older), drawn, replace=False), *range(older, context_len)]
     pages = {int(t) // group for t in tokens if t < in_pages}
-    return step_one + len(tail), len(pages - tail) + len(pages)
+    return [*lanes, tail, pages - tail, pages]
+
+
+def _drawn_pages(
+    context_len: int, first: int, reads: SparseReads, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Returns pages of step one and step two, counted one by one."""
+    *one, keys, values = _drawn_lanes(context_len, first, reads, rng)
+    return sum(map(len, one)), len(keys) + len(values)
 
 
 @pytest.mark.parametrize("context_len", [1024, 1500, 2047, 3000])
@@ -79,9 +90,31 @@ def test_a_single_pair_waits_for_its_first_step() -> None:
     read_s = pages.total * DRIVE.flash.page_bytes / DRIVE.flash.internal_bytes_per_s
     assert DRIVE.engine is not None
     shown_s = 2 * DRIVE.flash.t_read_s + 2 * DRIVE.engine.setup_s + DRIVE.command_s
+    channels, page_s = DRIVE.flash.channels, DRIVE.flash.page_bytes / DRIVE.flash.internal_bytes_per_s
+    fullest = NormalDist().inv_cdf((channels - 0.375) / (channels + 0.25)) * pages.variance**0.5
+    read_s += fullest * channels * page_s
     assert sparse_attend_cost(DRIVE, reads=EIGHTH, **part).seconds == pytest.approx(
         read_s + shown_s, rel=0.02
     )
+
+
+@pytest.mark.parametrize("channel_group", [2, 8])
+def test_the_fullest_channel_is_as_full_as_random_choices_make_it(channel_group: int) -> None:
+    reads, channels, pairs = (
+        dataclasses.replace(EIGHTH, channel_group=channel_group),
+        DRIVE.flash.channels,
+        40,
+    )
+    rng = np.random.default_rng(7)
+    counts = np.zeros((60, channels))
+    for trial, _ in product(range(60), range(pairs)):
+        for lane in _drawn_lanes(2048, 0, reads, rng):
+            at = (rng.integers(channels) + np.array(sorted(lane), int)) % channels
+            counts[trial] += np.bincount(at, minlength=channels)
+    excess = (counts.max(axis=1) - counts.mean(axis=1)).mean()
+    expected = sparse_pages(DRIVE.flash, context_len=2048, reads=reads, **SHAPE)
+    quantile = NormalDist().inv_cdf((channels - 0.375) / (channels + 0.25))
+    assert quantile * (expected.variance * pairs) ** 0.5 == pytest.approx(excess, rel=0.2)
 
 
 def test_the_second_copy_of_k_takes_whole_pages() -> None:

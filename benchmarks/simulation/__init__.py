@@ -1,0 +1,1 @@
+"""Simulated against predicted time over a grid of models, systems and workloads."""

@@ -1,0 +1,60 @@
+"""A simulation takes the same time as a session that computes every value on the virtual clock.
+
+Both go through the same links, processors and flash channels; only what a drive reads is counted from lengths here and found in
+mapping tables there.
+"""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from partitioner import Plan, SparF, Workload, partition
+from runtime import GenerationResult, Session, SimulatedRun, simulate
+from tests.runtime.tiny_models import VOCAB, demo_hardware, transformer
+
+CASES = ("gpu-only", "deepspeed-host", "flexgen-ssd", "recompute", "instinfer", "auto", "sparse")
+WORKLOAD = Workload(6, 75, 40)
+
+
+@cache
+def held(case: str) -> tuple[Plan, GenerationResult, SimulatedRun]:
+    """Runs a model of two layers on two drives with pages of 8 tokens, past the ends of pages and of channel pages."""
+    hw = demo_hardware(2).replace("drive.flash.page_bytes", 256)
+    workload = replace(WORKLOAD, sparsity=SparF.ratio(8) if case == "sparse" else None)
+    model = transformer(position="learned")
+    plan = partition(model, hw, workload, "instinfer" if case == "sparse" else case)
+    prompts = np.random.default_rng(0).integers(0, VOCAB, (6, WORKLOAD.prompt_len)).tolist()
+    with Session(plan, model, clock="virtual") as session:
+        ran = session.generate(prompts, max_new_tokens=WORKLOAD.decode_len)
+    return plan, ran, simulate(plan, every_step=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_times_are_those_of_a_session(case: str) -> None:
+    _, ran, simulated = held(case)
+    tolerance = 0.08 if case == "sparse" else 1e-9
+    assert simulated.prefill_s == pytest.approx(ran.prefill_s, rel=1e-9)
+    assert simulated.decode_s == pytest.approx(ran.decode_s, rel=tolerance)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_resources_are_in_use_as_in_a_session(case: str) -> None:
+    _, ran, simulated = held(case)
+    tolerance = 0.08 if case == "sparse" else 1e-9
+    assert simulated.busy_s == pytest.approx(ran.timeline.busy_s(), rel=tolerance)
+    crossed, found = simulated.num_bytes, ran.timeline.moved_bytes()
+    if case == "sparse":  # tokens that random weights choose lie in no clusters, so drives read other pages
+        crossed, found = ({r: n for r, n in b.items() if "." in r} for b in (crossed, found))
+    assert crossed == pytest.approx(found, rel=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_sample_of_steps_stands_for_all(case: str) -> None:
+    plan, _, every = held(case)
+    sampled = simulate(plan)
+    assert (
+        case == "sparse" or sampled.num_steps < every.num_steps
+    )  # channel pages of 8 tokens: all steps are at seams
+    assert sampled.total_s == pytest.approx(every.total_s, rel=5e-3 if case == "sparse" else 1e-3)
