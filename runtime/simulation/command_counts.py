@@ -91,10 +91,10 @@ class CommandCounts:
 
     def attended(self, part: Part, attention: Attention, length: int) -> Counted:
         """Counts an attention over ``length`` tokens, the new one included, with the pages that this one fills."""
-        key = ("attended", part, attention.sparsity, attention.group_size, length)
+        key = ("attended", part, attention.sparsity, attention.group_size, attention.window, length)
         if key not in self._found:
             sparse = sparse_of(attention, np.array([length])) if part.by_channel else None
-            exact = sparse is None or sparse.num_tokens[0] >= length
+            exact = sparse is None or sparse.num_tokens[0] >= attention.tokens_seen(length)
             self._found[key] = (
                 self._exactly(part, attention, length)
                 if exact or sparse is None
@@ -126,31 +126,32 @@ class CommandCounts:
         return self._found[key]
 
     def _exactly(self, part: Part, attention: Attention, length: int) -> Counted:
-        groups = (length - 1) // self.task.group_tokens
-        flops = 4 * length * part.pairs * attention.group_size * self.task.head_size
-        pages = self._pages.count(self._starts(part), 0, groups)
-        return Counted(pages, *self._flushed(part, length), *self._memory(part, length, groups), flops)
+        seen, group = attention.tokens_seen(length), self.task.group_tokens
+        groups = (length - 1) // group
+        flops = 4 * seen * part.pairs * attention.group_size * self.task.head_size
+        pages = self._pages.count(self._starts(part), (length - seen) // group, groups)
+        return Counted(pages, *self._flushed(part, length), *self._memory(part, length, seen), flops)
 
     def _sparsely(self, part: Part, attention: Attention, length: int, sparse: Sparse) -> Counted:
-        task = self.task
+        task, pages, seen = self.task, self._pages, attention.tokens_seen(length)
         num_tokens, num_newest = int(sparse.num_tokens[0]), int(sparse.num_newest[0])
-        groups = (length - 1) // task.group_tokens
+        groups, first = (length - 1) // task.group_tokens, (length - seen) // task.group_tokens
         channel_groups = groups * task.group_tokens // task.channel_tokens
         copied = channel_groups * task.channel_tokens // task.group_tokens
-        drawn = self._drawn(sparse.num_channels, num_tokens, num_newest, length, groups, copied)
-        kinds, pages = draw_of_pair(part.pairs, part.lot), self._pages
-        starts = self._starts(part).reshape(-1, 2)
+        drawn = self._drawn(sparse.num_channels, num_tokens, num_newest, length, seen, groups, copied)
+        kinds, starts = draw_of_pair(part.pairs, part.lot), self._starts(part).reshape(-1, 2)
         lane_starts = pages.channel_starts(part.rows, part.heads).reshape(-1)
         lane_kinds = (kinds[:, None] * task.channel_pages + np.arange(task.channel_pages)).reshape(-1)
-        by_lane = np.repeat(drawn.lanes.reshape(-1, 1), channel_groups, axis=1)
-        one = pages.count(starts[:, 0], copied, groups) + pages.count_marked(lane_starts, by_lane, lane_kinds)
+        in_reach = np.arange(channel_groups) >= (length - seen) // task.channel_tokens
+        one = pages.count(starts[:, 0], max(copied, first), groups)
+        one = one + pages.count_marked(lane_starts, drawn.lanes.reshape(-1, 1) & in_reach, lane_kinds)
         two = pages.count_marked(starts[:, 0], drawn.keys, kinds)
         two = two + pages.count_marked(starts[:, 1], drawn.values, kinds)
-        products = 2 * length * sparse.num_channels + 4 * num_tokens * task.head_size
+        products = 2 * seen * sparse.num_channels + 4 * num_tokens * task.head_size
         return Counted(
             self._none,
             *self._flushed(part, length),
-            *self._memory(part, length, groups),
+            *self._memory(part, length, seen),
             flops=part.pairs * attention.group_size * products,
             steps=TwoSteps(one, two, part.pairs, 0),
         )
@@ -161,10 +162,11 @@ class CommandCounts:
             self._draws[counts] = draw_pages(self.task, *counts)
         return self._draws[counts]
 
-    def _memory(self, part: Part, length: int, groups: int) -> tuple[int, int]:
-        """Returns the bytes of the new token, and those of the tokens that wait in the group buffer."""
+    def _memory(self, part: Part, length: int, seen: int) -> tuple[int, int]:
+        """Returns the bytes of the new token, and those of the tokens seen that wait in the group buffer."""
         token_bytes = part.pairs * 2 * self.task.token_bytes
-        return token_bytes, (length - groups * self.task.group_tokens) * token_bytes
+        waiting = length - (length - 1) // self.task.group_tokens * self.task.group_tokens
+        return token_bytes, min(waiting, seen) * token_bytes
 
     def _flushed(self, part: Part, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the pages that the last of ``length`` tokens fills, and those read for them."""

@@ -10,7 +10,8 @@ What a step takes depends on the tokens that sequences have, in two ways.
   ends are simulated at both ends of a range and between, and ranges are halved until the middle is on the line.
 
 Where sparse attention keeps K by channel, each channel group that fills begins another range, and the steps at its seam are
-simulated as they are; so are those around a length from which on attention is sparse.
+simulated as they are; so are those around a length from which on attention is sparse. A window that is not made of whole pages
+leaves a page behind in the middle of others, which the lines of a page do not show.
 """
 
 from __future__ import annotations

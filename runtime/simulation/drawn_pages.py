@@ -54,7 +54,14 @@ def draw_of_pair(num_pairs: int, lot: int) -> np.ndarray:
 
 
 def draw_pages(
-    task: Task, num_channels: int, num_tokens: int, num_newest: int, length: int, groups: int, copied: int
+    task: Task,
+    num_channels: int,
+    num_tokens: int,
+    num_newest: int,
+    length: int,
+    seen: int,
+    groups: int,
+    copied: int,
 ) -> DrawnPages:
     """Draws what pairs want.
 
@@ -63,7 +70,8 @@ def draw_pages(
         num_channels: r, channels of step one.
         num_tokens: k, tokens of step two.
         num_newest: Newest ones among them.
-        length: Tokens attended over.
+        length: Tokens of a sequence.
+        seen: The newest of them, from which tokens are chosen.
         groups: Groups of tokens in flash.
         copied: Those of them that are stored by channel, too.
     """
@@ -72,13 +80,14 @@ def draw_pages(
         random.random((NUM_DRAWS, task.head_size), np.float32), np.full(NUM_DRAWS, num_channels)
     )
     lanes = np.any(chosen.reshape(NUM_DRAWS, task.channel_pages, -1), axis=2, keepdims=True)[..., 0]
-    among = max(0, length - num_newest)
+    among = max(0, seen - num_newest)
     clusters = min(float(among), max(0, num_tokens - num_newest) / TOKENS_PER_CLUSTER)
     counts = np.floor(clusters + random.random(NUM_DRAWS)).astype(np.int64)
     drawn = _smallest(random.random((NUM_DRAWS, among), np.float32), np.minimum(counts, among))
     in_pages = groups * task.group_tokens
-    newest = np.ones((NUM_DRAWS, max(0, in_pages - among)), np.bool_)
-    wanted = np.concatenate([drawn[:, :in_pages], newest], axis=1)
+    unseen = np.zeros((NUM_DRAWS, length - seen), np.bool_)
+    newest = np.ones((NUM_DRAWS, seen - among), np.bool_)
+    wanted = np.concatenate([unseen, drawn, newest], axis=1)[:, :in_pages]
     values = np.any(wanted.reshape(NUM_DRAWS, groups, -1), axis=2, keepdims=True)[..., 0]
     keys = np.concatenate([values[:, :copied], np.zeros_like(values[:, copied:])], axis=1)
     return DrawnPages(lanes, keys, values)

@@ -12,9 +12,11 @@ import pytest
 
 from partitioner import Plan, SparF, Workload, partition
 from runtime import GenerationResult, Session, SimulatedRun, simulate
+from tests.runtime.ruled_decoder import VOCAB as RULED_VOCAB
+from tests.runtime.ruled_decoder import Rule, ruled_decoder
 from tests.runtime.tiny_models import VOCAB, demo_hardware, transformer
 
-CASES = ("gpu-only", "deepspeed-host", "flexgen-ssd", "recompute", "instinfer", "auto", "sparse")
+CASES = ("gpu-only", "deepspeed-host", "flexgen-ssd", "recompute", "instinfer", "auto", "sparse", "window")
 WORKLOAD = Workload(6, 75, 40)
 
 
@@ -23,9 +25,10 @@ def held(case: str) -> tuple[Plan, GenerationResult, SimulatedRun]:
     """Runs a model of two layers on two drives with pages of 8 tokens, past the ends of pages and of channel pages."""
     hw = demo_hardware(2).replace("drive.flash.page_bytes", 256)
     workload = replace(WORKLOAD, sparsity=SparF.ratio(8) if case == "sparse" else None)
-    model = transformer(position="learned")
-    plan = partition(model, hw, workload, "instinfer" if case == "sparse" else case)
-    prompts = np.random.default_rng(0).integers(0, VOCAB, (6, WORKLOAD.prompt_len)).tolist()
+    model = ruled_decoder((Rule(window=21), Rule())) if case == "window" else transformer(position="learned")
+    plan = partition(model, hw, workload, "instinfer" if case in ("sparse", "window") else case)
+    vocabulary = min(VOCAB, RULED_VOCAB)
+    prompts = np.random.default_rng(0).integers(0, vocabulary, (6, WORKLOAD.prompt_len)).tolist()
     with Session(plan, model, clock="virtual") as session:
         ran = session.generate(prompts, max_new_tokens=WORKLOAD.decode_len)
     return plan, ran, simulate(plan, every_step=True)
@@ -57,4 +60,4 @@ def test_a_sample_of_steps_stands_for_all(case: str) -> None:
     assert (
         case == "sparse" or sampled.num_steps < every.num_steps
     )  # channel pages of 8 tokens: all steps are at seams
-    assert sampled.total_s == pytest.approx(every.total_s, rel=5e-3 if case == "sparse" else 1e-3)
+    assert sampled.total_s == pytest.approx(every.total_s, rel=5e-3 if case in ("sparse", "window") else 1e-3)
