@@ -58,6 +58,23 @@ class TestPlan:
     def test_prints_json(self) -> None:
         assert json.loads(invoke(*PLAN, "--json"))["policy"] == "auto"
 
+    def test_simulates_beside_the_prediction(self) -> None:
+        printed = invoke(*PLAN, "--policy", "instinfer", "--simulate")
+        _, _, simulation = printed.partition("SIMULATION")
+        assert [line.split()[0] for line in simulation.splitlines()[3:6]] == ["prefill", "decode", "tokens/s"]
+        assert "csd0.up" in simulation
+        assert max(map(len, simulation.splitlines())) <= 100
+
+    def test_puts_the_simulation_into_json(self) -> None:
+        data = json.loads(invoke(*PLAN, "--policy", "instinfer", "--simulate", "--json"))
+        predicted = data["simulated"]["prefill_s"] + data["simulated"]["decode_s"]
+        assert data["simulated"]["total_s"] == pytest.approx(predicted)
+
+    def test_a_sweep_is_not_simulated(self) -> None:
+        result = CliRunner().invoke(app, [*PLAN, "--sweep", "batch=1,2", "--simulate"])
+        assert result.exit_code != 0
+        assert "leave out --save, --print-after and --simulate" in " ".join(result.output.split())
+
     def test_takes_a_number_of_drives(self) -> None:
         assert "csd0-1" in invoke(*PLAN, "--policy", "instinfer", "--drives", "2")
 
