@@ -1,4 +1,4 @@
-# make demo | test | check | bench | bench-gpu | gain | fidelity | clean
+# make demo | test | check | bench | peers | bench-gpu | gain | fidelity | clean
 # PYTHON chooses the interpreter (3.11 or newer), VENV the folder of the virtual environment.
 
 VENV ?= .venv
@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet 
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test check bench bench-gpu gain fidelity clean
+.PHONY: demo test check bench peers bench-gpu gain fidelity clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/python -m runtime.cli demo
@@ -29,13 +29,16 @@ bench: $(VENV)/.run-installed
 	@mkdir -p out
 	$(BIN)/python -m runtime.cli bench tiny --hw benchmarks/slowed-a6000-csd20.toml --slower 0.5 \
 		--policies flexgen-ssd,instinfer,auto --batches 4,8,16 --contexts 64,224 --drives 1,2 \
-		--max-new-tokens 16 --repeats 2 --plot out/bench.png --save out/bench.json
+		--max-new-tokens 10 --repeats 3 --plot out/bench.png --save out/bench.json
 
 bench-gpu:
 	$(GPU_PYTHON) -m benchmarks.hand_over
 	$(GPU_PYTHON) -m benchmarks.host_attention --rows 16 --heads 32 --kv-heads 32 --tokens 1056
 	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-6.7b --batches 1,16 --prompt-len 1024 --new 65 --repeats 10
 	$(GPU_PYTHON) -m benchmarks.gpu_policies
+
+peers: $(VENV)/.run-installed
+	$(BIN)/python -m benchmarks.offload_peers --check
 
 gain: $(VENV)/.run-installed
 	$(BIN)/python -m benchmarks.measured_gain --check

@@ -59,6 +59,11 @@ class GenerationProgress:
         )
         self._tasks: dict[str, TaskID] = {}
 
+    @property
+    def stages(self) -> list[str]:
+        """Returns the stages whose bars are shown."""
+        return list(self._tasks)
+
     def __enter__(self) -> Self:
         self._bars.start()
         return self
