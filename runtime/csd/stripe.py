@@ -14,9 +14,9 @@ class Stripe:
     """Consecutive groups of a lane go to consecutive units, hence to consecutive channels.
 
     A lane is one sequence, KV head, and K or V; a channel lane one sequence, KV head and channel page of each group.
-    Lanes start an odd step apart, spread over all units: an odd
-    step makes every channel a starting point where their number is a power of two, so that short contexts use
-    all channels and dies as evenly as long ones.
+    The lanes of K start an odd step apart, spread over all units, and those of V likewise, half of the units further: an odd
+    step makes every channel a starting point where their number is a power of two, so that short contexts use all channels
+    and dies as evenly as long ones, and so do reads of K or of V alone.
 
     Sequences write into blocks of their own, so that the end of one frees whole blocks. Where the flash is
     too small for that, as many sequences as needed share a stream of blocks.
@@ -31,7 +31,8 @@ class Stripe:
     def __init__(self, geometry: Geometry, task: Task, room: FlashRoom | None = None) -> None:
         self._geometry = geometry
         self._task = task
-        self._step = _odd_step(geometry.num_units, task.num_lanes)
+        self._step = _odd_step(geometry.num_units, task.num_lanes // 2)
+        self._value_offset = geometry.units_per_channel // 2 * geometry.channels + geometry.channels // 2
         self._channel_step = _odd_step(
             geometry.num_units, task.batch_size * task.num_kv_heads * task.channel_pages
         )
@@ -50,7 +51,8 @@ class Stripe:
         Returns:
             int64 ``[n, kv_heads, 2]``.
         """
-        return self._spread(rows, groups, (heads, 2), self._step)
+        keys = self._spread(rows, groups, (heads, 1), self._step)
+        return (keys + np.array([0, self._value_offset])) % self._geometry.num_units
 
     def channel_units(self, rows: np.ndarray, groups: np.ndarray, heads: int) -> np.ndarray:
         """Returns the unit of each channel page.

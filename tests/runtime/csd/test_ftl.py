@@ -78,6 +78,15 @@ def test_short_contexts_use_all_channels_evenly(groups: int) -> None:
         assert counts.max() - counts.min() <= 1
 
 
+@pytest.mark.parametrize("dies", [1, 2, 8])
+@pytest.mark.parametrize("side", [0, 1])
+def test_reads_of_k_or_of_v_alone_use_all_channels_evenly(dies: int, side: int) -> None:
+    task = dataclasses.replace(TASK, num_kv_heads=8, num_query_heads=8)
+    stripe = Stripe(Geometry.of(dataclasses.replace(FLASH, dies_per_channel=dies)), task)
+    units = stripe.units(np.zeros(1, np.int64), np.full(1, 3), 8)[..., side]
+    assert np.bincount(units.reshape(-1) % FLASH.channels).tolist() == [2] * FLASH.channels
+
+
 def test_reclaiming_a_sequence_frees_all_its_blocks_and_no_other() -> None:
     rig = Rig()
     blocks = rig.free.count
