@@ -55,7 +55,7 @@ class FakeRunner:
             successors=tuple(tuple(s.id for s in listed if i in s.after) for i in range(len(listed))),
             label=lambda step: f"step {step.id}",
         )
-        self.system: Any = SimpleNamespace(pace=SimpleNamespace(clock=clock or VirtualClock()))
+        self.clock = clock or VirtualClock()
         self.spans: dict[tuple[str, int], tuple[float, float]] = {}
         self._busy, self._act = busy, act
 

@@ -50,7 +50,7 @@ def test_the_policy_is_the_one_of_the_plan_command() -> None:
         (("--sweep", "drives=1", "--policies", "instinfr"), r"unknown policy 'instinfr'; did you mean 'instinfer'"),
         (("--sweep", "drives=1", "--policies", "zzz"), r"unknown policy 'zzz'; known are auto"),
         (("--sweep", "drives=1", "--policies", ","), r"--policies names no policy"),
-        (("--sweep", "drives=1", "--print-after", "raise"), r"leave out --save and --print-after"),
+        (("--sweep", "drives=1", "--print-after", "raise"), r"leave out --save, --print-after and --simulate"),
         (("--sweep", "drives=1", "--plot", "a.doc"), r"the suffix must be one of"),
         (("--policies", "auto"), r"--policies and --plot belong to --sweep"),
         (("--plot", "a.png"), r"--policies and --plot belong to --sweep"),
