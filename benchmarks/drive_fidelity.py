@@ -19,6 +19,7 @@ from statistics import median
 from benchmarks.fidelity.bars import COMMAND_TOLERANCE, TOGETHER_TOLERANCE, Held, missed_bars
 from benchmarks.fidelity.drives import timed_drives
 from benchmarks.fidelity.transfers import TimedTransfers
+from benchmarks.verdict import print_verdict
 from cost_models import HardwareSpec
 from runtime.bench_machine import this_machine
 from runtime.bench_spread import spread
@@ -49,13 +50,12 @@ def main() -> int:
     print(f"{hw.name}, pages in {place}, median of {given.repeats} repeats\n", flush=True)
     held = measure(hw, given.repeats, backing)
     print(table(held))
-    missed = missed_bars(held)
-    print(
-        f"\nBars: one command or transfer within {COMMAND_TOLERANCE:.0%} of what is asked, several at once within "
-        f"{TOGETHER_TOLERANCE:.0%}: {'missed' if missed else 'met'}"
+    return print_verdict(
+        f"one command or transfer within {COMMAND_TOLERANCE:.0%} of what is asked, several at once within "
+        f"{TOGETHER_TOLERANCE:.0%}",
+        missed_bars(held),
+        check=given.check,
     )
-    print("".join(f"- {sentence}\n" for sentence in missed), end="")
-    return int(given.check and bool(missed))
 
 
 def measure(hw: HardwareSpec, repeats: int, backing: FileBacking | None) -> list[Held]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.gain.bars import GAIN_TOLERANCE, LEAST_OVERLAP, Comparison, missed_bars
 from benchmarks.gain.compare import compare
 from benchmarks.gain.table import table
+from benchmarks.verdict import print_verdict
 from cost_models import HardwareSpec
 from models import load_pretrained
 from partitioner import Workload
@@ -54,14 +55,12 @@ def main() -> int:
             compare(model, hw, workload, POLICIES, repeats=given.repeats, clock=given.clock, tell=_tell)
         )
     print(table(comparisons))
-    missed = missed_bars(comparisons)
-    print(
-        f"\nBars: gains within {GAIN_TOLERANCE:.0%} of the prediction, at least {LEAST_OVERLAP:.0%} of the predicted "
-        f"overlap, tokens of plain jit: {'missed' if missed else 'met'}"
+    return print_verdict(
+        f"gains within {GAIN_TOLERANCE:.0%} of the prediction, at least {LEAST_OVERLAP:.0%} of the predicted "
+        "overlap, tokens of plain jit",
+        missed_bars(comparisons),
+        check=given.check,
     )
-    for sentence in missed:
-        print(f"  {sentence}")
-    return int(given.check and bool(missed))
 
 
 def _tell(text: str) -> None:

@@ -22,6 +22,7 @@ from benchmarks.peers.generate import Offload
 from benchmarks.peers.kv_store import FileStore, HostStore, KvStore
 from benchmarks.peers.layered_decoder import LayeredDecoder
 from benchmarks.peers.throttle import Rates
+from benchmarks.verdict import print_verdict
 from cost_models import HardwareSpec
 from models import Transformer, load_pretrained
 from partitioner import Workload
@@ -52,14 +53,11 @@ def main() -> int:
         f"median of {given.repeats} runs\n"
     )
     print(table(lines))
-    missed = missed_bars(lines)
-    print(
-        f"\nBars: factors over peers within {FACTOR_TOLERANCE:.0%} of the prediction, tokens of plain jit: "
-        f"{'missed' if missed else 'met'}"
+    return print_verdict(
+        f"factors over peers within {FACTOR_TOLERANCE:.0%} of the prediction, tokens of plain jit",
+        missed_bars(lines),
+        check=given.check,
     )
-    for sentence in missed:
-        print(f"  {sentence}")
-    return int(given.check and bool(missed))
 
 
 def run_peers(model: Transformer, hw: HardwareSpec, workload: Workload, repeats: int) -> tuple[Peer, ...]:

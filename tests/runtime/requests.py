@@ -11,7 +11,7 @@ import numpy as np
 from runtime import Request, Sampling
 from runtime.sampling import sample
 from runtime.sampling_settings import RowSettings
-from tests.runtime.tiny_models import VOCAB, WORKLOAD, plain_step
+from tests.runtime.tiny_models import VOCAB, WORKLOAD, PlainRow
 
 SAMPLINGS = (
     Sampling(),
@@ -42,25 +42,17 @@ def _sample() -> Any:
 
 def alone(model: Any, request: Request, max_len: int = WORKLOAD.max_len) -> tuple[list[int], str]:
     """Returns the tokens of a request and why it ends, from nothing but the model and ``jax.jit``, token by token."""
-    function, step = plain_step(model)
-    state, fed = function.init_state(1, max_len), [int(token) for token in request.prompt]
+    row, made = PlainRow(model, max_len), list[int]()
+    fed = [int(token) for token in request.prompt]
     settings = RowSettings.of([request.sampling], [len(fed)])
     endings: Sequence[int] = () if request.eos is None else request.eos  # pyright: ignore[reportAssignmentType]
-    made: list[int] = []
-    for index in range(len(fed) + request.max_new_tokens - 1):
-        logits, state = step(
-            function.params,
-            np.array([[fed[index]]], np.int32),
-            state,
-            np.array([[index]], np.int32),
-            np.arange(max_len)[None] <= index,
-            np.zeros(1, np.int32),
-        )
-        if index < len(fed) - 1:
-            continue
-        at, length = np.zeros(1, np.int32), np.array([index + 1], np.int32)
-        made.append(int(_sample()(logits, at, length, settings)[0]))
-        fed.append(made[-1])
-        if made[-1] in endings:
+    for token in fed[:-1]:
+        row.feed(token)
+    newest = fed[-1]
+    for _ in range(request.max_new_tokens):
+        logits, at = row.feed(newest), np.zeros(1, np.int32)
+        newest = int(_sample()(logits, at, np.array([row.length], np.int32), settings)[0])
+        made.append(newest)
+        if newest in endings:
             return made, "eos"
     return made, "length"

@@ -90,7 +90,7 @@ class TestVirtual:
         stream = Tokens(runner, "A", 3)
         assert VirtualExecutor().run([stream], 10.0) == 16.0
         assert stream.asked == [10.0, 12.0, 14.0, 16.0]
-        assert runner.system.pace.clock.now_s() == 16.0
+        assert runner.clock.now_s() == 16.0
 
     def test_two_streams_fill_each_others_gaps_without_a_barrier(self) -> None:
         """A's next token is on the GPU while the drive is at B's last one."""

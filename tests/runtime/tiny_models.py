@@ -154,6 +154,29 @@ def plain_step(model: Any) -> tuple[StepFunction, Any]:
     return function, jax.jit(function.step)
 
 
+class PlainRow:
+    """One sequence, token by token, through nothing but the model and ``jax.jit``."""
+
+    def __init__(self, model: Any, max_len: int) -> None:
+        self._function, self._step = plain_step(model)
+        self._state = self._function.init_state(1, max_len)
+        self._max_len = max_len
+        self.length = 0
+
+    def feed(self, token: int) -> jax.Array:
+        """Returns the logits ``[1, 1, vocab]`` behind one more token."""
+        logits, self._state = self._step(
+            self._function.params,
+            np.array([[token]], np.int32),
+            self._state,
+            np.array([[self.length]], np.int32),
+            np.arange(self._max_len)[None] <= self.length,
+            np.zeros(1, np.int32),
+        )
+        self.length += 1
+        return logits
+
+
 @dataclass(frozen=True)
 class Reference:
     """What the plain model generates.
@@ -169,28 +192,19 @@ class Reference:
 
 def plain_run(model: Any, prompts: Sequence[Sequence[int]], num_tokens: int, max_len: int) -> Reference:
     """Generates greedily with nothing but the model and ``jax.jit``, each prompt by itself and token by token."""
-    function, step = plain_step(model)
     rows: list[list[int]] = []
     margins: list[float] = []
     for prompt in prompts:
-        state = function.init_state(1, max_len)
-        fed, made = list(prompt), []
-        for index in range(len(prompt) + num_tokens - 1):
-            logits, state = step(
-                function.params,
-                np.array([[fed[index]]], np.int32),
-                state,
-                np.array([[index]], np.int32),
-                np.arange(max_len)[None] <= index,
-                np.zeros(1, np.int32),
-            )
-            if index < len(prompt) - 1:
-                continue
-            values = np.asarray(logits[0, -1], np.float32)
+        row, made = PlainRow(model, max_len), []
+        for token in prompt[:-1]:
+            row.feed(token)
+        newest = prompt[-1]
+        for _ in range(num_tokens):
+            values = np.asarray(row.feed(newest)[0, -1], np.float32)
             second, best = np.sort(values)[-2:]
             margins.append(float((best - second) / values.std()))
-            made.append(int(values.argmax()))
-            fed.append(made[-1])
+            newest = int(values.argmax())
+            made.append(newest)
         rows.append(made)
     return Reference(rows, min(margins))
 
