@@ -1,5 +1,7 @@
 """A mapping that cannot change and can be hashed, for fields of frozen dataclasses."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
@@ -35,6 +37,9 @@ class FrozenMapping(Mapping[str, V], Generic[V]):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and self._items == dict(other)
+
+    def __reduce__(self) -> tuple[type[FrozenMapping[V]], tuple[dict[str, V]]]:
+        return FrozenMapping, (self._items,)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a FrozenMapping cannot be changed")

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 
 from cost_models.frozen_mapping import FrozenMapping
@@ -22,3 +24,10 @@ def test_it_cannot_change():
         frozen["a"] = 2  # type: ignore[index]
     with pytest.raises(AttributeError, match="cannot be changed"):
         frozen._items = {}
+
+
+def test_it_can_be_copied() -> None:
+    frozen = FrozenMapping({"a": [1]})
+    copied = copy.deepcopy(frozen)
+    assert copied == frozen
+    assert copied["a"] is not frozen["a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -40,7 +41,8 @@ def reproduce_command(figure: FigureName = None, as_json: Json = False, out: Out
     bed = Testbed()
     cells = [cell for source in sources for cell in source.cells()]
     with GenerationProgress() as progress:
-        bed.predict_all([*cells, *(result_cells() if figure is None else ())], progress)
+        wanted = [*cells, *(result_cells() if figure is None else ())]
+        bed.predict_all(wanted, progress, processes=os.cpu_count() or 1)
     made = [source.collect(bed.of) for source in sources]
     summary = results(bed.of) if figure is None else ()
     data = as_data(summary, made)

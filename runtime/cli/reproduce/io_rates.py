@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cost_models import HardwareSpec
 from partitioner import Workload
 from partitioner.drive_cache import WITH_SECOND_K
 from runtime.cli.reproduce.prediction import Prediction
@@ -47,9 +46,9 @@ def layer_volumes(found: Prediction, workload: Workload) -> LayerVolumes:
     return LayerVolumes(written, found.layer_read_bytes, WITH_SECOND_K * written)
 
 
-def layer_rates(found: Prediction, volumes: LayerVolumes, hw: HardwareSpec) -> LayerRates:
+def layer_rates(found: Prediction, volumes: LayerVolumes) -> LayerRates:
     """Returns the rates of one drive."""
-    flash, software = hw.drives[0].flash, hw.software
+    flash, software = found.hardware.drives[0].flash, found.hardware.software
     efficiency = 1.0 if software is None else software.flash_read_efficiency
     sensing = efficiency * flash.channel_read_bytes_per_s / flash.array_read_bytes_per_s
     return LayerRates(

@@ -24,7 +24,7 @@ def collect(find: Find) -> Figure:
     found = find(_CELL)
     assert not isinstance(found, str), found
     volumes = layer_volumes(found, _CELL.workload)
-    rates = layer_rates(found, volumes, _CELL.hardware)
+    rates = layer_rates(found, volumes)
     moved = (volumes.decode_read, volumes.prefill_write, volumes.decode_write)
     paper_moved, paper_rates = published("R12").values, published("R13").values
     assert not isinstance(paper_moved, bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
-from cost_models import flash_read_cost
+from cost_models import HardwareSpec, flash_read_cost
 from partitioner import Plan
 from partitioner.ir.op import Attention, Op
 from partitioner.plan.steps import Run
@@ -21,6 +21,7 @@ class Prediction:
     """Holds what is predicted of a generation.
 
     Attributes:
+        hardware: What it is predicted for, its software included.
         tokens_per_s: New tokens per second, prefill included.
         prefill_s: Seconds of the prefill.
         decode_s: Seconds of all decode steps.
@@ -33,6 +34,7 @@ class Prediction:
         lifetime_tokens: Tokens whose K and V can be kept, each byte programmed once, until drives are worn out.
     """
 
+    hardware: HardwareSpec
     tokens_per_s: float
     prefill_s: float
     decode_s: float
@@ -62,6 +64,7 @@ def predict(plan: Plan) -> Prediction:
         read += weight * _layer_read_bytes(plan, context)
     wear = plan.endurance
     return Prediction(
+        plan.hw,
         plan.tokens_per_second,
         plan.prefill_seconds,
         plan.total_decode_seconds,

@@ -96,7 +96,7 @@ def ratios(find: Find) -> dict[str, tuple[float | None, ...]]:
     io: dict[str, tuple[float | None, ...]] = {"R12": (None,) * 3, "R13": (None,) * 3}
     if not isinstance(sparse, str):
         volumes = layer_volumes(sparse, cell.workload)
-        rates = layer_rates(sparse, volumes, cell.hardware)
+        rates = layer_rates(sparse, volumes)
         moved = (volumes.prefill_write, volumes.decode_read, volumes.decode_write)
         speeds = (rates.decode_read, rates.prefill_write, rates.decode_write)
         io = {"R12": tuple(v / 1e9 for v in moved), "R13": tuple(v / 1e9 for v in speeds)}

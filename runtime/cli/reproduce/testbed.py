@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 
 from cost_models import SoftwareSpec
 from models import abstract
@@ -38,15 +40,43 @@ class Testbed:
         self._traced: tuple[tuple[str, int], Traced] | None = None
 
     def predict_all(
-        self, cells: Iterable[Cell], progress: Progress = lambda stage, done, total: None
+        self,
+        cells: Iterable[Cell],
+        progress: Progress = lambda stage, done, total: None,
+        *,
+        processes: int = 1,
     ) -> None:
-        """Plans points, those of one model and batch one after the other, so that they share a trace."""
-        wanted = list(dict.fromkeys(cells))
-        order = sorted(wanted, key=lambda cell: (cell.model, cell.batch))
-        for number, cell in enumerate(order):
-            progress("planning", number, len(order))
-            self.of(cell)
-        progress("planning", len(order), len(order))
+        """Plans points, those of one model and batch one after the other, so that they share a trace.
+
+        Args:
+            cells: The points.
+            progress: Told of stage, done, total.
+            processes: Processes among which models and batches are spread; 1 is this one.
+        """
+        groups: dict[tuple[str, int], list[Cell]] = {}
+        for cell in dict.fromkeys(cells):
+            groups.setdefault((cell.model, cell.batch), []).append(cell)
+        total = sum(map(len, groups.values()))
+        progress("planning", 0, total)
+        for found in self._spread(list(groups.values()), processes):
+            self.found.update(found)
+            progress("planning", len(self.found), total)
+
+    def _spread(self, groups: list[list[Cell]], processes: int) -> Iterator[dict[Cell, Prediction | str]]:
+        """Yields what is predicted of groups, as they are done; those with most points begin first."""
+        groups.sort(key=len, reverse=True)
+        if processes == 1 or len(groups) == 1:
+            for group in groups:
+                yield {cell: self.of(cell) for cell in group}
+            return
+        # a forked process would inherit JAX's threads in whatever state they are
+        with ProcessPoolExecutor(min(processes, len(groups)), get_context("spawn")) as pool:
+            waiting = [pool.submit(_predict_group, self._software, group) for group in groups]
+            try:
+                for done in as_completed(waiting):
+                    yield done.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def of(self, cell: Cell) -> Prediction | str:
         """Returns what is predicted of a point, or why nothing fits."""
@@ -85,3 +115,9 @@ class Testbed:
             traced = trace_model(adapt(abstract(cell.model)), cell.hardware, exact, verify=False)
             self._traced = key, traced
         return self._traced[1]
+
+
+def _predict_group(software: SoftwareSpec | None, cells: list[Cell]) -> dict[Cell, Prediction | str]:
+    """Predicts points in a process of their own."""
+    bed = Testbed(software)
+    return {cell: bed.of(cell) for cell in cells}
