@@ -5,7 +5,7 @@ from __future__ import annotations
 from runtime.cli.reproduce.cell import FLEXGEN, FLEXGEN_SPARQ, INSTA, INSTA_SPARF, Cell, System
 from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value
 from runtime.cli.reproduce.prediction import PARTS
-from runtime.cli.reproduce.published import published
+from runtime.cli.reproduce.published import published_values
 from runtime.cli.reproduce.results import Find
 
 _SYSTEMS = (FLEXGEN, INSTA, FLEXGEN_SPARQ, INSTA_SPARF)
@@ -19,8 +19,8 @@ def cells() -> tuple[Cell, ...]:
 
 def collect(find: Find) -> Figure:
     """Returns seconds by part, and the share of KV access."""
-    shares = {**dict(zip(_SYSTEMS[:2], _values("R9"), strict=True))}
-    shares |= dict(zip(_SYSTEMS[2:], _values("R10"), strict=True))
+    known = (*published_values("R9"), *published_values("R10"))
+    shares = dict(zip(_SYSTEMS, known, strict=True))
     rows: list[tuple[Value, ...]] = []
     kept: list[tuple[System, dict[str, float]]] = []
     for system in _SYSTEMS:
@@ -43,12 +43,6 @@ def collect(find: Find) -> Figure:
         (Panel("opt-13b, batch 64", "system", "share of a decode step, %", names, (*bars, dots), "bars"),),
         "KV access is reading flash in a drive, or bringing K and V to the GPU.",
     )
-
-
-def _values(name: str) -> tuple[float, ...]:
-    values = published(name).values
-    assert not isinstance(values, bool)
-    return values
 
 
 SOURCE = FigureSource("breakdown", cells, collect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cost_models import RELAXED_RETENTION
 from runtime.cli.reproduce.cell import INSTA, Cell
 from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value
-from runtime.cli.reproduce.published import READ_RETRIES_LOSS, published
+from runtime.cli.reproduce.published import READ_RETRIES_LOSS, published_values
 from runtime.cli.reproduce.results import Find
 
 DRIVES = (1, 2, 4, 8, 16, 20)
@@ -21,14 +21,13 @@ def cells() -> tuple[Cell, ...]:
 
 def collect(find: Find) -> Figure:
     """Returns tokens, and the loss by read retries."""
-    known = published("R14").values
-    assert not isinstance(known, bool)
+    (known,) = published_values("R14")
     rows: list[tuple[Value, ...]] = []
     lives: list[float | None] = []
     for drives in DRIVES:
         found = find(Cell(INSTA, _BATCH, drives))
         life = None if isinstance(found, str) else found.lifetime_tokens / 1e9
-        paper = known[0] / 1e9 if drives == 4 else None
+        paper = known / 1e9 if drives == 4 else None
         error = None if life is None or paper is None else 100 * (life / paper - 1)
         rows.append((f"tokens, {drives} drives, 1e9", paper, life, error))
         lives.append(life)
@@ -36,7 +35,7 @@ def collect(find: Find) -> Figure:
     loss = retries_loss(find)
     rows.append(("read retries, per mille, at most", 1e3 * READ_RETRIES_LOSS, loss and 1e3 * loss, None))
     positions = tuple(map(str, DRIVES))
-    dots = tuple(known[0] / 1e9 if drives == 4 else None for drives in DRIVES)
+    dots = tuple(known / 1e9 if drives == 4 else None for drives in DRIVES)
     lines = (
         Series("data kept for years", tuple(lives)),
         Series(f"for weeks, x {RELAXED_RETENTION}", relaxed),

@@ -89,9 +89,3 @@ class FigureSource:
     name: str
     cells: Callable[[], tuple[Cell, ...]]
     collect: Callable[[Find], Figure]
-
-
-def rate_of(find: Find, cell: Cell) -> float | None:
-    """Returns the new tokens per second of a point; None where nothing fits."""
-    found = find(cell)
-    return None if isinstance(found, str) else found.tokens_per_s

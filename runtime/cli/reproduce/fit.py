@@ -17,13 +17,14 @@ import numpy as np
 import optax
 from jax import numpy as jnp
 
-from cost_models import HardwareError, HardwareSpec, SoftwareSpec
+from cost_models import HardwareError, SoftwareSpec
 from partitioner import Plan
 from runtime.cli.reproduce.cell import DEEPSPEED, Cell
 from runtime.cli.reproduce.prediction import Prediction, predict
 from runtime.cli.reproduce.published import PUBLISHED_FIGURES
 from runtime.cli.reproduce.results import ratios
-from runtime.cli.reproduce.testbed import Progress, Testbed
+from runtime.cli.reproduce.testbed import Testbed
+from runtime.phases import Progress
 
 COPIES = "host_bytes_per_kv_byte"
 FREE = tuple(field.name for field in dataclasses.fields(SoftwareSpec) if field.name != COPIES)
@@ -88,16 +89,17 @@ def copies_in_host_memory() -> int:
 
     Raises:
         HardwareError: So many copies of the cache of batch 16 are more as well.
+        PlacementError: The testbed does not hold one copy.
     """
     small, large = Cell(DEEPSPEED, 16), Cell(DEEPSPEED, 32)
     memory = small.hardware.host.memory_bytes
-    sizes = [Testbed().of(cell) for cell in (small, large)]
-    kept = [0.0 if isinstance(found, str) else found.kv_cache_bytes["host"] for found in sizes]
-    copies = math.floor(memory / kept[1]) + 1
-    if copies * kept[0] > memory:
+    bed = Testbed()
+    less, more = (bed.plan(cell).resident_bytes()["host"]["kv_cache"] for cell in (small, large))
+    copies = math.floor(memory / more) + 1
+    if copies * less > memory:
         raise HardwareError(
-            f"{memory / 1e9:.0f} GB of host memory hold no whole number of copies of {kept[0] / 1e9:.1f} GB that they do not "
-            f"hold of {kept[1] / 1e9:.1f} GB; give the testbed its published memory"
+            f"{memory / 1e9:.0f} GB of host memory hold no whole number of copies of {less / 1e9:.1f} GB that they do not "
+            f"hold of {more / 1e9:.1f} GB; give the testbed its published memory"
         )
     return copies
 
@@ -134,7 +136,7 @@ def _predicted(plans: dict[Cell, Plan], software: SoftwareSpec) -> np.ndarray:
 
     def find(cell: Cell) -> Prediction:
         if cell not in known:
-            hw: HardwareSpec = dataclasses.replace(plans[cell].hw, software=software)
+            hw = dataclasses.replace(plans[cell].hw, software=software)
             known[cell] = predict(dataclasses.replace(plans[cell], hw=hw))
         return known[cell]
 

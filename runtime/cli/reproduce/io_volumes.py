@@ -7,7 +7,7 @@ from dataclasses import astuple
 from runtime.cli.reproduce.cell import INSTA_SPARF, Cell
 from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value
 from runtime.cli.reproduce.io_rates import layer_rates, layer_volumes
-from runtime.cli.reproduce.published import published
+from runtime.cli.reproduce.published import published_values
 from runtime.cli.reproduce.results import Find
 
 _CELL = Cell(INSTA_SPARF, 64)
@@ -26,10 +26,8 @@ def collect(find: Find) -> Figure:
     volumes = layer_volumes(found, _CELL.workload)
     rates = layer_rates(found, volumes)
     moved = (volumes.decode_read, volumes.prefill_write, volumes.decode_write)
-    paper_moved, paper_rates = published("R12").values, published("R13").values
-    assert not isinstance(paper_moved, bool)
-    assert not isinstance(paper_rates, bool)
-    in_order = (paper_moved[1], paper_moved[0], paper_moved[2])
+    (prefill_write, decode_read, decode_write), paper_rates = published_values("R12"), published_values("R13")
+    in_order = (decode_read, prefill_write, decode_write)
     rows = [_row(f"{w}, GB", p, v / 1e9) for w, p, v in zip(_WAYS, in_order, moved, strict=True)]
     speeds = tuple(v / 1e9 for v in astuple(rates))
     rows += [_row(f"{w}, GB/s", p, v) for w, p, v in zip(_WAYS, paper_rates, speeds, strict=True)]

@@ -28,7 +28,6 @@ class Prediction:
         step_s: Seconds of a decode step on average.
         parts_s: Seconds of a decode step on average by part of :data:`PARTS`.
         layer_read_bytes: Bytes of pages that one layer's attention reads in all decode steps, 0 where no drive attends.
-        kv_cache_bytes: Bytes of KV cache by device at the longest context.
         num_layers: Attentions of the model.
         kv_token_bytes: K and V of one token of one sequence that drives keep, all layers; 0 where drives keep none.
         lifetime_tokens: Tokens whose K and V can be kept, each byte programmed once, until drives are worn out.
@@ -41,7 +40,6 @@ class Prediction:
     step_s: float
     parts_s: Mapping[str, float]
     layer_read_bytes: float
-    kv_cache_bytes: Mapping[str, float]
     num_layers: int
     kv_token_bytes: float
     lifetime_tokens: float
@@ -71,7 +69,6 @@ def predict(plan: Plan) -> Prediction:
         plan.latency_s,
         parts,
         read,
-        {device: row["kv_cache"] for device, row in plan.resident_bytes().items() if row["kv_cache"]},
         len(plan.caches),
         0.0 if wear is None else wear.bytes_per_kv_token,
         0.0 if wear is None else wear.lifetime_kv_tokens(copies=1.0),

@@ -70,7 +70,7 @@ PUBLISHED_FIGURES = (
         "statement",
     ),
 )
-"""The figures that InstInfer states in its text and tables; R1 to R10 and R13 are what software is fitted to."""
+"""The figures that InstInfer states in its text and tables; R1 to R10, R12 and R13 are what software is fitted to."""
 
 READ_RETRIES_LOSS = 4.7e-3
 """Most that the worst read-retry statistics (mean 0.003, at most 5 per page read) cost of a decode."""
@@ -79,3 +79,10 @@ READ_RETRIES_LOSS = 4.7e-3
 def published(name: str) -> Published:
     """Returns a published figure by its number, such as ``R9``."""
     return next(figure for figure in PUBLISHED_FIGURES if figure.id == name)
+
+
+def published_values(name: str) -> tuple[float, ...]:
+    """Returns the values of a published figure that is no statement."""
+    values = published(name).values
+    assert not isinstance(values, bool), name
+    return values

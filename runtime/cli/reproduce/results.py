@@ -80,12 +80,17 @@ class Result:
         return ours - paper if self.figure.kind == "points" else ours / paper - 1
 
 
+def rate_of(find: Find, cell: Cell) -> float | None:
+    """Returns the new tokens per second of a point; None where nothing fits."""
+    found = find(cell)
+    return None if isinstance(found, str) else found.tokens_per_s
+
+
 def ratios(find: Find) -> dict[str, tuple[float | None, ...]]:
     """Returns the predictions that software is fitted to: R1 to R10, R12 and R13."""
 
     def rate(system: System, batch: int, drives: int = 1) -> float | None:
-        found = find(Cell(system, batch, drives))
-        return None if isinstance(found, str) else found.tokens_per_s
+        return rate_of(find, Cell(system, batch, drives))
 
     def kv_percent(system: System) -> float | None:
         found = find(Cell(system, 64))
@@ -116,7 +121,7 @@ def ratios(find: Find) -> dict[str, tuple[float | None, ...]]:
 
 
 def result_cells() -> tuple[Cell, ...]:
-    """Returns the points that all figures need."""
+    """Returns the points that R1 to R16 need."""
     small = [Cell(system, batch) for system in PUBLISHED for batch in _SMALL]
     grown = [Cell(system, batch) for system in (INSTA, INSTA_SPARF) for batch in BATCHES]
     stored = [Cell(FLEXGEN, batch) for batch in BATCHES]
@@ -176,8 +181,7 @@ def _growth(find: Find) -> bool:
 
 
 def _rate(find: Find, cell: Cell) -> float:
-    found = find(cell)
-    return 0.0 if isinstance(found, str) else found.tokens_per_s
+    return rate_of(find, cell) or 0.0
 
 
 def _over(top: float | None, bottom: float | None) -> float | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runtime.cli.reproduce.cell import AUTO, FLEXGEN, INSTA, INSTA_SPARF, Cell, System
-from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value, rate_of
-from runtime.cli.reproduce.results import Find
+from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value
+from runtime.cli.reproduce.results import Find, rate_of
 
 DRIVES = (1, 2, 4, 8, 12, 16, 20)
 """Numbers of drives; InstInfer (arXiv 2409.04992) goes to 20."""

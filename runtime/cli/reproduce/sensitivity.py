@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runtime.cli.reproduce.cell import FLEXGEN_SPARQ, INSTA, INSTA_SPARF, Cell, System
-from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value, rate_of
-from runtime.cli.reproduce.published import published
-from runtime.cli.reproduce.results import Find
+from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value
+from runtime.cli.reproduce.published import published_values
+from runtime.cli.reproduce.results import Find, rate_of
 
 RATIOS = (2, 4, 8, 16, 32)
 """Compressions by traffic."""
@@ -25,13 +25,12 @@ def collect(find: Find) -> Figure:
     """Returns tokens per second, and their factor over exact attention."""
     rows: list[tuple[Value, ...]] = []
     lines: list[Series] = []
-    known = published("R2").values
-    assert not isinstance(known, bool)
+    (known,) = published_values("R2")
     for system, batch in _LINES:
         rates = tuple(rate_of(find, Cell(_at(system, ratio), batch)) for ratio in RATIOS)
         exact, eighth = rate_of(find, Cell(INSTA, batch)) if system is INSTA_SPARF else None, rates[2]
         gain = None if exact is None or eighth is None else eighth / exact
-        rows.append((system.name, str(batch), *rates, gain, known[0] if batch == 256 else None))
+        rows.append((system.name, str(batch), *rates, gain, known if batch == 256 else None))
         lines.append(Series(f"{system.name}, batch {batch}", rates))
     return Figure(
         "sensitivity",

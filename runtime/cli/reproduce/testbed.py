@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
@@ -18,8 +18,7 @@ from partitioner.passes.set_sparsity import set_sparsity
 from partitioner.planner import Planner
 from runtime.cli.reproduce.cell import Cell
 from runtime.cli.reproduce.prediction import Prediction, predict
-
-Progress = Callable[[str, int, int], None]
+from runtime.phases import Progress
 
 
 class Testbed:
@@ -86,11 +85,6 @@ class Testbed:
             except PlacementError as error:
                 self.found[cell] = str(error)
         return self.found[cell]
-
-    def rate(self, cell: Cell) -> float | None:
-        """Returns the new tokens per second of a point; None where nothing fits."""
-        found = self.of(cell)
-        return None if isinstance(found, str) else found.tokens_per_s
 
     def plan(self, cell: Cell) -> Plan:
         """Returns the plan of a point.

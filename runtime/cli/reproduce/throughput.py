@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runtime.cli.reproduce.cell import AUTO, BATCHES, PRESETS, PUBLISHED, Cell, System
-from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value, rate_of
-from runtime.cli.reproduce.results import Find
+from runtime.cli.reproduce.figure import Figure, FigureSource, Panel, Series, Value
+from runtime.cli.reproduce.results import Find, rate_of
 
 _AUTO_MODELS = ("opt-13b",)
 """Where ``auto`` is planned too; memory that is full on several tiers takes the solver seconds for each point."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,8 +14,7 @@ from partitioner.plan.report.busiest import busiest
 from partitioner.plan.report.figures import Figures
 from runtime.cli.sweep.axis import Axis
 from runtime.cli.sweep.quantity import Quantity
-
-Progress = Callable[[str, int, int], None]
+from runtime.phases import Progress
 
 
 @dataclass(frozen=True)
