@@ -53,7 +53,5 @@ def _draw(panel: Axes, rows: Sequence[BenchRow]) -> None:
         label="measured",
         color="tab:blue",
     )
-    num_drives, prompt_len, batch_size = rows[0].cell
-    drives = "1 drive" if num_drives == 1 else f"{num_drives} drives"
-    panel.set_title(f"batch {batch_size}, {prompt_len} tokens, {drives}", fontsize="medium")
+    panel.set_title(rows[0].cell_name, fontsize="medium")
     panel.set_xticks(list(places), [row.policy for row in rows], rotation=20, ha="right")

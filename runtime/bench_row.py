@@ -57,6 +57,12 @@ class BenchRow:
         return self.num_drives, self.prompt_len, self.batch_size
 
     @property
+    def cell_name(self) -> str:
+        """Returns the cell in words."""
+        drives = "1 drive" if self.num_drives == 1 else f"{self.num_drives} drives"
+        return f"batch {self.batch_size}, {self.prompt_len} tokens, {drives}"
+
+    @property
     def speed_error(self) -> float:
         """Returns how much faster the generation was than predicted, as a share of the prediction."""
         return self.tokens_per_s / self.predicted_tokens_per_s - 1.0

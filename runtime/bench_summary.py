@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations, groupby
 from statistics import median
 
@@ -52,16 +52,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
-        return {
-            "num_rows": self.num_rows,
-            "median_error": self.median_error,
-            "worst_error": self.worst_error,
-            "worst": self.worst,
-            "num_orders": self.num_orders,
-            "wrong_orders": list(self.wrong_orders),
-            "num_cells": self.num_cells,
-            "fidelity": self.fidelity,
-        }
+        return asdict(self)
 
 
 def summarize(rows: Sequence[BenchRow]) -> Summary:
@@ -73,10 +64,10 @@ def summarize(rows: Sequence[BenchRow]) -> Summary:
         num_rows=len(rows),
         median_error=median(abs(row.speed_error) for row in rows),
         worst_error=abs(worst.speed_error),
-        worst=f"{worst.policy}, {_cell_name(worst)}",
+        worst=f"{worst.policy}, {worst.cell_name}",
         num_orders=len(pairs),
         wrong_orders=tuple(
-            f"{one.policy} and {other.policy}, {_cell_name(one)}"
+            f"{one.policy} and {other.policy}, {one.cell_name}"
             for one, other in pairs
             if not _ordered_as_predicted(one, other)
         ),
@@ -87,11 +78,6 @@ def summarize(rows: Sequence[BenchRow]) -> Summary:
 
 def _cells(rows: Iterable[BenchRow]) -> list[list[BenchRow]]:
     return [list(group) for _, group in groupby(rows, key=lambda row: row.cell)]
-
-
-def _cell_name(row: BenchRow) -> str:
-    drives = "1 drive" if row.num_drives == 1 else f"{row.num_drives} drives"
-    return f"batch {row.batch_size}, {row.prompt_len} tokens, {drives}"
 
 
 def _differ(one: BenchRow, other: BenchRow) -> bool:

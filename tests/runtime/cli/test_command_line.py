@@ -191,7 +191,9 @@ def test_bench_runs_a_grid_and_leaves_out_what_does_not_fit(tmp_path: Path) -> N
     assert report["summary"]["num_rows"] == 2
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "bench", "presets", "demo"])
+@pytest.mark.parametrize(
+    "command", ["plan", "run", "bench", "accuracy", "presets", "demo", "reproduce", "calibrate"]
+)
 def test_every_command_has_help(command: str) -> None:
     assert command in invoke("--help")
     assert invoke(command, "--help")
