@@ -115,6 +115,8 @@ def _context(model: Transformer, wanted: int | None) -> int:
 
 
 def _write(study: Study, plot: Path | None, out: Path | None) -> None:
+    if plot is None and out is None:
+        return
     from runtime.cli.accuracy.study_plot import plot_study
 
     if plot is not None:

@@ -16,10 +16,9 @@ from models.accuracy.sparf import SparFAttention
 from models.accuracy.weights_digest import weights_sha256
 from partitioner.accuracy.choose_sparsity import choose_sparsity, entries_read, layer_compressions
 from partitioner.accuracy.sensitivities import JointLoss, Sensitivities
-from partitioner.sparsity import SparF
 from runtime.cli.accuracy.study import StudySize
 from runtime.cli.accuracy.texts import Texts
-from runtime.cli.accuracy.ways import FlashPages
+from runtime.cli.accuracy.ways import FlashPages, sparf_at
 from runtime.cli.given_model import tokenizer_of
 
 COMPRESSIONS = (2.0, 4.0, 8.0, 16.0, 32.0)
@@ -85,9 +84,7 @@ def measure(model: Transformer, texts: Texts, size: StudySize, report: Report) -
 def layers_of(compressions: Sequence[float | None], pages: FlashPages) -> tuple[Exact | SparFAttention, ...]:
     """Returns how each layer attends: exactly (None), or by SparF."""
     return tuple(
-        Exact(pages.of(None))
-        if compression is None
-        else SparFAttention(SparF.ratio(compression), pages.of(SparF.ratio(compression)))
+        Exact(pages.of(None)) if compression is None else sparf_at(compression, pages)
         for compression in compressions
     )
 

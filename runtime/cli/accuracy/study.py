@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -138,7 +138,12 @@ class StudySize:
 
 
 def run_study(
-    model: Transformer, texts: Texts, ways: Sequence[Way], size: StudySize, clock: Any, report: Report
+    model: Transformer,
+    texts: Texts,
+    ways: Sequence[Way],
+    size: StudySize,
+    clock: Callable[[], float],
+    report: Report,
 ) -> Study:
     """Evaluates a model.
 

@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
-from cost_models import HardwareSpec
+from cost_models import FlashSpec, HardwareSpec
 from models import TransformerConfig
 from models.accuracy.decode_layer import AttentionMethod
 from models.accuracy.evaluate import EXACT
@@ -43,7 +44,7 @@ class FlashPages:
 
     def of(self, sparsity: SparF | None) -> PageShape:
         """Returns the shape with the channels per page that a plan would take."""
-        flash = HardwareSpec.load(FLASH_OF).drives[0].flash
+        flash = self._flash
         head_size, element_bytes = self.config.head_size, np.dtype(self.config.kv_dtype).itemsize
         group = None
         if sparsity is not None:
@@ -52,12 +53,20 @@ class FlashPages:
             group = best_channel_group(flash, head_size, element_bytes, (sparsity,), contexts)
         return PageShape.of(flash.page_bytes, head_size, element_bytes, group or 1)
 
+    @cached_property
+    def _flash(self) -> FlashSpec:
+        return HardwareSpec.load(FLASH_OF).drives[0].flash
+
+
+def sparf_at(compression: float, pages: FlashPages) -> SparFAttention:
+    """Returns SparF that reads one over ``compression`` of the entries of K and V."""
+    sparsity = SparF.ratio(compression)
+    return SparFAttention(sparsity, pages.of(sparsity))
+
 
 METHODS: Mapping[str, Callable[[float, FlashPages], AttentionMethod]] = {
     EXACT: lambda compression, pages: Exact(pages.of(None)),
-    "sparf": lambda compression, pages: SparFAttention(
-        SparF.ratio(compression), pages.of(SparF.ratio(compression))
-    ),
+    "sparf": sparf_at,
     "sparq": lambda compression, pages: SparQ(compression),
     "window": lambda compression, pages: Window(compression),
     "streaming": lambda compression, pages: Window(compression, SINKS),
