@@ -129,6 +129,7 @@ def sparse_pages(
     copied = channel_page_tokens(flash, head_size, kv_bytes_per_element, reads.channel_group)
     in_pages = context_len // group * group
     by_channel = in_pages // copied * copied
+    every = in_pages // group - first // group
     tail_groups = in_pages // group - max(by_channel, first) // group
     num_groups = head_size // reads.channel_group
     touched = num_groups * (1 - _missed(head_size, reads.channel_group, min(reads.num_channels, head_size)))
@@ -142,7 +143,6 @@ def sparse_pages(
         certain = min(newest_pages, pages)
         return certain + (pages - certain) * hit
 
-    every, tail_groups = max(0, in_pages // group - first // group), max(0, tail_groups)
     read_before = wanted(tail_groups)
     by_channel_groups = max(0, by_channel // copied - first // copied)
     token_pages = 2 * wanted(every) - read_before

@@ -35,7 +35,7 @@ from partitioner.shares import Share, even_shares
 from partitioner.sparsity import SparF
 from partitioner.split_grid import Split, SplitGrid
 from partitioner.stack import LINKS, Stack
-from partitioner.stack_costs import CacheFetch, cache_fetch, drive_of, with_engine
+from partitioner.stack_costs import cache_fetch, drive_of, with_engine
 from partitioner.workload import Workload
 
 Tier = str
@@ -194,13 +194,9 @@ class Costing:
         page = self.drive_cache(attention).group_tokens
         return self.kv_bytes(attention, tokens - tokens % page, fraction)
 
-    def cache_fetch(self, attention: Attention, tokens: int, home: Tier, fraction: float = 1.0) -> CacheFetch:
-        """Returns what it takes to bring a part of a cache from its home to the GPU."""
-        return cache_fetch(self, attention, tokens, home, fraction)
-
     def fetch_s(self, attention: Attention, tokens: int, home: Tier, tier: Tier) -> Cost:
         """Returns the time in which a cache comes from its home to where it is used, without latency."""
-        fetch = self.cache_fetch(attention, tokens, home)
+        fetch = cache_fetch(self, attention, tokens, home)
         over = "host" if home == "csd" and not fetch.from_drive else home
         link = Cost(self.transfer_s(fetch.link_bytes, over, tier), "link")
         flash = Cost(self.flash_read_s(fetch.flash_bytes) if fetch.from_drive else 0.0, "flash")

@@ -14,7 +14,7 @@ from partitioner.ir.op import Attention, Op
 from partitioner.plan.ready_steps import ReadySteps
 from partitioner.plan.steps import Move, Run, Segment, Step
 from partitioner.plan.timeline import Event, Timeline, joined
-from partitioner.stack_costs import CacheFetch, layer_s
+from partitioner.stack_costs import CacheFetch, cache_fetch, layer_s
 
 
 @dataclass
@@ -93,7 +93,7 @@ class StepCosts:
         """Returns what it takes to stream a share of an attention's cache."""
         assert step.share is not None
         home = step.src.rstrip("0123456789")
-        return self.costing.cache_fetch(attention, context_len - 1, home, step.share.fraction)
+        return cache_fetch(self.costing, attention, context_len - 1, home, step.share.fraction)
 
     def _stack_cost(self, op: str) -> Cost:
         return Cost(layer_s(self.costing, self._ops[op], self.graph.phase.name), "overhead")
