@@ -25,6 +25,7 @@ from partitioner import Workload, partition
 from runtime import Session
 from runtime.bench_machine import this_machine
 from runtime.bench_spread import spread
+from runtime.cli.prompt_windows import prompt_windows
 
 
 class PlainJit:
@@ -91,9 +92,8 @@ def make_prompts(model: Transformer, batch_size: int, prompt_len: int) -> np.nda
     if model.tokenizer is None:
         rng = np.random.default_rng(0)
         return rng.integers(1, model.config.vocab_size, (batch_size, prompt_len)).astype(np.int32)
-    text = np.array(model.tokenizer.encode(Path(__file__).read_text(encoding="utf-8")), np.int32)
-    starts = np.linspace(0, len(text) - prompt_len, batch_size).astype(int)
-    return np.stack([text[start : start + prompt_len] for start in starts])
+    text = Path(__file__).read_text(encoding="utf-8")
+    return prompt_windows(model.tokenizer, text, batch_size, prompt_len)
 
 
 def main() -> None:

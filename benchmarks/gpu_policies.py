@@ -13,9 +13,9 @@ import argparse
 import statistics
 from collections.abc import Sequence
 
-import numpy as np
 from flax import nnx
 
+from benchmarks.decode_step import make_prompts
 from models import Transformer, TransformerConfig
 from partitioner import Workload, partition
 from runtime import Session
@@ -27,9 +27,7 @@ def measure(
     model: Transformer, hw: str, workload: Workload, policy: str, repeats: int
 ) -> tuple[str, Sequence[Sequence[int]]]:
     """Returns one line of the table, and the tokens."""
-    vocab = model.config.vocab_size
-    shape = workload.batch_size, workload.prompt_len
-    prompts = np.random.default_rng(0).integers(1, vocab, shape).tolist()
+    prompts = make_prompts(model, workload.batch_size, workload.prompt_len).tolist()
     plan = partition(model, hw, workload, policy)
     num_steps = workload.decode_len - 1
     steps: list[float] = []

@@ -39,11 +39,10 @@ class Rates:
     @staticmethod
     def of(hw: HardwareSpec) -> Rates:
         """Returns the rates of a description's first GPU and its drives together."""
-        gpu, drive = hw.gpus[0], hw.drives[0]
-        flash = drive.flash.channels * drive.flash.channel_bytes_per_s
+        gpu, flash_bytes_per_s = hw.gpus[0], hw.drives[0].flash.internal_bytes_per_s
         return Rates(
             gpu_link_bytes_per_s=hw.link("gpu0").bytes_per_s,
-            drive_link_bytes_per_s=len(hw.drives) * min(hw.link("csd0").bytes_per_s, flash),
+            drive_link_bytes_per_s=len(hw.drives) * min(hw.link("csd0").bytes_per_s, flash_bytes_per_s),
             gpu_bytes_per_s=gpu.memory_bytes_per_s * gpu.memory_efficiency,
             gpu_flops=gpu.flops("float32") * gpu.compute_efficiency,
             launch_s=gpu.launch_s,

@@ -129,7 +129,7 @@ def drawn(num_loads: int, seed: int) -> Iterator[tuple[Load, list[Cell]]]:
     An equal seed gives equal loads; a larger number the same and others.
     """
     random = np.random.default_rng(seed)
-    order = [load for load in random.permutation(np.array(loads(), object))]
+    order = list(random.permutation(np.array(loads(), object)))
     small = iter([load for load in order if load.model == "tiny"])
     large = iter([load for load in order if load.model != "tiny"])
     for number in range(num_loads):

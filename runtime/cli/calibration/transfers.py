@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import jax
@@ -78,7 +79,7 @@ def measure_disk(folder: Path, effort: Effort) -> DiskFigures:
         write_s = seconds_of(lambda: file.write(buffer, 0), effort.budget_s)
         read_s = seconds_of(lambda: file.read(buffer, 0), effort.budget_s)
         offsets = np.random.default_rng(0).integers(0, effort.disk_bytes // BLOCK_BYTES, 1 << 16)
-        turns = iter(offsets.tolist() * 100)
+        turns = cycle(offsets.tolist())
         block = StagingArea().frames(1, BLOCK_BYTES)[0]
         block_s = seconds_of(lambda: file.read(block, next(turns) * BLOCK_BYTES), effort.budget_s)
     finally:
