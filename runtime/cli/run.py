@@ -83,6 +83,8 @@ def run_command(
     sampling = Sampling(temperature, top_k, top_p, seed)
     if requests is not None and (prompt or prompt_file or stream):
         raise ArgumentError("--requests goes without --prompt, --prompt-file and --stream; give one of them")
+    if slots is not None and requests is None:
+        raise ArgumentError("--slots is of --requests; give a file of requests, or leave it out")
     if stream and as_json:
         raise ArgumentError("--stream prints text as it comes; leave out --json")
     given = None if requests is None else read_requests(requests, max_new_tokens, sampling)

@@ -88,6 +88,10 @@ def accuracy_command(
     check_output(plot, PLOT_FORMATS)
     if budget is not None and sensitivities:
         raise ArgumentError("--sensitivities measures what --budget chooses from; give one of them at a time")
+    if (plot is not None and sensitivities) or (budget is not None and (plot is not None or out is not None)):
+        raise ArgumentError(
+            "figures and tables are of the whole study; leave out --plot, and --out with --budget"
+        )
     given = texts_of(text)
     loaded = model_to_run(model)
     length = _context(loaded, context)

@@ -63,6 +63,10 @@ CASES = {
         ("bench", "tiny", "--policies", "auto,instinfr", "--contexts", "8"),
         r"unknown policy 'instinfr'; did you mean 'instinfer'\?",
     ),
+    "slots without requests": (
+        ("run", "tiny", "--slots", "2"),
+        r"--slots is of --requests; give a file of requests, or leave it out",
+    ),
     "no policies": (("bench", "tiny", "--policies", ","), r"--policies names no policy"),
     "policy without its engine": (
         ("plan", "tiny", "--hw", "a6000-ssd", "--policy", "instinfer"),

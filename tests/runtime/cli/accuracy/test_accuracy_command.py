@@ -86,6 +86,8 @@ def test_the_shipped_losses_are_those_of_the_shipped_weights() -> None:
         (("--text", "none.txt"), "cannot read 'none.txt'"),
         (("--budget", "0.01", "--sensitivities"), "give one of them at a time"),
         (("--budget", "2"), "0.01 allows 1 %"),
+        (("--budget", "0.01", "--out", "."), "leave out --plot, and --out with --budget"),
+        (("--sensitivities", "--plot", "a.png"), "leave out --plot, and --out with --budget"),
     ],
 )
 def test_other_arguments_are_refused(arguments: tuple[str, ...], said: str) -> None:
