@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,13 +52,17 @@ def predict_generation(plan: Plan, prompt_lens: Sequence[int], max_new_tokens: i
         prefill = plan.predicted_timeline("prefill", round(sum(prompt_lens) / len(prompt_lens)))
         prefill_s = prefill.end_s
         sums.add(prefill, 1.0)
-    decode_s = 0.0
-    for prompt_len in prompt_lens:
+    num_steps: dict[int, float] = {}
+    for prompt_len, num_rows in Counter(prompt_lens).items():
         row = Workload(prompt_len=prompt_len, decode_len=max_new_tokens)
         for context_len, steps in _contexts(row, with_prefill=plan.prefill is not None):
-            step = plan.predicted_timeline("decode", context_len)
-            decode_s += step.end_s * steps / len(prompt_lens)
-            sums.add(step, steps / len(prompt_lens))
+            share = steps * num_rows / len(prompt_lens)
+            num_steps[context_len] = num_steps.get(context_len, 0.0) + share
+    decode_s = 0.0
+    for context_len, steps in num_steps.items():
+        step = plan.predicted_timeline("decode", context_len)
+        decode_s += step.end_s * steps
+        sums.add(step, steps)
     usage = usage_of(sums.busy_s, sums.moved_bytes, sums.decode_bytes)
     return Prediction(prefill_s, decode_s, len(prompt_lens) * max_new_tokens, usage)
 
