@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
+from cost_models import HardwareSpec
 from runtime.cli.calibration.fit import Roofline
 from runtime.cli.calibration.measured_machine import MeasuredMachine
 from runtime.cli.calibration.processor import ProcessorFigures
 
-CHANNELS, DIES, PLANES, PAGES, PAGE_BYTES = 8, 8, 4, 256, 4096
+BUILT_AS = "a6000-csd"
+"""Preset whose drive tells what cannot be measured of one: how it is built inside."""
 
 
 def machine_text(found: MeasuredMachine) -> str:
@@ -64,14 +64,12 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: The folder cannot be written to.
     """
-    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    draft = path.with_name(f".{path.name}.draft")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _processor(
@@ -100,28 +98,24 @@ def _processor(
 
 def _drive(found: MeasuredMachine, taken: str) -> list[str]:
     """Returns a plain SSD that reads and writes at the measured rates; how it is built inside is chosen."""
-    disk = found.disk
-    chosen = "chosen: as a6000-csd; rates and times below make up for it"
-    blocks = max(1, round(found.disk_bytes / (CHANNELS * DIES * PLANES * PAGES * PAGE_BYTES)))
-    program_s = CHANNELS * DIES * PLANES * PAGE_BYTES / disk.write_bytes_per_s
-    read_s = min(disk.read_s, CHANNELS * DIES * PLANES * PAGE_BYTES / disk.read_bytes_per_s)
+    disk, drive = found.disk, HardwareSpec.load(BUILT_AS).drives[0]
+    flash = drive.flash
+    as_built = f"chosen: as {BUILT_AS}"
+    chosen = f"{as_built}; rates and times below make up for it"
+    at_once_bytes = flash.channels * flash.dies_per_channel * flash.planes_per_die * flash.page_bytes
+    blocks = max(1, round(found.disk_bytes / (at_once_bytes * flash.pages_per_block)))
+    program_s = at_once_bytes / disk.write_bytes_per_s
+    read_s = min(disk.read_s, at_once_bytes / disk.read_bytes_per_s)
     return [
         "[drive]",
         "count = 1",
-        _number("dram_bytes", 2e9, "chosen: as a6000-csd"),
-        _number("dram_bytes_per_s", 19.2e9, "chosen: as a6000-csd"),
+        *(_number(key, getattr(drive, key), as_built) for key in ("dram_bytes", "dram_bytes_per_s")),
         _number("command_s", found.host.dispatch_s, f"{taken}: as long as handing over an empty program"),
         "",
         "[drive.flash]",
         *(
-            _number(key, value, chosen)
-            for key, value in (
-                ("channels", CHANNELS),
-                ("dies_per_channel", DIES),
-                ("planes_per_die", PLANES),
-                ("pages_per_block", PAGES),
-                ("page_bytes", PAGE_BYTES),
-            )
+            _number(key, getattr(flash, key), chosen)
+            for key in ("channels", "dies_per_channel", "planes_per_die", "pages_per_block", "page_bytes")
         ),
         _number(
             "blocks_per_plane",
@@ -130,7 +124,7 @@ def _drive(found: MeasuredMachine, taken: str) -> list[str]:
         ),
         _number(
             "channel_bytes_per_s",
-            disk.read_bytes_per_s / CHANNELS,
+            disk.read_bytes_per_s / flash.channels,
             f"{taken}: sequential reads ({disk.backing}) / channels",
         ),
         _number(
@@ -143,8 +137,7 @@ def _drive(found: MeasuredMachine, taken: str) -> list[str]:
             program_s,
             f"{taken}: from sequential writes ({disk.backing}) at {disk.write_bytes_per_s:.3g} B/s",
         ),
-        _number("t_erase_s", 2e-3, "chosen: as a6000-csd"),
-        _number("rated_pe_cycles", 3000, "chosen: as a6000-csd"),
+        *(_number(key, getattr(flash, key), as_built) for key in ("t_erase_s", "rated_pe_cycles")),
     ]
 
 

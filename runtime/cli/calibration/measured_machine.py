@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from dataclasses import dataclass
 from datetime import date
@@ -27,7 +26,6 @@ class MeasuredMachine:
     Attributes:
         day: Date of the measurement.
         machine: The machine and versions.
-        name: Name of the machine in its network.
         gpu: Figures of JAX's default device.
         host: Figures of the host; those of the default device where that is the host.
         gpu_line: The roofline fitted to ``gpu``.
@@ -41,7 +39,6 @@ class MeasuredMachine:
 
     day: date
     machine: Machine
-    name: str
     gpu: ProcessorFigures
     host: ProcessorFigures
     gpu_line: Roofline
@@ -83,7 +80,6 @@ def measure_machine(folder: Path, effort: Effort, progress: Progress) -> Measure
     return MeasuredMachine(
         day=date.today(),
         machine=machine,
-        name=platform.node(),
         gpu=gpu,
         host=host,
         gpu_line=fit_roofline(gpu),
