@@ -173,17 +173,7 @@ class Costing:
 
     def drive_cache(self, attention: Attention) -> DriveCache:
         """Returns how an attention's cache lies in a drive."""
-        flash, size = self.hw.drives[0].flash, itemsize(attention.cache_dtype)
-        if attention.sparsity is None or attention.source is not None:
-            return DriveCache(flash, attention.head_size, size, window=attention.window)
-        software = self.hw.software
-        cluster = TOKENS_PER_CLUSTER if software is None else software.tokens_per_cluster
-        group = best_channel_group(
-            flash, attention.head_size, size, self._sparsities, self._decode_contexts, cluster
-        )
-        return DriveCache(
-            flash, attention.head_size, size, attention.sparsity, group, cluster, attention.window
-        )
+        return drive_cache_of(attention, self.hw, self._sparsities, self._decode_contexts)
 
     def attended_bytes(self, attention: Attention, context_len: int, fraction: float = 1.0) -> float:
         """Returns the bytes of the flash pages that drives read to attend for every row of a micro-batch."""
@@ -291,6 +281,28 @@ class Costing:
 
     def _members(self, tier: Tier) -> tuple[str, ...]:
         return self.drives if tier == "csd" else (self.device(tier),)
+
+
+def drive_cache_of(
+    attention: Attention,
+    hw: HardwareSpec,
+    sparsities: tuple[SparF, ...],
+    contexts: tuple[tuple[int, float], ...],
+) -> DriveCache:
+    """Returns how an attention's cache lies in a drive.
+
+    Args:
+        attention: The attention, with its sparsity.
+        hw: Hardware with drives.
+        sparsities: Of all attentions that choose how many channels share a page.
+        contexts: (context length, steps at about that length) they choose it for.
+    """
+    flash, size = hw.drives[0].flash, itemsize(attention.cache_dtype)
+    if attention.sparsity is None or attention.source is not None:
+        return DriveCache(flash, attention.head_size, size, window=attention.window)
+    cluster = TOKENS_PER_CLUSTER if hw.software is None else hw.software.tokens_per_cluster
+    group = best_channel_group(flash, attention.head_size, size, sparsities, contexts, cluster)
+    return DriveCache(flash, attention.head_size, size, attention.sparsity, group, cluster, attention.window)
 
 
 def _scaled(work: Work, scale: float, weight_bytes: float) -> Work:

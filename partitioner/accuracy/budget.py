@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from partitioner.accuracy.choose_sparsity import (
     entries_read,
 )
 from partitioner.accuracy.sensitivities import Sensitivities
-from partitioner.costing import itemsize
-from partitioner.drive_cache import DriveCache, best_channel_group
+from partitioner.costing import drive_cache_of
 from partitioner.errors import AccuracyError, WorkloadError
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
@@ -76,11 +76,10 @@ def choice_for(
             f"the losses are of {measured.num_layers} layers with heads of {measured.head_size} ({measured.model!r}), and "
             f"{len(attentions)} attentions with heads of {sizes} were found; measure this model"
         )
-    pages = _pages_read(attentions, hw, workload) if hw.drives else None
-    if pages is None or not all(pages(layer, None) for layer in range(len(attentions))):
-        middle = workload.prompt_len + workload.decode_len // 2
-        return choose_sparsity(measured, budget, entries_read(measured.head_size, middle))
-    return choose_sparsity(measured, budget, pages)
+    read = _pages_read(attentions, hw, workload) if hw.drives else None
+    if read is None or not all(read(layer, None) for layer in range(len(attentions))):
+        read = _entries_read(attentions, workload)
+    return choose_sparsity(measured, budget, read)
 
 
 def _pages_read(attentions: list[Attention], hw: HardwareSpec, workload: Workload) -> Read:
@@ -88,17 +87,24 @@ def _pages_read(attentions: list[Attention], hw: HardwareSpec, workload: Workloa
 
     Channels share pages as suits each sparsity by itself; a plan makes one choice for all of its layers.
     """
-    flash = hw.drives[0].flash
     contexts = workload.decode_contexts(with_prefill=True) or ((workload.max_len, 1.0),)
 
     def read(layer: int, sparsity: SparF | None) -> float:
-        attention = attentions[layer]
-        size = itemsize(attention.cache_dtype)
-        group = None
-        if sparsity is not None:
-            group = best_channel_group(flash, attention.head_size, size, (sparsity,), contexts)
-        cache = DriveCache(flash, attention.head_size, size, sparsity, group)
+        attention = replace(attentions[layer], sparsity=sparsity)
+        alone = () if sparsity is None else (sparsity,)
+        cache = drive_cache_of(attention, hw, alone, contexts)
         pages = sum(steps * cache.attend_pages(context) for context, steps in contexts)
         return attention.num_kv_heads * pages
+
+    return read
+
+
+def _entries_read(attentions: list[Attention], workload: Workload) -> Read:
+    """Returns the elements of K and V of a layer, per sequence and KV head, in the middle of a generation."""
+    middle = workload.prompt_len + workload.decode_len // 2
+
+    def read(layer: int, sparsity: SparF | None) -> float:
+        attention = attentions[layer]
+        return entries_read(attention.head_size, attention.tokens_seen(middle))(layer, sparsity)
 
     return read

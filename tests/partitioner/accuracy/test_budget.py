@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from flax import nnx
 
+from cost_models import HardwareSpec
+from models import Transformer
 from partitioner import AccuracyError, Plan, PlanError, SparF, Workload, WorkloadError, partition
 from partitioner.accuracy.choose_sparsity import AccuracyChoice
 from tests.runtime.tiny_models import demo_hardware, transformer
@@ -52,6 +55,21 @@ def test_a_sparsity_that_reads_more_pages_than_exact_attention_is_not_chosen() -
     assert found.workload.sparsity is None
     assert (found.accuracy.read, found.accuracy.predicted_loss) == (1.0, 0.0)
     assert "all layers exact" in " ".join(found.report().split())
+
+
+@pytest.mark.parametrize("hw", [demo_hardware(0), HW], ids=["entries", "pages"])
+def test_a_window_leaves_little_to_save(hw: HardwareSpec) -> None:
+    """Of two layers, one of which may attend sparsely, it is the one that reads all tokens, though it loses more."""
+    config = transformer("float16").config.replace(window=16, num_full_layers=1)
+    found = partition(
+        Transformer(config, rngs=nnx.Rngs(0)),
+        hw,
+        LOAD,
+        accuracy_budget=0.005,
+        sensitivities=sensitivities([(0.004,), (0.003,)]),
+    )
+    assert found.accuracy is not None
+    assert found.accuracy.sparsity == (SparF.ratio(2), None)
 
 
 @pytest.mark.parametrize("num_drives", [0, 1])
