@@ -42,7 +42,7 @@ def choose_options(layers: Sequence[Sequence[Option]], budget: float) -> tuple[i
     owner = np.repeat(np.arange(len(layers)), [len(options) for options in layers])
     one_each = csr_array((np.ones(len(reads)), (owner, np.arange(len(reads)))))
     largest = max(reads.max(), 1e-300)
-    allowed = budget * (1 - _SLACK) / budget if budget > 0 else 0.0
+    allowed = 1 - _SLACK if budget > 0 else 0.0
     within = csr_array(losses[None] / budget if budget > 0 else (losses[None] > 0).astype(float))
     rows = [([one_each], 1.0, 1.0), ([within], -np.inf, allowed)]
     least = _solve(reads / largest, rows)

@@ -88,7 +88,8 @@ class Sensitivities:
             raise AccuracyError(
                 f"sensitivities list {len(self.compressions)} compressions; give a loss and an error at each for every layer"
             )
-        if not all(math.isfinite(loss) for row in rows for loss in row):
+        together = [(joint.summed, joint.measured, joint.error) for joint in self.joint]
+        if not all(math.isfinite(loss) for row in (*rows, *together) for loss in row):
             raise AccuracyError("sensitivities hold a loss that is not finite; measure them again")
 
     @property
@@ -103,10 +104,7 @@ class Sensitivities:
         The largest one over the combinations that were measured, each taken with 95 % confidence as single layers are; at
         least 1.
         """
-        sums = [
-            (joint, sum(map(self.loss, range(self.num_layers), joint.compressions))) for joint in self.joint
-        ]
-        return max([1.0, *(joint.at_most / summed for joint, summed in sums if summed > 0)])
+        return max([1.0, *(joint.at_most / joint.summed for joint in self.joint if joint.summed > 0)])
 
     def loss(self, layer: int, compression: float | None) -> float:
         """Returns what a layer loses alone, with 95 % confidence at most; 0 where it attends exactly, and where it gains.

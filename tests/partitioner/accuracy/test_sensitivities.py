@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def test_files_give_back_what_was_saved(tmp_path: Path) -> None:
         ({"joint": [{}]}, "malformed"),
         ({"losses": [[0.1]]}, "a loss and an error at each for every layer"),
         ({"losses": [[0.1, float("inf")]]}, "not finite; measure them again"),
+        ({"joint": [{**asdict(FULL.joint[0]), "measured": float("nan")}]}, "not finite; measure them again"),
         ({"compressions": [1, 2]}, "at compressions above 1"),
     ],
 )
