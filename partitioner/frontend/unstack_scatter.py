@@ -31,10 +31,10 @@ def scatter_elements(emit: Emitter, eqn: Eqn, operands: Sequence[Value]) -> Stac
     if updates is None:
         return None
     old, rest = stacked.elements[number], [c for c, d in zip(columns, indexed, strict=True) if d != axis]
-    if not rest and len(window) == len(shape_of(old)) == len(shape_of(updates)):
+    if not rest:
+        if len(window) != len(shape_of(old)) or shape_of(updates) != shape_of(old):
+            return None
         new = updates
-    elif not rest:
-        return None
     else:
         inner = lax.ScatterDimensionNumbers(
             update_window_dims=window,
