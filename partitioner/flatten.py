@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jax import lax
@@ -19,6 +19,7 @@ from partitioner.jaxpr import (
     fresh_variables,
     is_identity,
     opened,
+    replacement_of,
     trace,
 )
 from partitioner.known_values import KnownValues
@@ -42,12 +43,8 @@ def make_flat(
     told = zip(jaxpr.invars, origins, strict=False)
     flattener = _Flattener(zip(jaxpr.constvars, consts, strict=True), {v: o for v, o in told if o})
     equations, env = flattener.inline(jaxpr.eqns, {})
-    outputs = [_read(env, a) for a in jaxpr.outvars]
+    outputs = [replacement_of(env, a) for a in jaxpr.outvars]
     return list(jaxpr.invars), drop_dead(equations, outputs), outputs, flattener.consts, out_shape
-
-
-def _read(env: Mapping[Var, Atom], atom: Atom) -> Atom:
-    return atom if isinstance(atom, Literal) else env.get(atom, atom)
 
 
 class _Flattener:
@@ -65,13 +62,11 @@ class _Flattener:
         """Returns the equations without calls, and what each variable has become."""
         flat: list[Eqn] = []
         for eqn in eqns:
-            operands = [_read(env, a) for a in eqn.invars]
-            body = called_jaxpr(eqn) or self._taken_branch(eqn, operands)
-            scan = as_layer_scan(eqn, operands, self._origins)
-            if body is not None:
-                given = operands if called_jaxpr(eqn) else operands[1:]
-                results = self._run(body[0], body[1], given, flat)
-            elif scan is not None:
+            operands = [replacement_of(env, a) for a in eqn.invars]
+            called = self._called(eqn, operands)
+            if called is not None:
+                results = self._run(*called, flat)
+            elif (scan := as_layer_scan(eqn, operands, self._origins)) is not None:
                 results = self._unrolled(scan, flat)
             elif is_identity(eqn):
                 results = operands
@@ -87,7 +82,7 @@ class _Flattener:
         env.update((v, self._const(v, c)) for v, c in zip(body.constvars, closed_over, strict=True))
         equations, env = self.inline(body.eqns, env)
         flat.extend(equations)
-        return [_read(env, a) for a in body.outvars]
+        return [replacement_of(env, a) for a in body.outvars]
 
     def _emitted(self, eqn: Eqn, operands: list[Atom], flat: list[Eqn]) -> list[Atom]:
         """Adds an equation, or leaves it out where the number of a layer settles what it gives."""
@@ -104,15 +99,20 @@ class _Flattener:
         flat.append(made)
         return list(made.outvars)
 
-    def _taken_branch(self, eqn: Eqn, operands: Sequence[Atom]) -> tuple[Any, Sequence[Any]] | None:
-        """Returns the branch of a conditional that the number of a layer decides."""
+    def _called(self, eqn: Eqn, operands: Sequence[Atom]) -> tuple[Any, Sequence[Any], Sequence[Atom]] | None:
+        """Returns the body that an equation calls, with what it closes over and what it is given.
+
+        Of a conditional that the number of a layer decides, it is the branch taken.
+        """
+        called = called_jaxpr(eqn)
+        if called is not None:
+            return *called, operands
         if eqn.primitive.name != "cond" or not self._depth:
             return None
-        index = self._known.of(operands[0])
-        branches = eqn.params["branches"]
+        index, branches = self._known.of(operands[0]), eqn.params["branches"]
         if index is None:
             return None
-        return opened(branches[min(max(int(index), 0), len(branches) - 1)])
+        return *opened(branches[min(max(int(index), 0), len(branches) - 1)]), operands[1:]
 
     def _unrolled(self, scan: LayerScan, flat: list[Eqn]) -> list[Atom]:
         """Adds a copy of a scan's body for each layer, and returns what the scan gives."""
@@ -142,7 +142,7 @@ class _Flattener:
         env: dict[Var, Atom] = {}
         inlined, env = self.inline(equations, env)
         flat.extend(inlined)
-        return _read(env, result)
+        return replacement_of(env, result)
 
     def _const(self, var: Var, value: Any) -> Var:
         if id(value) not in self._const_of:

@@ -85,6 +85,11 @@ def fresh_variables() -> Callable[[Any], Var]:
     return core.gensym()
 
 
+def replacement_of(env: Mapping[Var, Atom], atom: Atom) -> Atom:
+    """Returns what an atom has become; itself where nothing took its place."""
+    return atom if isinstance(atom, core.Literal) else env.get(atom, atom)
+
+
 def trace(function: Callable[..., Any], *args: Any) -> tuple[Any, Sequence[Any], Any]:
     """Returns the jaxpr of a function, the arrays it closes over, and the pytree of its output's shapes."""
     closed, out_shape = jax.make_jaxpr(function, return_shape=True)(*args)
@@ -96,13 +101,8 @@ def equations_of(function: Callable[..., Any], operands: Sequence[Atom]) -> tupl
     avals: list[Any] = [a.aval for a in operands]
     jaxpr, _, _ = trace(function, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals))
     given: dict[Var, Atom] = dict(zip(jaxpr.invars, operands, strict=True))
-
-    def read(atom: Atom) -> Atom:
-        return atom if isinstance(atom, core.Literal) else given.get(atom, atom)
-
-    return [e.replace(invars=[read(a) for a in e.invars]) for e in jaxpr.eqns], [
-        read(a) for a in jaxpr.outvars
-    ]
+    equations = [e.replace(invars=[replacement_of(given, a) for a in e.invars]) for e in jaxpr.eqns]
+    return equations, [replacement_of(given, a) for a in jaxpr.outvars]
 
 
 def called_jaxpr(eqn: Eqn) -> tuple[Any, Sequence[Any]] | None:

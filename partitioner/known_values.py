@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from partitioner.jaxpr import Atom, Eqn, Literal, Var, aval_of, is_literal
+from partitioner.jaxpr import Atom, Eqn, Literal, Var, aval_of
 from partitioner.numpy_rules import evaluate_in_numpy, has_numpy_rule
 
 _MOST_ENTRIES = 4096
@@ -39,10 +39,8 @@ class KnownValues:
 
     def of(self, atom: Atom) -> np.ndarray | None:
         """Returns the value of small whole numbers or truth values; None where it depends on an input."""
-        if is_literal(atom):
-            literal: Any = atom
-            return np.asarray(literal.val) if _is_small(atom) else None
-        assert not isinstance(atom, Literal)
+        if isinstance(atom, Literal):
+            return np.asarray(atom.val) if _is_small(atom) else None
         if atom not in self._values:
             self._values[atom] = self._evaluated(atom)
         return self._values[atom]

@@ -111,19 +111,21 @@ def _dot_general(params: Mapping[str, Any], values: Sequence[Array]) -> Array:
 
 def _dynamic_slice(params: Mapping[str, Any], values: Sequence[Array]) -> Array:
     operand, *starts = values
-    sizes = params["slice_sizes"]
-    room = [whole - part for whole, part in zip(operand.shape, sizes, strict=True)]
-    first = [min(max(int(s), 0), r) for s, r in zip(starts, room, strict=True)]
-    return operand[tuple(slice(f, f + n) for f, n in zip(first, sizes, strict=True))]
+    return operand[_place(operand.shape, params["slice_sizes"], starts)]
 
 
 def _dynamic_update_slice(params: Mapping[str, Any], values: Sequence[Array]) -> Array:
     operand, update, *starts = values
     result = operand.copy()
-    room = [whole - part for whole, part in zip(operand.shape, update.shape, strict=True)]
-    first = [min(max(int(s), 0), r) for s, r in zip(starts, room, strict=True)]
-    result[tuple(slice(f, f + n) for f, n in zip(first, update.shape, strict=True))] = update
+    result[_place(operand.shape, update.shape, starts)] = update
     return result
+
+
+def _place(shape: Sequence[int], sizes: Sequence[int], starts: Sequence[Array]) -> tuple[slice, ...]:
+    """Returns where a part of an array lies, moved so that it lies inside."""
+    rows = zip(shape, sizes, starts, strict=True)
+    first = [min(max(int(start), 0), whole - part) for whole, part, start in rows]
+    return tuple(slice(f, f + part) for f, part in zip(first, sizes, strict=True))
 
 
 def _scatter(params: Mapping[str, Any], values: Sequence[Array]) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jax import lax
 
+from partitioner.frontend.traced import without
 from partitioner.jaxpr import Atom, Eqn, Literal, Var, aval_of, equations_of, fresh_variables, shape_of
 from partitioner.known_values import KnownValues
 
@@ -98,8 +99,7 @@ class Emitter:
         assert not isinstance(value, Stacked)
         eqn = self.maker(value)
         shape = shape_of(value)
-        inner = (*shape[:axis], *shape[axis + 1 :])
-        if eqn is not None and shape[axis] == 1 and shape_of(eqn.invars[0]) == inner:
+        if eqn is not None and shape[axis] == 1 and shape_of(eqn.invars[0]) == without(shape, axis):
             kept = tuple(d for d in range(len(shape)) if d != axis)
             spread = eqn.primitive.name == "broadcast_in_dim"
             if eqn.primitive.name == "reshape" or (
@@ -118,8 +118,3 @@ class Emitter:
             lambda *given: lax.concatenate([lax.expand_dims(x, [stacked.axis]) for x in given], stacked.axis),
             *stacked.elements,
         )
-
-
-def without(sizes: Sequence[int], axis: int) -> tuple[int, ...]:
-    """Returns sizes, or places, but that of one axis."""
-    return (*sizes[:axis], *sizes[axis + 1 :])

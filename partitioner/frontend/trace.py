@@ -113,15 +113,15 @@ def trace_phase(
             f"{cause(error)}; the step must be traceable by jax.make_jaxpr on arrays of these shapes"
         ) from error
     _check_outputs(function, name, out_shape, state_shapes, batch_size)
-    taken = {n for n, _ in params}
-    state_names = [f"cache.{n}" if n in taken else n for n, _ in state]
+    param_names = {n for n, _ in params}
+    state_names = [f"cache.{n}" if n in param_names else n for n, _ in state]
     names = [*(n for n, _ in params), "tokens", *state_names, "positions", "mask", "logits_at"]
     inputs = [TracedInput(n, r, v) for n, r, v in zip(names, roles, invars, strict=True)]
     inputs += [TracedInput(f"const.{i}", "const", v, value) for i, (v, value) in enumerate(consts)]
     result_roles: list[Role] = ["logits", *state_roles]
-    results = zip(["logits", *state_names], result_roles, outputs, strict=True)
-    made = tuple(TracedOutput(n, r, a) for n, r, a in results)
-    apart, taken = unstack(Interface(tuple(inputs), tuple(equations), made), stacks)
+    made = zip(["logits", *state_names], result_roles, outputs, strict=True)
+    results = tuple(TracedOutput(n, r, a) for n, r, a in made)
+    apart, rounds = unstack(Interface(tuple(inputs), tuple(equations), results), stacks)
     return TracedPhase(
         name=name,
         equations=apart.equations,
@@ -130,7 +130,7 @@ def trace_phase(
         batch_size=batch_size,
         chunk=chunk,
         max_len=max_len,
-        stacks=taken,
+        stacks=rounds,
     )
 
 

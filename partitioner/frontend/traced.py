@@ -58,7 +58,7 @@ class TracedInput:
     def elements(self, axis: int, fresh: Callable[[Any], Var]) -> list[TracedInput]:
         """Returns the elements along an axis, as inputs of their own."""
         aval: Any = aval_of(self.var)
-        inner = aval.update(shape=_without(aval.shape, axis))
+        inner = aval.update(shape=without(aval.shape, axis))
         whole = self.as_element()
         return [
             TracedInput(
@@ -89,5 +89,6 @@ def element_name(name: str, axis: int, index: int) -> str:
     return f"{name}[{':,' * axis}{index}]"
 
 
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return (*shape[:axis], *shape[axis + 1 :])
+def without(sizes: Sequence[int], axis: int) -> tuple[int, ...]:
+    """Returns sizes, or places, but that of one axis."""
+    return (*sizes[:axis], *sizes[axis + 1 :])

@@ -139,7 +139,7 @@ class _Unstacker:
         self.needed_whole: set[str] = set()
         self._stacks = stacks
         self._env: dict[Var, Value] = {}
-        self._wholes: dict[int, tuple[Stacked, Atom]] = {}
+        self._wholes: dict[Stacked, Atom] = {}
 
     def define(self, whole: TracedInput, axis: int, parts: Sequence[TracedInput]) -> None:
         """Lets the elements of an input stand for it."""
@@ -163,9 +163,9 @@ class _Unstacker:
         if not isinstance(value, Stacked):
             return value
         self.needed_whole |= value.sources
-        if id(value) not in self._wholes:
-            self._wholes[id(value)] = value, self.emit.whole(value)
-        return self._wholes[id(value)][1]
+        if value not in self._wholes:
+            self._wholes[value] = self.emit.whole(value)
+        return self._wholes[value]
 
     def elements(self, output: TracedOutput, axis: int) -> list[Atom]:
         """Returns the elements of an output."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from math import prod
 
-from partitioner.frontend.stacked import Emitter, Stacked, Value, without
+from partitioner.frontend.stacked import Emitter, Stacked, Value
+from partitioner.frontend.traced import without
 from partitioner.frontend.unstack_scatter import scatter_elements
 from partitioner.jaxpr import Atom, Eqn, shape_of
 
