@@ -11,7 +11,7 @@ from partitioner.frontend.hugging_face import from_hugging_face, is_hugging_face
 from partitioner.frontend.linen_module import from_linen
 from partitioner.frontend.nnx_cache import from_nnx_cache
 from partitioner.frontend.nnx_module import from_nnx
-from partitioner.frontend.rows_apart import counts_for_all_rows, rows_apart
+from partitioner.frontend.rows_apart import rows_apart
 from partitioner.frontend.step_function import StepFunction
 
 
@@ -25,8 +25,7 @@ def adapt(model: Any) -> StepFunction:
     Raises:
         ModelError: For anything else.
     """
-    function = _step_function(model)
-    return rows_apart(function) if counts_for_all_rows(function) else function
+    return rows_apart(_step_function(model))
 
 
 def _step_function(model: Any) -> StepFunction:

@@ -24,23 +24,21 @@ _PROBE_ROWS = (2, 3)
 _PROBE_LEN, _PROBE_POSITION = 8, 5
 
 
-def counts_for_all_rows(function: StepFunction) -> bool:
-    """Tells whether a model that takes chunks of tokens keeps whole numbers that do not depend on the number of rows."""
-    return function.max_chunk is None and any(
-        _is_counter(axis, leaf) for axis, leaf in _state(function).values()
-    )
-
-
 def rows_apart(function: StepFunction) -> StepFunction:
-    """Returns a model whose rows are independent of each other.
+    """Returns a model whose rows are independent of each other: itself, unless it takes chunks and counts for all rows.
 
-    Its state has no counters; the arrays that are left keep their names and axes.
+    Its state has no counters, which are whole numbers that do not depend on the number of rows; the arrays that are left keep
+    their names and axes.
 
     Raises:
         ModelError: From the step, while it is traced: a whole number does not count the tokens so far, or an array of the
             state has no axis of rows.
     """
+    if function.max_chunk is not None:
+        return function
     described = _state(function)
+    if not any(_is_counter(axis, leaf) for axis, leaf in described.values()):
+        return function
 
     def init_state(batch_size: int, max_len: int) -> dict[str, Any]:
         leaves = dict(named_leaves(function.init_state(batch_size, max_len))[0])
