@@ -127,17 +127,14 @@ class _Confirmer:
     def _full_weights(self, region: AttentionRegion, index: Sequence[Eqn]) -> WeightsRunner:
         part = few_rows(weights_part(region, self._phase, index))
         if part is None:
-            shape = shape_of(region.key.before)
-            batch = next(b for b in _PROBE_BATCHES if b not in shape)
-            twin = self._probe(region, batch, self._phase.max_len)
+            twin = self._probe(region, _probe_batch(region), self._phase.max_len)
             part = weights_part(twin.region, twin.phase, twin.index)
         return WeightsRunner(part)
 
     def _run_small_twin(
         self, region: AttentionRegion, index: Sequence[Eqn], full: Callable[[], WeightsRunner]
     ) -> tuple[RegionLayout, LogitRule]:
-        shape = shape_of(region.key.before)
-        batch = next(b for b in _PROBE_BATCHES if b not in shape)
+        shape, batch = shape_of(region.key.before), _probe_batch(region)
         length = next(n for n in _PROBE_LENGTHS if n not in shape and n != batch)
         small = shrink_region(region, self._phase, index, batch, length)
         if small is not None:
@@ -161,17 +158,21 @@ class _Confirmer:
         return SmallRegion(twin, phase, split.index)
 
 
+def _probe_batch(region: AttentionRegion) -> int:
+    """Returns a number of rows that no axis of the caches has at the workload's sizes."""
+    return next(b for b in _PROBE_BATCHES if b not in shape_of(region.key.before))
+
+
 def _run(small: SmallRegion, full: Callable[[], WeightsRunner]) -> tuple[RegionLayout, LogitRule]:
     """Returns layout and rule of a region after confirming both, at small sizes and at full length."""
     runner = RegionRunner(small.region, small.phase, small.index)
     layout = infer_layout(runner)
     part = WeightsRunner(weights_part(small.region, small.phase, small.index))
     long = full()
-    by_row = read_logits(part, long, literal_factors(small.region.equations))
-    validate_logits(long, by_row)
-    rule = by_row
-    if by_row.slopes is not None:
-        rule = dataclasses.replace(by_row, slopes=_by_head(by_row.slopes, slopes_by_head(runner, layout)))
+    rule = read_logits(part, long, literal_factors(small.region.equations))
+    validate_logits(long, rule)
+    if rule.slopes is not None:
+        rule = dataclasses.replace(rule, slopes=_by_head(rule.slopes, slopes_by_head(runner, layout)))
     validate_attention(runner, layout, rule)
     return layout, rule
 

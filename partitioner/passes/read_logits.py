@@ -39,10 +39,10 @@ def read_logits(small: WeightsRunner, full: WeightsRunner, factors: Iterable[flo
         ValidationError: No rule of this form describes the weights.
     """
     numbers = sorted(set(factors))
-    scale = _read_scale(small, numbers)
-    cap = _read_soft_cap(small, scale, numbers)
-    rule = LogitRule(scale, cap)
-    _check_curve(small, rule)
+    bias = _bias_step(small)
+    scale = _read_scale(small, bias, numbers)
+    rule = LogitRule(scale, _read_soft_cap(small, bias, scale, numbers))
+    _check_curve(small, bias, rule)
     slopes, window = _read_distances(full, rule)
     return dataclasses.replace(
         rule, slopes=tuple(map(float, slopes)) if slopes.any() else None, window=window
@@ -80,14 +80,15 @@ def _difference(runner: WeightsRunner, older: float, newer: float) -> np.ndarray
 
 
 def _bias_step(runner: WeightsRunner) -> np.ndarray:
+    """Returns by how much the logit of the newer of two equal tokens exceeds that of the older one, float64 ``[rows]``."""
     found = _difference(runner, 0.0, 0.0)
     if not np.isfinite(found).all():
         raise ValidationError("it gives one of two equal tokens no weight (no softmax over the valid tokens)")
     return found
 
 
-def _read_scale(runner: WeightsRunner, factors: list[float]) -> float:
-    bias, contrast, estimate = _bias_step(runner), 1.0, 0.0
+def _read_scale(runner: WeightsRunner, bias: np.ndarray, factors: list[float]) -> float:
+    contrast, estimate = 1.0, 0.0
     wanted = _SMALL_CONTRAST if runner.epsilon < _EXACT else _PLAIN_CONTRAST
     for _ in range(6):
         rise = float(np.median(_difference(runner, 0.0, contrast) - bias))
@@ -127,8 +128,9 @@ def _ladder(runner: WeightsRunner, scale: float) -> list[tuple[float, float]]:
     return pairs
 
 
-def _read_soft_cap(runner: WeightsRunner, scale: float, factors: list[float]) -> float | None:
-    bias = _bias_step(runner)
+def _read_soft_cap(
+    runner: WeightsRunner, bias: np.ndarray, scale: float, factors: list[float]
+) -> float | None:
     for low, high in _ladder(runner, scale):
         line = scale * (high - low)
         rise = float(np.median(_difference(runner, low, high) - bias))
@@ -153,9 +155,8 @@ def _fitted_cap(low: float, high: float, rise: float) -> float | None:
     return (least + most) / 2
 
 
-def _check_curve(runner: WeightsRunner, rule: LogitRule) -> None:
+def _check_curve(runner: WeightsRunner, bias: np.ndarray, rule: LogitRule) -> None:
     """Holds logits of both signs and all sizes against the rule."""
-    bias = _bias_step(runner)
     for low, high in _ladder(runner, rule.scale):
         for sign in (1.0, -1.0):
             ends = rule.capped(np.array([sign * low, sign * high]))
@@ -177,7 +178,6 @@ def _read_distances(runner: WeightsRunner, rule: LogitRule) -> tuple[np.ndarray,
     """
     last = runner.num_slots - 1
     slopes = _without_noise(_bias_step(runner), 1, runner)
-    window: int | None = None
     position = 1
     while True:
         products = level_products(runner, rule, slopes, position)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
+from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import Eqn, Var, borders, evaluate, needed_for, shape_of, variables
 from partitioner.numpy_rules import evaluate_in_numpy, has_numpy_rule
 from partitioner.passes.find_attention import AttentionRegion, CacheUse
@@ -44,6 +45,11 @@ def runnable(
     return run_compiled
 
 
+def index_variables(phase: TracedPhase) -> list[Var]:
+    """Returns what :func:`index_inputs` gives values to, in its order."""
+    return [i.var for i in phase.inputs if i.role in INDEX_ROLES or i.role == "const"]
+
+
 def index_inputs(phase: TracedPhase, lengths: np.ndarray) -> dict[Var, Any]:
     """Returns the index inputs of a decode step that appends at position ``lengths[row]``.
 
@@ -54,8 +60,6 @@ def index_inputs(phase: TracedPhase, lengths: np.ndarray) -> dict[Var, Any]:
     env: dict[Var, Any] = {}
     for i in phase.inputs:
         aval: Any = i.var.aval
-        if i.role in ("param", "rng", "cache"):
-            continue
         if i.role == "token" or i.name == "logits_at":
             env[i.var] = np.zeros(aval.shape, aval.dtype)
         elif i.role == "position":
@@ -83,10 +87,11 @@ class RegionRunner:
         self.phase = phase
         key, value = region.key, region.value
         given = [region.query, key.new, value.new, key.before, value.before]
-        order = list(index_inputs(phase, np.zeros(phase.batch_size, np.int64)))
         equations = (*needed_for(index, borders(region.equations)), *region.equations)
         self._given = given
-        self._run = runnable(equations, [*given, *order], [region.output, key.after, value.after])
+        self._run = runnable(
+            equations, [*given, *index_variables(phase)], [region.output, key.after, value.after]
+        )
 
     def __call__(
         self, arrays: list[np.ndarray], lengths: np.ndarray

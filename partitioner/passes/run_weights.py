@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
-from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import (
     Eqn,
     Literal,
@@ -25,7 +24,7 @@ from partitioner.jaxpr import (
 )
 from partitioner.passes.find_attention import AttentionRegion
 from partitioner.passes.logit_rule import ValidationError
-from partitioner.passes.run_region import index_inputs, runnable
+from partitioner.passes.run_region import index_inputs, index_variables, runnable
 from partitioner.passes.shrink_region import SizeRewrite
 
 _MANY = 1 << 16
@@ -65,8 +64,8 @@ def weights_part(region: AttentionRegion, phase: TracedPhase, index: Sequence[Eq
         raise ValidationError("its weights are constant (no softmax)")
     between = needed_for([e for e in region.equations if e is not key.contraction], [weights])
     needed = needed_for(index, borders(between))
-    given = {i.var for i in phase.inputs if i.role in INDEX_ROLES or i.role == "const"}
-    foreign = [v for v in borders([*needed, *between]) if v is not product and v not in given]
+    given = {product, *index_variables(phase)}
+    foreign = [v for v in borders([*needed, *between]) if v not in given]
     if foreign:
         raise ValidationError(f"its weights depend on {foreign[0].aval} other than through q.K^T")
     (contract,) = value.contraction.params["dimension_numbers"][0][1 - value.operand]
@@ -115,8 +114,7 @@ class WeightsRunner:
         self._part = part
         self.num_slots = part.phase.max_len
         self.num_rows = _size(part.weights) // self.num_slots
-        self._inputs = [i.var for i in part.phase.inputs if i.role not in ("param", "rng", "cache")]
-        self._run = runnable(part.equations, [part.product, *self._inputs], [part.weights])
+        self._run = runnable(part.equations, [part.product, *index_variables(part.phase)], [part.weights])
         floats = [dtype_of(v) for e in part.equations for v in e.outvars]
         floats = [jnp.finfo(d) for d in (*floats, dtype_of(part.product)) if d.kind not in "iub"]
         self.epsilon = max(float(f.eps) for f in floats) / 2
@@ -148,7 +146,7 @@ class WeightsRunner:
         spread = products.reshape(moved) if products.ndim == 2 else np.broadcast_to(products, moved)
         given = np.moveaxis(spread, -1, part.product_slots).astype(dtype_of(part.product))
         env = index_inputs(part.phase, np.full(part.phase.batch_size, position))
-        (weights,) = self._run([given, *(env[v] for v in self._inputs)])
+        (weights,) = self._run([given, *env.values()])
         by_slot = np.moveaxis(weights, part.weights_slots, -1).reshape(self.num_rows, self.num_slots)
         return by_slot.astype(np.float64)
 

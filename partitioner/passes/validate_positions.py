@@ -15,7 +15,7 @@ from partitioner.frontend.trace import TracedPhase
 from partitioner.jaxpr import Eqn, Var, borders, dtype_of, needed_for, shape_of, variables
 from partitioner.passes.find_attention import AttentionRegion
 from partitioner.passes.logit_rule import ValidationError
-from partitioner.passes.run_region import index_inputs, runnable
+from partitioner.passes.run_region import index_inputs, index_variables, runnable
 
 
 def validate_positions(region: AttentionRegion, phase: TracedPhase, index: Sequence[Eqn]) -> None:
@@ -54,7 +54,7 @@ def _evaluated(
 ) -> dict[Var, list[np.ndarray]]:
     """Returns what equations read of index arithmetic, before it is broadcast, at each of the lengths in all rows."""
     made = {v: e for e in needed for v in e.outvars}
-    given = [i.var for i in phase.inputs if i.role not in ("param", "rng", "cache")]
+    given = index_variables(phase)
     sources = (_before_broadcast(v, made) for v in borders(equations))
     # what still is a broadcast is one number, spread out
     spread = {v for v, e in made.items() if e.primitive.name == "broadcast_in_dim"}
