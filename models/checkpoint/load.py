@@ -20,7 +20,6 @@ from models.transformer import Transformer
 SHIPPED = {"tiny": Path(__file__).parent.parent / "tiny"}
 """Folders of the models that come with the package, by name."""
 
-
 SENSITIVITIES = "sensitivities.json"
 """Name of the file that says what sparse attention costs each layer."""
 
@@ -43,7 +42,7 @@ def load_pretrained(folder: str | Path, *, lazy: bool = False, **overrides: Any)
         CheckpointError: If the folder cannot be read into a model.
         ConfigError: If an override is not a field of the configuration, or its value breaks a rule.
     """
-    path = SHIPPED.get(str(folder), Path(folder))
+    path = checkpoint_folder(folder)
     if not path.is_dir():
         raise CheckpointError(
             f"no checkpoint folder {str(path)!r}; give a folder with config.json and safetensors, "
@@ -63,13 +62,18 @@ def load_pretrained(folder: str | Path, *, lazy: bool = False, **overrides: Any)
     ]
     model = nnx.merge(graph, nnx.from_flat_state(loaded))
     model.tokenizer = read_tokenizer(path, config, config_fields)
-    model.sensitivities = sensitivities_beside(folder)
+    model.sensitivities = sensitivities_beside(path)
     return model
+
+
+def checkpoint_folder(folder: str | Path) -> Path:
+    """Returns where a checkpoint is: the folder itself, or that of a shipped model by its name."""
+    return SHIPPED.get(str(folder), Path(folder))
 
 
 def sensitivities_beside(folder: str | Path) -> Path | None:
     """Returns the file in a checkpoint folder, or of a shipped model, that says what sparse attention costs; None without."""
-    path = SHIPPED.get(str(folder), Path(folder)) / SENSITIVITIES
+    path = checkpoint_folder(folder) / SENSITIVITIES
     return path if path.is_file() else None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from models import Transformer
-from models.checkpoint.load import SENSITIVITIES, SHIPPED
+from models.checkpoint.load import SENSITIVITIES, checkpoint_folder
 from partitioner.accuracy.sensitivities import Sensitivities
 from partitioner.errors import AccuracyError
 from runtime.bench_table import align
@@ -22,7 +22,7 @@ from runtime.cli.written_file import write_to
 
 def sensitivities_file(model: str, out: Path | None) -> Path:
     """Returns where the losses of a model's layers are written: into a folder, or beside the checkpoint."""
-    return (out or SHIPPED.get(model, Path(model))) / SENSITIVITIES
+    return (out or checkpoint_folder(model)) / SENSITIVITIES
 
 
 def measure_to(model: Transformer, texts: Texts, size: StudySize, path: Path, as_json: bool) -> None:
