@@ -116,7 +116,7 @@ def found_digits(
 def _filler(rng: np.random.Generator, encode: Encode, lines: Sequence[str], room: int) -> list[list[int]]:
     """Returns consecutive lines of the filler, as tokens, ``room`` tokens in all; the first one may lack its beginning."""
     taken: list[list[int]] = []
-    at = int(rng.integers(len(lines)))
+    at = int(rng.integers(max(1, len(lines))))
     left = room
     for offset in range(len(lines)):
         if left == 0:

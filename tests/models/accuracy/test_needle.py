@@ -43,6 +43,7 @@ def test_the_needle_lies_at_its_depth_and_is_asked_for_at_the_end(depth: float) 
     [
         (90, FILLER, "no room for 4 definitions .* give one of 97 or more"),
         (500, "short\n", "tokens less than"),
+        (500, "", "tokens less than"),
     ],
 )
 def test_texts_that_cannot_be_made(context: int, filler: str, said: str) -> None:
