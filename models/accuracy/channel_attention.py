@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from models.accuracy.decode_layer import Attended, Chunk, Counts, DecodeLayer, Reads, in_chunks
+from models.accuracy.decode_layer import Attended, Chunk, Counts, DecodeLayer, in_chunks, reads_of
 from models.accuracy.largest import largest
 from models.accuracy.masked_softmax import scores_of, visible_to, weighted_values, weights_of
 from models.accuracy.page_shape import PageShape
@@ -37,7 +37,7 @@ def counts_of(wanted: Wanted, context_lens: np.ndarray, head_size: int) -> Count
     tokens = [wanted.tokens(int(n)) for n in context_lens]
     newest = [wanted.newest(int(n)) for n in context_lens]
     return (
-        np.int32(wanted.channels(head_size)) * np.ones((), np.int32),
+        np.array(wanted.channels(head_size), np.int32),
         np.array(tokens, np.int32),
         np.array(newest, np.int32),
     )
@@ -86,13 +86,13 @@ def attend_by_channels(
             output = alpha * output + (1 - alpha) * means[:, :, None, chunk.context_lens - 1]
         dense = 2 * head_size * chunk.context_lens
         elements = jnp.where(exactly[:, 0], dense, num_channels * chunk.context_lens + 2 * head_size * count)
-        rows = jnp.broadcast_to(elements.astype(jnp.float32) * kv_heads, (output.shape[0], len(elements)))
+        reads = reads_of(kv_heads * elements.astype(jnp.float32), layer)
         if shape is None:
-            return Attended(output, Reads(rows))
+            return Attended(output, reads)
         pages = shape.count(channels, tokens, chunk.context_lens)
         every = kv_heads * shape.dense(chunk.context_lens).astype(jnp.float32)
         pages = jnp.where(exactly[:, 0], every, pages)
-        return Attended(output, Reads(rows, pages))
+        return Attended(output, reads._replace(pages=pages))
 
     return in_chunks(layer, attend_chunk)
 

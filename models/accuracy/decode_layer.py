@@ -52,6 +52,15 @@ class Reads(NamedTuple):
     pages: jax.Array | None = None
 
 
+def reads_of(elements: jax.Array, layer: DecodeLayer, pages: jax.Array | None = None) -> Reads:
+    """Returns reads that are equal in all rows, from elements and pages ``[C]``."""
+
+    def in_rows(counts: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(counts.astype(jnp.float32), (layer.query.shape[0], *counts.shape))
+
+    return Reads(in_rows(elements), None if pages is None else in_rows(pages))
+
+
 class Attended(NamedTuple):
     """What attention gives.
 

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import jax
 import numpy as np
-from jax import numpy as jnp
 
-from models.accuracy.decode_layer import Attend, Attended, Chunk, Counts, DecodeLayer, Reads, in_chunks
+from models.accuracy.decode_layer import Attend, Attended, Chunk, Counts, DecodeLayer, in_chunks, reads_of
 from models.accuracy.masked_softmax import scores_of, visible_to, weighted_values, weights_of
 from models.accuracy.page_shape import PageShape
 
@@ -40,15 +38,8 @@ class _AttendExactly:
         def attend_chunk(chunk: Chunk) -> Attended:
             lens = chunk.context_lens
             weights = weights_of(scores_of(chunk.query, layer.keys), visible_to(lens, tokens))
-            reads = reads_of(2 * kv_heads * head_size * lens, layer)
-            if self.pages is not None:
-                reads = Reads(reads.elements, reads_of(kv_heads * self.pages.dense(lens), layer).elements)
+            pages = None if self.pages is None else kv_heads * self.pages.dense(lens)
+            reads = reads_of(2.0 * kv_heads * head_size * lens, layer, pages)
             return Attended(weighted_values(weights, layer.values), reads)
 
         return in_chunks(layer, attend_chunk)
-
-
-def reads_of(elements: jax.Array, layer: DecodeLayer) -> Reads:
-    """Returns reads that are equal in all rows, from elements ``[C]``."""
-    rows = layer.query.shape[0]
-    return Reads(jnp.broadcast_to(elements.astype(jnp.float32), (rows, *elements.shape)))

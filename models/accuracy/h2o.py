@@ -12,8 +12,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from models.accuracy.decode_layer import Attend, Attended, Chunk, Counts, DecodeLayer, chunks_of
-from models.accuracy.exact import reads_of
+from models.accuracy.decode_layer import Attend, Attended, Chunk, Counts, DecodeLayer, chunks_of, reads_of
 from models.accuracy.largest import largest
 from models.accuracy.masked_softmax import scores_of, visible_to, weighted_values, weights_of
 

@@ -10,8 +10,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from models.accuracy.decode_layer import Attend, Attended, Chunk, Counts, DecodeLayer, in_chunks
-from models.accuracy.exact import reads_of
+from models.accuracy.decode_layer import Attend, Attended, Chunk, Counts, DecodeLayer, in_chunks, reads_of
 from models.accuracy.masked_softmax import scores_of, visible_to, weighted_values, weights_of
 
 SINKS = 4
