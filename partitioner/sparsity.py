@@ -69,6 +69,13 @@ class SparF:
         """Returns how many of the k tokens are the newest ones, at least 1."""
         return max(1, math.ceil(self.tokens(context_len) * NEWEST_SHARE))
 
+    def entries_share(self, head_size: int, context_len: int) -> float:
+        """Returns the share of K and V that is used: r of d channels of K, then k of S tokens of K and V; at most all."""
+        if self.tokens(context_len) >= context_len:
+            return 1.0
+        channels = self.channels(head_size) / head_size
+        return min(1.0, channels / 2 + self.tokens(context_len) / context_len)
+
     def __str__(self) -> str:
         if self.compression is not None:
             return f"SparF 1/{self.compression:g}"

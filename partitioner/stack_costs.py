@@ -50,7 +50,8 @@ def cache_fetch(
     software, stack = costing.hw.software, costing.stack
     if stack.sparse and attention.source is None:
         asked = _asked_sparsely(costing, attention)
-        wanted *= _entries_share(asked, tokens)
+        if asked.sparsity is not None:
+            wanted *= asked.sparsity.entries_share(asked.head_size, tokens)
         if home == "csd":
             read = pages = costing.attended_bytes(asked, tokens, fraction)
     if software is None or attention.source is not None:
@@ -102,12 +103,3 @@ def _asked_sparsely(costing: Costing, attention: Attention) -> Attention:
     if isinstance(sparsity, tuple):
         sparsity = sparsity[attention.layer]
     return dataclasses.replace(attention, sparsity=sparsity)
-
-
-def _entries_share(attention: Attention, tokens: int) -> float:
-    """Returns the share of K and V that sparse attention uses: r of d channels of K, then k tokens of K and V."""
-    sparsity = attention.sparsity
-    if sparsity is None or tokens <= sparsity.tokens(tokens):
-        return 1.0
-    channels = sparsity.channels(attention.head_size) / attention.head_size
-    return min(1.0, channels / 2 + sparsity.tokens(tokens) / tokens)

@@ -116,9 +116,8 @@ def entries_read(head_size: int, context_len: int) -> Read:
     """Returns what layers read by entries of K and V, in elements per KV head, at a context length."""
 
     def read(layer: int, sparsity: SparF | None) -> float:
-        if sparsity is None or sparsity.tokens(context_len) >= context_len:
-            return 2.0 * head_size * context_len
-        return sparsity.channels(head_size) * context_len + 2.0 * head_size * sparsity.tokens(context_len)
+        share = 1.0 if sparsity is None else sparsity.entries_share(head_size, context_len)
+        return 2.0 * head_size * context_len * share
 
     return read
 
