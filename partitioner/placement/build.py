@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,8 +18,7 @@ from partitioner.placement.problem import Choice, Problem, Stage
 from partitioner.placement.recompute import KeptInput
 from partitioner.placement.split_variants import SplitCost
 from partitioner.placement.variants import SMALL_WEIGHT_BYTES, VariantBuilder
-
-_NUMBER = re.compile(r"(?<![^.\[])\d+(?![^.\]])")
+from partitioner.plan.names import folded
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def build_problem(
     variants = VariantBuilder(
         paired.graphs, costing, policy, mode.shared_home, mode.streaming, owners, kept, paired.known_splits
     )
-    choices = [Choice(_folded_name(p.name), variants.of(p)) for p in paired.pairs]
+    choices = [Choice(folded(p.name), variants.of(p)) for p in paired.pairs]
     choices[0] = _launched(choices[0], costing, steps)
     buffers = variants.stream_buffer_bytes if mode.streaming or mode.recompute else 0.0
     peak = max([paired.activation_bytes(costing), *(k.working_bytes for k in kept.values())])
@@ -185,7 +183,3 @@ def _launched(first: Choice, costing: Costing, steps: Sequence[float]) -> Choice
             for v in first.variants
         ),
     )
-
-
-def _folded_name(name: str) -> str:
-    return _NUMBER.sub("*", name)

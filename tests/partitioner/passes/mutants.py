@@ -10,7 +10,17 @@ from jax import numpy as jnp
 
 from partitioner.flatten import make_flat
 from partitioner.frontend import TracedPhase
-from partitioner.jaxpr import Eqn, Literal, Var, aval_of, borders, dtype_of, shape_of, variables
+from partitioner.jaxpr import (
+    Eqn,
+    Literal,
+    Var,
+    aval_of,
+    borders,
+    dtype_of,
+    replacement_of,
+    shape_of,
+    variables,
+)
 from partitioner.passes.find_attention import find_attention
 from partitioner.passes.split_equations import split_equations
 
@@ -95,16 +105,14 @@ def replaced(phase: TracedPhase, eqn: Eqn, change: Change) -> TracedPhase:
             equations += [_with(m, new) for m in made]
         else:
             equations.append(_with(e, after))
-    outputs = tuple(dataclasses.replace(o, atom=_of(after, o.atom)) for o in phase.outputs)
+    outputs = tuple(dataclasses.replace(o, atom=replacement_of(after, o.atom)) for o in phase.outputs)
     return dataclasses.replace(phase, equations=tuple(equations), outputs=outputs)
 
 
 def _with(eqn: Eqn, new: dict[Any, Any]) -> Eqn:
-    return eqn.replace(invars=[_of(new, a) for a in eqn.invars], outvars=[_of(new, v) for v in eqn.outvars])
-
-
-def _of(new: dict[Any, Any], atom: Any) -> Any:
-    return atom if isinstance(atom, Literal) else new.get(atom, atom)
+    return eqn.replace(
+        invars=[replacement_of(new, a) for a in eqn.invars], outvars=[new.get(v, v) for v in eqn.outvars]
+    )
 
 
 def _changes(eqn: Eqn) -> Iterator[tuple[str, Change]]:
