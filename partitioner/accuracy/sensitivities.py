@@ -90,7 +90,9 @@ class Sensitivities:
             )
         together = [(joint.summed, joint.measured, joint.error) for joint in self.joint]
         if not all(math.isfinite(loss) for row in (*rows, *together) for loss in row):
-            raise AccuracyError("sensitivities hold a loss that is not finite; measure them again")
+            raise AccuracyError(
+                "sensitivities hold a loss that is not finite; measure them again, on two texts or more"
+            )
 
     @property
     def num_layers(self) -> int:
