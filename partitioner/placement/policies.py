@@ -49,6 +49,15 @@ class Policy:
     stack: Stack = LINKS
     predicted_only: bool = False
 
+    def on(self, hw: HardwareSpec) -> Policy:
+        """Returns the policy on some hardware.
+
+        Where this comes with published software, a system whose weights stay on the GPU has no other home for them.
+        """
+        if hw.software is None or not self.stack.resident_weights:
+            return self
+        return dataclasses.replace(self, weight_homes=("gpu",))
+
     def homes_of(self, form: CacheForm) -> tuple[str, ...]:
         """Returns where caches of a form may live; inputs live where K and V may not, if that is restricted."""
         if self.kv_homes is None:
@@ -138,8 +147,6 @@ POLICIES: dict[str, Policy] = {
 def policy_named(name: str, hw: HardwareSpec) -> Policy:
     """Returns a policy on some hardware, after checking that this has what it needs.
 
-    Where the hardware comes with published software, a system whose weights stay on the GPU has no other home for them.
-
     Raises:
         PlacementError: For an unknown name, or a policy that needs a drive (or its engine) where there is none.
     """
@@ -154,6 +161,4 @@ def policy_named(name: str, hw: HardwareSpec) -> Policy:
             f"policy {name!r} runs attention inside the drive, and the drives of {hw.name} have no engine; use a preset with "
             "computational storage (a6000-csd) or policy 'flexgen-ssd'"
         )
-    if hw.software is not None and policy.stack.resident_weights:
-        return dataclasses.replace(policy, weight_homes=("gpu",))
-    return policy
+    return policy.on(hw)

@@ -134,7 +134,7 @@ def _plan(data: dict[str, Any], model: Any) -> Plan:
         raise PlanError(
             f"has {decisions.micro_batches} micro-batches, which do not divide the batch of {workload.batch_size}"
         )
-    _check_ops(traced, decisions, POLICIES[policy], bool(hw.drives))
+    _check_ops(traced, decisions, POLICIES[policy].on(hw), bool(hw.drives))
     accuracy = accuracy_from_dict(data["accuracy"]) if "accuracy" in data else None
     plan = replace(assemble_plan(traced, hw, workload, policy, decisions), accuracy=accuracy)
     verify_plan(plan)
@@ -166,7 +166,7 @@ def _check_ops(traced: Traced, decisions: Decisions, policy: Policy, hw_has_driv
 
 
 def _check_policy(name: str, attention: bool, decision: Decision, policy: Policy) -> None:
-    homes = policy.cache_homes if attention else (*policy.weight_homes, "-")
+    homes = policy.homes_of(decision.form) if attention else (*policy.weight_homes, "-")
     if decision.home == SPLIT:
         forbidden = [t for t, _ in decision.split if not policy.split or t not in policy.decode_attention]
         if forbidden or not attention:

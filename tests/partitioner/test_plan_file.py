@@ -167,6 +167,31 @@ def test_a_wrong_file_gives_one_error(case: str, plan: Plan, model: Transformer,
 
 
 @pytest.mark.parametrize(
+    ("policy", "hw", "op", "home", "message"),
+    [
+        (
+            "vllm-recompute",
+            "demo",
+            "blocks.0.attention",
+            "host",
+            r"keeps the cache .* on 'host'; .* allows gpu$",
+        ),
+        ("flexgen-ssd", "paper-a6000-csd", "blocks.0.mlp.up", "host", r"keeps the weights .* allows gpu, -$"),
+    ],
+)
+def test_homes_are_those_of_the_form_and_of_the_hardwares_software(
+    policy: str, hw: str, op: str, home: str, message: str, model: Transformer, tmp_path: Path
+) -> None:
+    data = partition(model, hw, Workload(2, 8, 4), policy).to_dict()
+    assert data["decisions"]["ops"][op]["home"] in ("gpu", "-")
+    data["decisions"]["ops"][op]["home"] = home
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(PlanError, match=message):
+        Plan.load(file, model)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"{", "is not well-formed JSON"),
