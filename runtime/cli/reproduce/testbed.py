@@ -45,7 +45,7 @@ class Testbed:
         *,
         processes: int = 1,
     ) -> None:
-        """Plans points, those of one model and batch one after the other, so that they share a trace.
+        """Plans points that are not planned yet, those of one model and batch one after the other, so that they share a trace.
 
         Args:
             cells: The points.
@@ -53,18 +53,19 @@ class Testbed:
             processes: Processes among which models and batches are spread; 1 is this one.
         """
         groups: dict[tuple[str, int], list[Cell]] = {}
-        for cell in dict.fromkeys(cells):
+        for cell in dict.fromkeys(cell for cell in cells if cell not in self.found):
             groups.setdefault((cell.model, cell.batch), []).append(cell)
-        total = sum(map(len, groups.values()))
-        progress("planning", 0, total)
+        done, total = 0, sum(map(len, groups.values()))
+        progress("planning", done, total)
         for found in self._spread(list(groups.values()), processes):
             self.found.update(found)
-            progress("planning", len(self.found), total)
+            done += len(found)
+            progress("planning", done, total)
 
     def _spread(self, groups: list[list[Cell]], processes: int) -> Iterator[dict[Cell, Prediction | str]]:
         """Yields what is predicted of groups, as they are done; those with most points begin first."""
         groups.sort(key=len, reverse=True)
-        if processes == 1 or len(groups) == 1:
+        if processes == 1 or len(groups) <= 1:
             for group in groups:
                 yield {cell: self.of(cell) for cell in group}
             return

@@ -14,3 +14,6 @@ def test_processes_change_nothing_but_time() -> None:
     assert spread.found == here.found
     assert isinstance(here.found[CELLS[2]], str)
     assert (told[0], told[-1]) == (("planning", 0, 3), ("planning", 3, 3))
+    told.clear()
+    spread.predict_all(CELLS, lambda *now: told.append(now), processes=2)
+    assert told == [("planning", 0, 0)]
