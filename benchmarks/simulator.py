@@ -53,6 +53,8 @@ def _line(held: Held) -> str:
 
 
 def _summary(found: Sequence[Held], num_cells: int, num_worst: int) -> str:
+    if not found:
+        return f"none of {num_cells} cells has a plan; draw more with --loads"
     errors = sorted(abs(held.error) for held in found)
     within = sum(error <= BAR for error in errors)
     parts = [f"{share:.0%} {errors[max(0, round(share * len(errors)) - 1)]:.2%}" for share in SHARES]
