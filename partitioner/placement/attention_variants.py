@@ -188,7 +188,7 @@ class AttentionVariants:
         stores: dict[tuple[str, int], tuple[Loads, float]] = {}
         known = (costing, form, tuple(tiers))
         if known not in self._known_splits:
-            costs = split_costs(costing, op, attention, tiers, self._costs.contexts, num_rows)
+            costs = split_costs(costing, attention, tiers, self._costs.contexts, num_rows)
             self._known_splits[known] = tuple(costs)
         for cost in self._known_splits[known]:
             alone = cost.split[0][0] if len(cost.split) == 1 else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from partitioner.costing import TIERS, Costing, Tier
-from partitioner.ir.op import Attention, Op
+from partitioner.ir.op import Attention
 from partitioner.shares import Share
 from partitioner.split_grid import Split
 
@@ -47,7 +47,6 @@ class _Part(NamedTuple):
 
 def split_costs(
     costing: Costing,
-    op: Op,
     attention: Attention,
     tiers: Sequence[Tier],
     contexts: Sequence[tuple[int, float]],
@@ -57,14 +56,13 @@ def split_costs(
 
     Args:
         costing: Answers what things cost; knows the rows of a micro-batch.
-        op: The decode's op.
-        attention: Its description.
+        attention: What the decode's op does.
         tiers: Tiers that may attend.
         contexts: (context length, decode steps at about that length).
         num_rows: Rows that the op was traced with.
     """
     grid = costing.grid(attention)
-    parts = {tier: _parts(costing, op, attention, tier, contexts, num_rows) for tier in tiers}
+    parts = {tier: _parts(costing, attention, tier, contexts, num_rows) for tier in tiers}
     resume_s = costing.launch_s("gpu")
     steps = sum(weight for _, weight in contexts)
     nothing = (0.0,) * len(contexts)
@@ -96,7 +94,6 @@ def _splits(num_units: int, tiers: Sequence[Tier]) -> Iterator[Split]:
 
 def _parts(
     costing: Costing,
-    op: Op,
     attention: Attention,
     tier: Tier,
     contexts: Sequence[tuple[int, float]],

@@ -169,7 +169,7 @@ class _Emitter:
         attention = op.attention
         assert attention is not None
         operands = (attention.query, attention.new_key, attention.new_value)
-        consumer = self._consumer_device(op, attention)
+        consumer = self._consumer_device(attention)
         arrived: list[int] = []
         for share in _farthest_first(self._caches[op.name], consumer):
             waits: set[int] = set()
@@ -194,7 +194,7 @@ class _Emitter:
         self._made[attention.output] = (consumer, tuple(arrived))
         self._at[attention.output, consumer] = tuple(arrived)
 
-    def _consumer_device(self, op: Op, attention: Attention) -> str:
+    def _consumer_device(self, attention: Attention) -> str:
         readers = self._graph.consumers.get(attention.output, ())
         tiers = [self._decisions[self._graph.ops[r].name].anchor(self._phase) for r in readers]
         return self._costing.device(tiers[0]) if tiers else "gpu0"

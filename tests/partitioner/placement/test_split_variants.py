@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from partitioner.costing import Costing
-from partitioner.ir.op import Attention, Op
 from partitioner.placement.build import Mode, PairedGraphs, build_problem
 from partitioner.placement.policies import POLICIES
 from partitioner.placement.split_variants import SplitCost, split_costs
@@ -16,15 +15,10 @@ from tests.partitioner.plan.plans import WIDE_LOAD, forced_plan, shared, traced_
 CONTEXTS = ((2, 1.0), (32, 3.0), (127, 2.0))
 
 
-def attention_op() -> tuple[Op, Attention]:
-    op = next(op for op in traced_wide().graphs[-1].ops if op.attention)
-    assert op.attention is not None
-    return op, op.attention
-
-
 def costs_of(contexts: tuple[tuple[int, float], ...]) -> dict[Split, SplitCost]:
     costing = Costing(forced_plan(shared(host=8), ways("gpu", "gpu", "gpu")).hw, WIDE_LOAD)
-    found = split_costs(costing, *attention_op(), ("gpu", "host", "csd"), contexts, WIDE_LOAD.batch_size)
+    attention = next(op.attention for op in traced_wide().graphs[-1].ops if op.attention)
+    found = split_costs(costing, attention, ("gpu", "host", "csd"), contexts, WIDE_LOAD.batch_size)
     return {cost.split: cost for cost in found}
 
 
