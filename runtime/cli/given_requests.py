@@ -27,7 +27,7 @@ def read_requests(file: Path, max_new_tokens: int, sampling: Sampling) -> list[R
         ArgumentError: The file cannot be read, or a line is no request; names the line.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # JSON has other line separators within texts
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentError(f"request file {str(file)!r} cannot be read as text: {error}") from None
     found = [

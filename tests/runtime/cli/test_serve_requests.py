@@ -22,9 +22,10 @@ def test_requests_are_served_and_told_in_a_table(tmp_path: Path) -> None:
     lines = [
         {"prompt": "def f(x):"},
         {"prompt": "import ", "max_new_tokens": 3, "temperature": 0.8, "top_k": 40, "top_p": 0.9, "seed": 5},
-        {"prompt": "class A:", "eos": None},
+        {"prompt": "class A:\u2028", "eos": None},
     ]
-    file.write_text("\n\n".join(map(json.dumps, lines)))
+    text = "\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    file.write_text(text, encoding="utf-8")
     printed = invoke("--requests", str(file), "--slots", "2")
     assert "--- request 1\nimport " in printed
     assert "first token after s" in printed
