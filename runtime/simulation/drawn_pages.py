@@ -79,7 +79,7 @@ def draw_pages(
     chosen = _smallest(
         random.random((NUM_DRAWS, task.head_size), np.float32), np.full(NUM_DRAWS, num_channels)
     )
-    lanes = np.any(chosen.reshape(NUM_DRAWS, task.channel_pages, -1), axis=2, keepdims=True)[..., 0]
+    lanes = _any_within(chosen, task.channel_pages)
     among = max(0, seen - num_newest)
     clusters = min(float(among), max(0, num_tokens - num_newest) / TOKENS_PER_CLUSTER)
     counts = np.floor(clusters + random.random(NUM_DRAWS)).astype(np.int64)
@@ -88,9 +88,16 @@ def draw_pages(
     unseen = np.zeros((NUM_DRAWS, length - seen), np.bool_)
     newest = np.ones((NUM_DRAWS, seen - among), np.bool_)
     wanted = np.concatenate([unseen, drawn, newest], axis=1)[:, :in_pages]
-    values = np.any(wanted.reshape(NUM_DRAWS, groups, -1), axis=2, keepdims=True)[..., 0]
+    values = _any_within(wanted, groups)
     keys = np.concatenate([values[:, :copied], np.zeros_like(values[:, copied:])], axis=1)
     return DrawnPages(lanes, keys, values)
+
+
+def _any_within(marked: np.ndarray, num_pages: int) -> np.ndarray:
+    """Tells which of ``num_pages`` equal pages, of which there may be none, hold a mark: bool ``[n, num_pages]``."""
+    size = marked.shape[1] // max(1, num_pages)
+    parts: np.ndarray = marked.reshape(len(marked), num_pages, size).any(axis=2)
+    return parts
 
 
 def _smallest(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from partitioner.ir.op import Attention
 from partitioner.plan.plan import Plan
 from runtime.errors import SessionError
 from runtime.installed_plan import check_plan
@@ -65,11 +66,13 @@ def simulate(plan: Plan, *, context_len: int | None = None, every_step: bool = F
 
 def _sparse_from(plan: Plan, first: int) -> tuple[int, ...]:
     """Returns the lengths, beyond the first, from which on attentions of the plan are sparse."""
-    kinds = {op.attention.sparsity for op in plan.decode.graph.ops if op.attention is not None}
-    found: set[int] = set()
-    for sparsity in kinds:
-        if sparsity is not None:
-            lengths = range(first, plan.workload.max_len + 1)
-            begins = next((n for n in lengths if sparsity.tokens(n) < n), first)
-            found |= {begins} - {first}
-    return tuple(sorted(found))
+    attentions = [op.attention for op in plan.decode.graph.ops if op.attention is not None]
+    kinds = {(a.sparsity, a.window): a for a in attentions if a.sparsity is not None}
+    lengths = range(first, plan.workload.max_len + 1)
+    begins = {next((n for n in lengths if _is_sparse(a, n)), first) for a in kinds.values()}
+    return tuple(sorted(begins - {first}))
+
+
+def _is_sparse(attention: Attention, length: int) -> bool:
+    seen = attention.tokens_seen(length)
+    return attention.sparsity is not None and attention.sparsity.tokens(seen) < seen

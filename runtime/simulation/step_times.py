@@ -79,9 +79,9 @@ class StepTimes:
         return self._system.processors[step.device].account((), [demand], ready_s, op, name)
 
     def _share_demand(self, attention: Attention, share: Share, length: int) -> TimedDemand:
-        plan = self._program.plan
+        plan, seen = self._program.plan, attention.tokens_seen(length)
         cut = share.device, share.num_rows, share.num_kv_heads
-        key = (attention.group_size, attention.head_size, attention.cache_dtype, *cut, length)
+        key = (attention.group_size, attention.head_size, attention.cache_dtype, *cut, seen)
         if key not in self._demands:
             itemsize = np.dtype(cache_dtype(plan, attention)).itemsize
             self._demands[key] = (

@@ -12,21 +12,38 @@ import pytest
 
 from partitioner import Plan, SparF, Workload, partition
 from runtime import GenerationResult, Session, SimulatedRun, simulate
+from tests.runtime.ruled_decoder import HEADS, Rule, ruled_decoder
 from tests.runtime.ruled_decoder import VOCAB as RULED_VOCAB
-from tests.runtime.ruled_decoder import Rule, ruled_decoder
+from tests.runtime.split_plans import split_plan
 from tests.runtime.tiny_models import VOCAB, demo_hardware, transformer
 
-CASES = ("gpu-only", "deepspeed-host", "flexgen-ssd", "recompute", "instinfer", "auto", "sparse", "window")
+CASES = (
+    "gpu-only",
+    "deepspeed-host",
+    "flexgen-ssd",
+    "recompute",
+    "instinfer",
+    "auto",
+    "sparse",
+    "window",
+    "host",
+)
 WORKLOAD = Workload(6, 75, 40)
 
 
 @cache
 def held(case: str) -> tuple[Plan, GenerationResult, SimulatedRun]:
-    """Runs a model of two layers on two drives with pages of 8 tokens, past the ends of pages and of channel pages."""
+    """Runs a model of two layers on two drives with pages of 8 tokens, past the ends of pages and of channel pages.
+
+    In ``host``, the host attends to both layers, of which one has a window.
+    """
     hw = demo_hardware(2).replace("drive.flash.page_bytes", 256)
     workload = replace(WORKLOAD, sparsity=SparF.ratio(8) if case == "sparse" else None)
-    model = ruled_decoder((Rule(window=21), Rule())) if case == "window" else transformer(position="learned")
-    plan = partition(model, hw, workload, "instinfer" if case in ("sparse", "window") else case)
+    ruled = case in ("window", "host")
+    model = ruled_decoder((Rule(window=21), Rule())) if ruled else transformer(position="learned")
+    plan = partition(model, hw, workload, "instinfer" if ruled or case == "sparse" else case)
+    if case == "host":
+        plan = split_plan(plan, [[("host", (0, workload.batch_size), (0, HEADS))]] * 2)
     vocabulary = min(VOCAB, RULED_VOCAB)
     prompts = np.random.default_rng(0).integers(0, vocabulary, (6, WORKLOAD.prompt_len)).tolist()
     with Session(plan, model, clock="virtual") as session:
@@ -61,3 +78,12 @@ def test_a_sample_of_steps_stands_for_all(case: str) -> None:
         case == "sparse" or sampled.num_steps < every.num_steps
     )  # channel pages of 8 tokens: all steps are at seams
     assert sampled.total_s == pytest.approx(every.total_s, rel=5e-3 if case in ("sparse", "window") else 1e-3)
+
+
+def test_a_sparse_attention_within_the_first_page_reads_no_page() -> None:
+    hw = demo_hardware().replace("drive.flash.page_bytes", 4096)
+    model = transformer(position="learned")
+    plan = partition(model, hw, Workload(2, 20, 6, SparF.ratio(4)), "instinfer")
+    run = simulate(plan)
+    assert run.num_bytes["csd0"] == 0.0
+    assert run.decode_s > 0.0
