@@ -175,7 +175,8 @@ class ShareRunner:
 
     def _merge_on(self, name: str, attention: Attention, shares: tuple[Share, ...]) -> Callable[..., Any]:
         num_rows, (_, dtype) = self._program.phase.rows, describe_aval(attention.output)
-        key = ("merge", name, tuple(_shape(attention, s) for s in shares), num_rows, str(dtype))
+        cuts = tuple((s.rows, s.kv_heads) for s in shares)
+        key = ("merge", name, _axes(attention), cuts, num_rows, str(dtype))
         if key not in self._compiled:
             device = self._system.processors[name].device
             way = hand_over_of(device)
@@ -208,9 +209,13 @@ def _output_shape(attention: Attention, num_rows: int) -> tuple[int, ...]:
 
 def _shape(attention: Attention, share: Share) -> tuple[Any, ...]:
     """Returns all that tells the cut of one share from that of another."""
+    return *_axes(attention), share.rows, share.kv_heads
+
+
+def _axes(attention: Attention) -> tuple[Any, ...]:
+    """Returns all that tells the axes of one attention's arrays from those of another."""
     layouts = attention.query_layout, attention.new_layout, attention.cache_layout, attention.output_layout
-    heads = attention.num_heads, attention.num_kv_heads, attention.head_size
-    return layouts, heads, share.rows, share.kv_heads
+    return layouts, attention.num_heads, attention.num_kv_heads, attention.head_size
 
 
 def _logits(attention: Attention) -> tuple[Any, ...]:

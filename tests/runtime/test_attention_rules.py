@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 
 from partitioner import Plan, SparF, Workload, partition
+from partitioner.frontend import StepFunction
 from partitioner.plan.steps import Run
 from runtime import Session
 from runtime.sparse_attention import sparse_of
@@ -41,14 +41,16 @@ def plan_of(name: str, kv_heads: int, policy: str, sparsity: SparF | None = None
     return partition(ruled_decoder(MODELS[name], kv_heads), hw, load, policy)
 
 
-def assert_plain_tokens(name: str, kv_heads: int, plan: Plan) -> Any:
-    model = ruled_decoder(MODELS[name], kv_heads)
+def assert_plain_tokens(name: str, kv_heads: int, plan: Plan) -> None:
+    assert_tokens_of(ruled_decoder(MODELS[name], kv_heads), plan)
+
+
+def assert_tokens_of(model: StepFunction, plan: Plan) -> None:
     with Session(plan, model, clock="virtual") as session:
         result = session.generate(PROMPTS, NEW_TOKENS)
     expected = plain_run(model, PROMPTS, NEW_TOKENS, WORKLOAD.max_len)
     assert expected.margin > 1e-4  # a token that differs is no matter of rounding
     assert result.tokens == expected.tokens
-    return result
 
 
 @pytest.mark.parametrize(("name", "kv_heads"), CASES)
@@ -68,6 +70,16 @@ def test_gpu_host_and_drives_together_give_the_plain_model_s_tokens(name: str) -
     plan = split_plan(plan_of(name, 2, "instinfer"), [SHARES] * len(MODELS[name]))
     assert {s.device for s in plan.decode.steps if isinstance(s, Run)} == {"gpu0", "host", "csd0", "csd1"}
     assert_plain_tokens(name, 2, plan)
+
+
+def test_the_host_attends_to_layers_with_unlike_kv_heads() -> None:
+    """What a layer's parts are put together by depends on its heads, also where all parts come over links."""
+    heads = (4, 2, 1)
+    model = ruled_decoder(tuple(Rule(kv_heads=count) for count in heads))
+    plan = split_plan(
+        partition(model, demo_hardware(1), WORKLOAD, "instinfer"), [[("host", (0, 4), (0, n))] for n in heads]
+    )
+    assert_tokens_of(model, plan)
 
 
 @pytest.mark.parametrize(("name", "kv_heads"), [("bias by distance", 2), ("all at once", 4)])
