@@ -22,8 +22,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from runtime.simulation.use_log import Use
-from runtime.simulation.windows import DecodeWindows, StepUse
+from runtime.simulation.use_log import TimedUse, Use
+from runtime.simulation.windows import DecodeWindows
 
 TOLERANCE = 1e-3
 """Share of a step by which the middle of a range may be off the line before the range is halved."""
@@ -33,19 +33,6 @@ FEW_STEPS = 24
 """Steps up to which every one is simulated: a sample of them would take as long."""
 _WARM_UP = 2
 """Steps after which micro-batches have found their rhythm."""
-
-
-@dataclass(frozen=True, eq=False)
-class DecodeSum:
-    """Sums up decode steps.
-
-    Attributes:
-        seconds: Of all steps.
-        use: Of each resource.
-    """
-
-    seconds: float
-    use: Use
 
 
 @dataclass(frozen=True)
@@ -63,10 +50,10 @@ class Seams:
     sparse_from: tuple[int, ...] = ()
 
 
-def sum_decode(windows: DecodeWindows, first: int, last: int, seams: Seams) -> DecodeSum:
+def sum_decode(windows: DecodeWindows, first: int, last: int, seams: Seams) -> TimedUse:
     """Returns what the steps take after which sequences have ``first`` to ``last`` tokens, both included."""
     if last < first:
-        return DecodeSum(0.0, Use())
+        return TimedUse(0.0, Use())
     if last - first < FEW_STEPS:
         return sum_steps((step, 1.0) for step in windows.run(range(first, last + 1)).values())
     sample = _Sample(windows, seams.page_tokens or 1, with_pages=seams.page_tokens is not None)
@@ -81,7 +68,7 @@ class _Sample:
         self._lead = _WARM_UP if windows.overlap else 0
         self._places = sorted({0, 1, page // 2, page - 2, page - 1} & set(range(page)))
 
-    def sum(self, first: int, last: int, seams: Seams) -> DecodeSum:
+    def sum(self, first: int, last: int, seams: Seams) -> TimedUse:
         exact = self._exact(first, last, seams)
         parts = [(step, 1.0) for step in exact.values()]
         for begin, end in self._ranges(first, last, seams):
@@ -92,7 +79,7 @@ class _Sample:
                 parts += self._over(lengths, set(range(least, most + 1)) - exact.keys())
         return sum_steps(parts)
 
-    def _exact(self, first: int, last: int, seams: Seams) -> dict[int, StepUse]:
+    def _exact(self, first: int, last: int, seams: Seams) -> dict[int, TimedUse]:
         """Returns the steps that are simulated as they are."""
         wanted: list[Sequence[int]] = []
         if self._windows.overlap:
@@ -103,7 +90,7 @@ class _Sample:
         for length in seams.sparse_from:
             page = (length - 1) // self._page * self._page
             wanted.append(range(page + 1, page + self._page + 1))
-        found: dict[int, StepUse] = {}
+        found: dict[int, TimedUse] = {}
         for lengths in wanted:
             begins_anew = lengths[0] == first
             steps = self._run(lengths, 0 if begins_anew else self._lead)
@@ -124,7 +111,7 @@ class _Sample:
         """Tells whether what comes before a length is unlike what follows."""
         return seams.copy_tokens is not None and (first - 1) % seams.copy_tokens < self._page
 
-    def _over(self, lengths: np.ndarray, alike: set[int]) -> list[tuple[StepUse, float]]:
+    def _over(self, lengths: np.ndarray, alike: set[int]) -> list[tuple[TimedUse, float]]:
         """Returns steps with weights that stand for those of a range.
 
         Args:
@@ -132,7 +119,7 @@ class _Sample:
             alike: Lengths whose steps are of the same kind, beyond the range, too.
         """
         at = self._sampled(int(lengths[0] - 1) // self._page, int(lengths[-1] - 1) // self._page, alike)
-        found: list[tuple[StepUse, float]] = []
+        found: list[tuple[TimedUse, float]] = []
         full, place = np.divmod(lengths - 1, self._page)
         for own, weight in self._by_place(place):
             if not weight.any():
@@ -140,9 +127,7 @@ class _Sample:
             if not at[own]:
                 return [(step, 1.0) for step in self._run(lengths.tolist(), self._lead).values()]
             known = np.array(sorted(at[own]))
-            left = np.clip(np.searchsorted(known, full, side="right") - 1, 0, max(0, len(known) - 2))
-            right = np.minimum(left + 1, len(known) - 1)
-            share = (full - known[left]) / np.maximum(1, known[right] - known[left])
+            left, right, share = _between(known, full)
             totals = np.zeros(len(known))
             np.add.at(totals, left, weight * (1.0 - share))
             np.add.at(totals, right, weight * share)
@@ -152,13 +137,11 @@ class _Sample:
     def _by_place(self, place: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
         """Yields the places that were simulated, and how much each stands for every step."""
         known = np.array(self._places)
-        left = np.clip(np.searchsorted(known, place, side="right") - 1, 0, max(0, len(known) - 2))
-        right = np.minimum(left + 1, len(known) - 1)
-        share = (place - known[left]) / np.maximum(1, known[right] - known[left])
+        left, right, share = _between(known, place)
         for number, own in enumerate(self._places):
             yield own, (left == number) * (1.0 - share) + ((right == number) & (right > left)) * share
 
-    def _sampled(self, low: int, high: int, alike: set[int]) -> dict[int, dict[int, StepUse]]:
+    def _sampled(self, low: int, high: int, alike: set[int]) -> dict[int, dict[int, TimedUse]]:
         """Returns steps around the ends of pages, by place in a page and full pages before it.
 
         Args:
@@ -166,7 +149,7 @@ class _Sample:
             high: Those before the last one.
             alike: Lengths whose steps may be taken.
         """
-        at: dict[int, dict[int, StepUse]] = {place: {} for place in self._places}
+        at: dict[int, dict[int, TimedUse]] = {place: {} for place in self._places}
         known: dict[int, float] = {}
 
         def seconds(group: int) -> float:
@@ -194,7 +177,7 @@ class _Sample:
         halve(low, ends, MOST_HALVINGS)
         return at
 
-    def _around(self, group: int) -> Mapping[int, StepUse]:
+    def _around(self, group: int) -> Mapping[int, TimedUse]:
         """Returns the last two steps of a page, and two first ones and one in the middle of the next, after ``group`` pages."""
         length = group * self._page
         if not self._with_pages:
@@ -203,7 +186,7 @@ class _Sample:
         inside = length + self._page // 2 + 1
         return steps if inside in steps else steps | dict(self._run((inside,), self._lead))
 
-    def _run(self, lengths: Sequence[int], lead: int) -> Mapping[int, StepUse]:
+    def _run(self, lengths: Sequence[int], lead: int) -> Mapping[int, TimedUse]:
         """Simulates steps, and others before them from which they take over."""
         first = max(1, lengths[0])
         warm = range(max(1, first - lead), first)
@@ -211,10 +194,17 @@ class _Sample:
         return {n: steps[n] for n in lengths if n in steps}
 
 
-def sum_steps(parts: Iterable[tuple[StepUse, float]]) -> DecodeSum:
+def _between(known: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the places in ``known``, ascending, on whose line each wanted number is, and the share of the second one."""
+    left = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, max(0, len(known) - 2))
+    right = np.minimum(left + 1, len(known) - 1)
+    return left, right, (wanted - known[left]) / np.maximum(1, known[right] - known[left])
+
+
+def sum_steps(parts: Iterable[tuple[TimedUse, float]]) -> TimedUse:
     """Returns the sum of steps, each a number of times."""
     seconds, use = 0.0, Use()
     for step, weight in parts:
         seconds += weight * step.seconds
         use.add_all(step.use, weight)
-    return DecodeSum(seconds, use)
+    return TimedUse(seconds, use)

@@ -96,8 +96,8 @@ def draw_pages(
 def _any_within(marked: np.ndarray, num_pages: int) -> np.ndarray:
     """Tells which of ``num_pages`` equal pages, of which there may be none, hold a mark: bool ``[n, num_pages]``."""
     size = marked.shape[1] // max(1, num_pages)
-    parts: np.ndarray = marked.reshape(len(marked), num_pages, size).any(axis=2)
-    return parts
+    held: np.ndarray = np.logical_or.reduce(marked.reshape(len(marked), num_pages, size), axis=2)
+    return held
 
 
 def _smallest(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ before it. Where many equal slices follow each other, those beyond the first one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -20,7 +19,7 @@ from runtime.program import Program
 from runtime.share_rows import ShareRows
 from runtime.simulation.counted_system import CountedSystem
 from runtime.simulation.step_times import StepTimes
-from runtime.simulation.use_log import Use
+from runtime.simulation.use_log import TimedUse, Use
 from runtime.streams import GivenFrames
 from runtime.virtual_executor import VirtualExecutor
 
@@ -30,23 +29,8 @@ COUNTED = 4
 """Slices over which the rhythm is taken."""
 
 
-@dataclass(frozen=True, eq=False)
-class PrefillSum:
-    """Sums up a prefill.
-
-    Attributes:
-        seconds: Until all prompts are processed and their caches are home.
-        use: Of each resource.
-    """
-
-    seconds: float
-    use: Use
-
-
-def sum_prefill(
-    plan: Plan, system: CountedSystem, prompt_len: int, *, every_slice: bool = False
-) -> PrefillSum:
-    """Returns what the prefill of the whole batch takes.
+def sum_prefill(plan: Plan, system: CountedSystem, prompt_len: int, *, every_slice: bool = False) -> TimedUse:
+    """Returns what the prefill of the whole batch takes, until all prompts are processed and their caches are home.
 
     Args:
         plan: A plan with a prefill.
@@ -73,7 +57,7 @@ def sum_prefill(
     for frame, count in skipped.items():
         if count:
             end_s += count * runner.rhythm_s(frames[: frames.index(frame) + 1])
-    return PrefillSum(end_s, use)
+    return TimedUse(end_s, use)
 
 
 def _stored(program: Program, slots: np.ndarray) -> tuple[int, ...]:

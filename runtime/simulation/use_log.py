@@ -32,6 +32,19 @@ class Use:
             self.add(resource, times * seconds, times * other.num_bytes[resource])
 
 
+@dataclass(frozen=True, eq=False)
+class TimedUse:
+    """Tells what a part of a generation took.
+
+    Attributes:
+        seconds: From the end of what came before it to its own.
+        use: Of each resource.
+    """
+
+    seconds: float
+    use: Use
+
+
 class UseLog(EventLog):
     """Keeps events by frame, and as events where a timeline is wanted.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,25 +13,12 @@ from runtime.micro_batches import MicroBatches
 from runtime.program import Program
 from runtime.simulation.counted_system import CountedSystem
 from runtime.simulation.step_times import StepTimes
-from runtime.simulation.use_log import Use
+from runtime.simulation.use_log import TimedUse, Use
 from runtime.streams import Runner
 from runtime.virtual_executor import VirtualExecutor
 
 _REST_S = 1.0
 """Between windows; pages that are programmed behind a command are long in their cells by then."""
-
-
-@dataclass(frozen=True, eq=False)
-class StepUse:
-    """Tells what one decode step of all micro-batches took.
-
-    Attributes:
-        seconds: From the end of the step before it to its own.
-        use: Of each resource.
-    """
-
-    seconds: float
-    use: Use
 
 
 class DecodeWindows:
@@ -56,7 +42,7 @@ class DecodeWindows:
         self._origin_s = begin_s
         self.num_steps = 0
 
-    def run(self, lengths: Sequence[int]) -> Mapping[int, StepUse]:
+    def run(self, lengths: Sequence[int]) -> Mapping[int, TimedUse]:
         """Simulates the steps after which sequences have ``lengths`` tokens, one more each time; returns what each took."""
         streams = [_Tokens(self._runner, number, lengths) for number in range(self._micro_batches)]
         VirtualExecutor().run(streams, self._origin_s)
@@ -67,7 +53,7 @@ class DecodeWindows:
         seconds = np.diff(ends_s, prepend=self._origin_s).tolist()
         self._origin_s = ends_s[-1] + _REST_S
         self.num_steps += len(lengths)
-        return {length: StepUse(s, uses[length]) for length, s in zip(lengths, seconds, strict=True)}
+        return {length: TimedUse(s, uses[length]) for length, s in zip(lengths, seconds, strict=True)}
 
     def timeline(self, length: int) -> Timeline:
         """Returns what every resource does in the step after which sequences have ``length`` tokens.
