@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import jax
@@ -19,7 +18,7 @@ from runtime.program import Program, describe_aval
 from runtime.sampling import sample
 from runtime.sampling_settings import GREEDY, RowSettings
 
-Executable = Callable[..., list[jax.Array]]
+Executable = Callable[..., Any]
 
 _KEPT = 256
 """Executables remembered for later sessions; those used longest ago go first."""
@@ -45,21 +44,14 @@ def compile_segment(segment: Segment, device: JaxDevice) -> Executable:
     """
     donated = tuple(segment.inputs.index(v) for v in segment.donated)
     key = (device, donated, signature(segment.equations, segment.inputs, segment.outputs))
-    with _LOCK:
-        if key in _COMPILED:
-            _COMPILED.move_to_end(key)
-            return _COMPILED[key]
 
     def run(*inputs: Any) -> list[Any]:
         env = evaluate(segment.equations, dict(zip(segment.inputs, inputs, strict=True)))
         return [env[v] for v in segment.outputs]
 
-    compiled = compile_for(device, run, [shape_on(v, device) for v in segment.inputs], donated)
-    with _LOCK:
-        _COMPILED[key] = compiled
-        if len(_COMPILED) > _KEPT:
-            _COMPILED.popitem(last=False)
-    return compiled
+    return _remembered(
+        key, lambda: compile_for(device, run, [shape_on(v, device) for v in segment.inputs], donated)
+    )
 
 
 def shape_on(var: Var, device: JaxDevice) -> jax.ShapeDtypeStruct:
@@ -78,12 +70,12 @@ def settings_on(num_rows: int, device: JaxDevice) -> RowSettings:
     return jax.tree.map(lambda a: row_of(num_rows, a.dtype, device), RowSettings.of([GREEDY], [0]))
 
 
-@cache
-def compile_sample(device: JaxDevice, shape: tuple[int, ...], dtype: Any) -> Callable[..., jax.Array]:
+def compile_sample(device: JaxDevice, shape: tuple[int, ...], dtype: Any) -> Executable:
     """Returns :func:`runtime.sampling.sample`, compiled for logits of a shape and dtype; sessions share it."""
     logits = jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
     row = row_of(shape[0], np.int32, device)
-    return compile_for(device, sample, [logits, row, row, settings_on(shape[0], device)], ())
+    shapes = [logits, row, row, settings_on(shape[0], device)]
+    return _remembered(("sample", device, shape, str(dtype)), lambda: compile_for(device, sample, shapes, ()))
 
 
 def compile_for(
@@ -92,3 +84,17 @@ def compile_for(
     """Returns a function compiled ahead of time for abstract arguments that live on a device."""
     with jax.default_device(device):
         return jax.jit(function, donate_argnums=donated).lower(*shapes).compile()
+
+
+def _remembered(key: Any, compile_it: Callable[[], Executable]) -> Executable:
+    """Returns what was compiled for a key, now or by another session."""
+    with _LOCK:
+        if key in _COMPILED:
+            _COMPILED.move_to_end(key)
+            return _COMPILED[key]
+    compiled = compile_it()
+    with _LOCK:
+        _COMPILED[key] = compiled
+        if len(_COMPILED) > _KEPT:
+            _COMPILED.popitem(last=False)
+    return compiled
