@@ -56,25 +56,20 @@ class CacheMoves:
         place = self._system.processors[step.dst].place
         values = {v: place(np.zeros(*describe_aval(v))) for v in step.values}
         source = self._program.attention[step.attention or ""].source
+        rows = self._program.phase.rows
+        empty = np.zeros(rows, np.int32) if step.kind == "append_cache" else None
+        every_kind_of_slots = np.arange(rows), np.full(rows, NO_SLOT)
         if source is not None:
-            self._keep(
-                0,
-                step.names[0],
-                source,
-                place(values[source.value]),
-                np.arange(self._program.phase.rows),
-                None,
-            )
-        elif step.kind == "append_cache":
+            for slots in every_kind_of_slots:
+                self._keep(0, step.names[0], source, values[source.value], slots, empty)
+        elif empty is not None:
             attention = self._program.attention[step.attention or ""]
-            pair = values[attention.new_key], values[attention.new_value]
-            states.append(0, attention, pair, np.zeros(self._program.phase.rows, np.int32))
+            states.append(0, attention, (values[attention.new_key], values[attention.new_value]), empty)
         elif self._system.share_caches.holds(step.attention or "", step.dst):
             self._shares.warm_up(step, {self._state_name(var): value for var, value in values.items()})
         else:
-            rows = self._program.phase.rows
             for var, value in values.items():
-                for slots in (np.arange(rows), np.full(rows, NO_SLOT)):
+                for slots in every_kind_of_slots:
                     states.store(0, self._state_name(var), var, value, slots)
 
     def stream(self, frame: Frame, step: Move, ready_s: float) -> float:
