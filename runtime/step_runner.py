@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -38,8 +38,6 @@ from runtime.share_runner import ShareRunner
 from runtime.sparse_attention import sparse_of
 from runtime.system import System
 
-Types = tuple[tuple[tuple[int, ...], str], ...]
-
 
 class StepRunner:
     """Performs the steps of one phase on a system.
@@ -56,7 +54,7 @@ class StepRunner:
         self._shares = ShareRunner(program, system)
         self._caches = CacheMoves(program, system, self._shares, self._crossings)
         self._executables: dict[int, Executable] = {}
-        self._senders: dict[tuple[str, Types], Send] = {}
+        self._senders: dict[int, Send] = {}
         self._greedy: Callable[..., jax.Array] | None = None
         self._sample: Callable[..., jax.Array] | None = None
         self._zeros: dict[tuple[str, tuple[int, ...], str], jax.Array] = {}
@@ -79,9 +77,7 @@ class StepRunner:
         at = row_of(self.program.phase.rows, np.int32, device)
         self._greedy = compile_for(device, greedy, [shape_on(self.program.logits, device), at], ())
         self._shares.compile()
-        for step in self.program.phase.steps:
-            if isinstance(step, Move) and self.program.feeds_share(step):
-                self._compile_sender(step)
+        self._compile_senders()
         self._warm_up()
         progress(len(classes), len(classes))
 
@@ -89,11 +85,17 @@ class StepRunner:
         """Returns where the logits are made."""
         return self.system.processors[self.program.logits_device].device
 
-    def _compile_sender(self, step: Move) -> None:
-        key = step.src, _types(step.values)
-        if key not in self._senders:
-            device = self.system.processors[step.src].device
-            self._senders[key] = hand_over_of(device).sender([shape_on(v, device) for v in step.values])
+    def _compile_senders(self) -> None:
+        """Compiles what sends the operands of attentions to their shares; moves of equal arrays have one in common."""
+        found: dict[tuple[object, ...], Send] = {}
+        for step in self.program.phase.steps:
+            if isinstance(step, Move) and self.program.feeds_share(step):
+                device = self.system.processors[step.src].device
+                shapes = [shape_on(v, device) for v in step.values]
+                key = step.src, *((s.shape, str(s.dtype)) for s in shapes)
+                if key not in found:
+                    found[key] = hand_over_of(device).sender(shapes)
+                self._senders[step.id] = found[key]
 
     def _warm_up(self) -> None:
         """Runs what is compiled on first use, on empty caches."""
@@ -250,19 +252,19 @@ class StepRunner:
         attention = self.program.attention[name]
         read = tuple(frame.read(step.device, v) for v in operands(attention))
         found = frame.rows_of(share)
+        if not found.count:
+            frame.put(step.device, PartOf(attention.output), np.zeros(read[0].shape, np.float32))
+            return ready_s
         is_whole = found.count == share.num_rows
-        output, end_s = np.zeros(read[0].shape, np.float32), ready_s
-        if found.count:
-            lengths = frame.after[found.taken]
-            drive = self.system.drives[step.device]
-            rows = drive.task.rows(name, frame.micro_batch, found.own)
-            sparse = sparse_of(attention, lengths) if drive.task.keeps_channels(name) else None
-            given = read if is_whole else tuple(a[found.own] for a in read)
-            made, end_s = drive.attend(name, rows, given, lengths, attention, ready_s, sparse)
-            if is_whole:
-                output = made
-            else:
-                output[found.own] = made
+        lengths = frame.after[found.taken]
+        drive = self.system.drives[step.device]
+        rows = drive.task.rows(name, frame.micro_batch, found.own)
+        sparse = sparse_of(attention, lengths) if drive.task.keeps_channels(name) else None
+        given = read if is_whole else tuple(a[found.own] for a in read)
+        output, end_s = drive.attend(name, rows, given, lengths, attention, ready_s, sparse)
+        if not is_whole:
+            made, output = output, np.zeros(read[0].shape, np.float32)
+            output[found.own] = made
         frame.put(step.device, PartOf(attention.output), output)
         return end_s
 
@@ -279,8 +281,7 @@ class StepRunner:
         """Hands what an attention reads to a drive, its part alone, or to the host."""
         attention, share = self._crossings.shared(step)
         values = [frame.read(step.src, v) for v in step.values]
-        send = self._senders[step.src, _types(step.values)]
-        sent: Sent = frame.once((step.src, step.values), lambda: send(values))
+        sent: Sent = frame.once((step.src, step.values), lambda: self._senders[step.id](values))
         ready_s = self.system.processors[step.src].wait_for(sent.pending, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
         for var, value in zip(step.values, sent.arrays(), strict=True):
@@ -308,8 +309,3 @@ class StepRunner:
                 frame.put(step.dst, name, value)
             self.system.pace.settle(arrived)
         return transfer.free_s if part + 1 < step.num_parts else self._crossings.end(transfer, ())
-
-
-def _types(values: Sequence[Var]) -> Types:
-    described = map(describe_aval, values)
-    return tuple((shape, str(dtype)) for shape, dtype in described)
