@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -38,6 +38,8 @@ class ShareRunner:
         self._program = program
         self._system = system
         self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._attend: dict[int, Callable[..., Any]] = {}
+        self._merge: dict[str, tuple[tuple[Share, ...], Callable[..., Any]]] = {}
         self._returned: dict[tuple[int, str], Returned] = {}
 
     def compile(self) -> None:
@@ -50,11 +52,11 @@ class ShareRunner:
                 if step.device == "host":
                     prepare()
                 elif step.device in self._system.processors:
-                    self._attend_on_gpu(self._program.attention[name], step.share)
+                    self._attend[step.id] = self._attend_on_gpu(self._program.attention[name], step.share)
         for name, shares in merged.items():
             consumer, attention = self._program.consumers[name], self._program.attention[name]
-            own = [s for s in shares if s.device == consumer and consumer != "host"]
-            self._merge_on(consumer, attention, _ordered(own))
+            own = _ordered(s for s in shares if s.device == consumer and consumer != "host")
+            self._merge[name] = own, self._merge_on(consumer, attention, own)
             way = hand_over_of(self._system.processors[consumer].device)
             for number in range(MicroBatches.of(self._program.plan).count):
                 shape = _output_shape(attention, self._program.phase.rows)
@@ -80,8 +82,7 @@ class ShareRunner:
             )  # fmt: skip
             demand = host_demand(attention, share, frame.after[rows], itemsize)
         else:
-            run = self._attend_on_gpu(attention, share)
-            output, *updated = run(*given, *pair, processor.place(frame.before))
+            output, *updated = self._attend[step.id](*given, *pair, processor.place(frame.before))
             self._system.share_caches.replace(frame.micro_batch, name, step.device, (updated[0], updated[1]))
             demand = gpu_demand(attention, share, pair[0].shape[2], itemsize)
         end_s = processor.account(output, [demand], ready_s, name, self._program.name)
@@ -101,9 +102,9 @@ class ShareRunner:
         parts = frame.put_part(device, attention.output, share, part if is_here else None)
         if parts is None:
             return ()
-        found = {s: p for s, p in parts if p is not None}
-        shares = _ordered(found)
-        whole = self._merge_on(device, attention, shares)(returned.given(), *(found[s] for s in shares))
+        found = dict(parts)
+        own, merge = self._merge[name]
+        whole = merge(returned.given(), *(found[share] for share in own))
         frame.put(device, attention.output, whole)
         return whole
 
@@ -199,7 +200,7 @@ class ShareRunner:
         return self._compiled[key]
 
 
-def _ordered(shares: Any) -> tuple[Share, ...]:
+def _ordered(shares: Iterable[Share]) -> tuple[Share, ...]:
     return tuple(sorted(shares, key=lambda s: (s.rows, s.kv_heads)))
 
 
