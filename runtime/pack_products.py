@@ -44,7 +44,7 @@ def find_products(equations: Sequence[Eqn], weights: Mapping[Var, Hashable]) -> 
             left alone.
     """
     reads = Counter(v for e in equations for v in variables(e.invars))
-    found: dict[Hashable, list[Eqn]] = {}
+    found: dict[tuple[int, Hashable], list[Eqn]] = {}
     for eqn in equations:
         if eqn.primitive.name != "dot_general":
             continue
@@ -60,13 +60,9 @@ def find_products(equations: Sequence[Eqn], weights: Mapping[Var, Hashable]) -> 
         shape = shape_of(right)
         others = shape[:axis] + shape[axis + 1 :]
         settings = tuple((name, str(eqn.params[name])) for name in sorted(eqn.params))
-        key = left, weights[right], axis, others, str(aval_of(right).dtype), settings
-        found.setdefault(key, []).append(eqn)
-    return [
-        Products(tuple(group), axis)
-        for group in found.values()
-        if len(group) > 1 and (axis := _column_axis(group[0])) is not None
-    ]
+        alike = left, weights[right], others, str(aval_of(right).dtype), settings
+        found.setdefault((axis, alike), []).append(eqn)
+    return [Products(tuple(group), axis) for (axis, _), group in found.items() if len(group) > 1]
 
 
 def pack_products(products: Products) -> tuple[Var, tuple[Eqn, ...]]:
@@ -77,8 +73,7 @@ def pack_products(products: Products) -> tuple[Var, tuple[Eqn, ...]]:
     packed_shape = list(shape_of(products.weights[0]))
     packed_shape[products.axis] = sum(widths)
     _, contracted = first.params["dimension_numbers"][0]
-    kept = sum(axis not in contracted for axis in range(products.axis))
-    column_axis = len(shape_of(left)) - len(contracted) + kept
+    column_axis = len(shape_of(left)) - len(contracted)
 
     def run(x: Any, packed: Any) -> list[Any]:
         env = dict(zip(variables(first.invars), (x, packed), strict=True))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax
 from jax import numpy as jnp
 
-from partitioner.frontend.trace import TracedInput
+from partitioner.frontend.traced import TracedInput
 from partitioner.jaxpr import Eqn, Var, borders
 from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.steps import Move, Segment
