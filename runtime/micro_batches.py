@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from partitioner.plan.plan import Plan
@@ -38,3 +39,8 @@ class MicroBatches:
     def rows(self, number: int) -> slice:
         """Returns the rows of a micro-batch in the batch."""
         return slice(number * self.num_rows, (number + 1) * self.num_rows)
+
+    def split(self, rows: Sequence[int]) -> list[tuple[int, list[int]]]:
+        """Returns each micro-batch and those of some rows of the batch that are in it, counted within it."""
+        size = self.num_rows
+        return [(number, [r % size for r in rows if r // size == number]) for number in range(self.count)]

@@ -101,7 +101,7 @@ def ending_tokens(eos: Eos, tokenizer: Any, vocab_size: int) -> frozenset[int]:
         SessionError: It is none of what a request may say, or an id that the model does not have.
     """
     known = getattr(tokenizer, "eos_id", None) if eos == "model" else eos
-    given = [] if known is None else [known] if isinstance(known, int | np.integer) else list(known)
+    given = [] if known is None else list(known) if isinstance(known, Collection) else [known]
     for token in given:
         if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < vocab_size:
             raise SessionError(

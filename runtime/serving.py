@@ -13,11 +13,12 @@ from runtime.errors import SessionError
 from runtime.fault_account import FaultAccount
 from runtime.generation import OnToken
 from runtime.installed_plan import InstalledPlan, Workbench
-from runtime.micro_batches import MicroBatches
 from runtime.prompts import check_new_tokens, prompt_ids
 from runtime.recovery import fault_of
 from runtime.replan import replan
 from runtime.request import Completed, Request, RequestTimings, ending_tokens, text_of
+from runtime.sampling_settings import Sampling
+from runtime.separable_rows import check_separable
 from runtime.serving_totals import ServingTotals, Tally
 from runtime.slot_runner import SlotRunner
 from runtime.slots import Slot, Slots
@@ -37,6 +38,10 @@ class Serving(Iterator[Completed]):
         check_current: Raises once the session has gone on to something else.
         each_step: Whether every call makes one token per row at most, so that listeners are not ahead of the caller.
         keep_log: Whether what devices did stays in the log for the caller, and out of the totals.
+        together: Whether all requests join at once, so that rows may share state.
+
+    Raises:
+        SessionError: Requests do not join at once, and the model keeps state that rows share.
     """
 
     def __init__(
@@ -49,16 +54,17 @@ class Serving(Iterator[Completed]):
         *,
         each_step: bool = False,
         keep_log: bool = False,
+        together: bool = False,
     ) -> None:
         self._bench, self._installed, self._on_token = bench, installed, on_token
         self._check_current, self._each_step, self._keep_log = check_current, each_step, keep_log
+        self._together = together
         self._first = installed.plan
         self._requests: Iterator[Any] | None = iter(requests)
         self._num_requests = 0
         self._done: deque[Completed | SessionError] = deque()
         self._account = FaultAccount(bench)
-        self._slots = Slots(MicroBatches.of(installed.plan))
-        self._runner = SlotRunner(installed.phases, self._slots, self._take)
+        self._slots, self._runner = self._free_slots()
         self._joining: set[int] = set()
         self._owed: dict[int, int] = {}
         self._any_token = False
@@ -142,6 +148,18 @@ class Serving(Iterator[Completed]):
             self._tally.add_busy(self._bench.log.take(self._origin_s))
         return True
 
+    def _free_slots(self) -> tuple[Slots, SlotRunner]:
+        """Returns slots for the plan that is installed, and what runs its phases for them.
+
+        Raises:
+            SessionError: The model keeps state that rows share, and may not.
+        """
+        phases = self._installed.phases
+        if not self._together:
+            check_separable(phases)
+        slots = Slots(phases.micro_batches)
+        return slots, SlotRunner(phases, slots, self._take)
+
     def _begin(self) -> None:
         clock = self._bench.pace.clock
         self._now_s = clock.now_s()
@@ -183,6 +201,8 @@ class Serving(Iterator[Completed]):
             raise SessionError(
                 f"request {number} is a {type(request).__name__}; give runtime.Request(prompt, max_new_tokens, sampling, eos)"
             )
+        if not isinstance(request.sampling, Sampling):
+            raise SessionError(f"sampling of request {number} is {request.sampling!r}; give runtime.Sampling")
         installed = self._installed
         workload, vocab_size, tokenizer = installed.plan.workload, installed.vocab_size, installed.tokenizer
         check_new_tokens(request.max_new_tokens, workload)
@@ -204,16 +224,11 @@ class Serving(Iterator[Completed]):
 
     def _sweep(self) -> None:
         """Frees the slots of requests that have ended."""
-        micro_batches = self._slots.micro_batches
         ended = [(row, slot) for row, slot in self._slots.taken() if slot.reason is not None]
         for row, slot in sorted(ended, key=lambda e: (e[1].end_s, e[1].number)):
             self._slots.free(row)
-            self._owed.pop(slot.number, None)
             self._done.append(self._completed(slot))
-        for number in range(micro_batches.count):
-            rows = [
-                row % micro_batches.num_rows for row, _ in ended if row // micro_batches.num_rows == number
-            ]
+        for number, rows in self._slots.micro_batches.split([row for row, _ in ended]):
             if rows:
                 self._installed.system.reclaim(number, np.array(rows))
 
@@ -259,8 +274,7 @@ class Serving(Iterator[Completed]):
         held = [slot for _, slot in self._slots.taken() if slot.reason is None]
         ended = [slot for _, slot in self._slots.taken() if slot.reason is not None]
         self._done.extend(map(self._completed, sorted(ended, key=lambda s: (s.end_s, s.number))))
-        self._slots = Slots(MicroBatches.of(self._installed.plan))
-        self._runner = SlotRunner(self._installed.phases, self._slots, self._take)
+        self._slots, self._runner = self._free_slots()
         self._owed = {slot.number: slot.num_known for slot in held}
         self._joining = set()
         for slot in held:

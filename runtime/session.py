@@ -22,7 +22,6 @@ from runtime.replan import replan
 from runtime.request import Eos, Request, ending_tokens
 from runtime.result import GenerationResult
 from runtime.sampling_settings import GREEDY, Sampling
-from runtime.separable_rows import check_separable
 from runtime.serving import Serving
 from runtime.text_pieces import Piece
 
@@ -139,7 +138,7 @@ class Session:
         self, installed: InstalledPlan, requests: Sequence[Request], on_token: OnToken | None
     ) -> GenerationResult:
         """Generates where rows draw tokens, or end by themselves."""
-        serving = self._serve(installed, requests, on_token, keep_log=True)
+        serving = self._serve(installed, requests, on_token, keep_log=True, together=True)
         rows = in_order(serving)
         totals = serving.totals
         prefill_s = max(row.timings.first_token_s for row in rows)
@@ -182,7 +181,7 @@ class Session:
         requests = requests_of(batch, num_tokens, sampling, eos)
         heard: deque[tuple[int, int]] = deque()
         serving = self._serve(
-            installed, requests, lambda row, token: heard.append((row, token)), each_step=True
+            installed, requests, lambda row, token: heard.append((row, token)), each_step=True, together=True
         )
         return stream_pieces(serving, heard, len(requests))
 
@@ -203,7 +202,6 @@ class Session:
             SessionError: The session is closed, or the model keeps state that rows share.
         """
         installed = self._begin()
-        check_separable(installed.phases)
         return self._serve(installed, requests, on_token)
 
     def _serve(
@@ -214,6 +212,7 @@ class Session:
         *,
         each_step: bool = False,
         keep_log: bool = False,
+        together: bool = False,
     ) -> Serving:
         """Begins to serve."""
         turn = self._turn
@@ -225,8 +224,9 @@ class Session:
                 )
 
         serving = Serving(
-            self._bench, installed, requests, on_token, check_current, each_step=each_step, keep_log=keep_log
-        )
+            self._bench, installed, requests, on_token, check_current,
+            each_step=each_step, keep_log=keep_log, together=together,
+        )  # fmt: skip
         self._installed, self._serving = None, serving
         return serving
 

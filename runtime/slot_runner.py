@@ -43,11 +43,7 @@ class SlotRunner:
         Raises:
             SessionError: A step failed.
         """
-        size = self._slots.micro_batches.num_rows
-        by_micro_batch = [
-            (number, [row % size for row in rows if row // size == number])
-            for number in range(self._slots.micro_batches.count)
-        ]
+        by_micro_batch = self._slots.micro_batches.split(rows)
         runner = self._phases.prefill
         if runner is None:
             for number, own in by_micro_batch:
@@ -56,7 +52,7 @@ class SlotRunner:
         packed = [
             (number, pack)
             for number, own in by_micro_batch
-            for pack in _packs(own, runner.program.phase.rows, size)
+            for pack in _packs(own, runner.program.phase.rows, self._slots.micro_batches.num_rows)
         ]
         return self._prefill(runner, packed, begin_s)
 

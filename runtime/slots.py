@@ -129,7 +129,7 @@ class Slots:
 
     def open_rows(self, number: int) -> OpenRows:
         """Returns what a run of a micro-batch has to know of its rows."""
-        rows = [slot if slot is not None else None for slot in self._rows[self.micro_batches.rows(number)]]
+        rows = self._rows[self.micro_batches.rows(number)]
         slots = [NO_SLOT if slot is None else row for row, slot in enumerate(rows)]
         return OpenRows(np.array(slots, np.int32), settings_of(rows))
 

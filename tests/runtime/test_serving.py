@@ -185,6 +185,8 @@ class TestErrors:
             (Request(list(range(13)), 4), "prompt 1 has 13 tokens, the plan is for at most 12; shorten it"),
             (Request([1], 11), "max_new_tokens is 11, the plan has room for 10"),
             (Request([1], 3, eos=101), "eos is 101; give token ids from 0 to 100"),
+            (Request([1], 3, eos=2.0), "eos is 2.0; give token ids from 0 to 100"),  # pyright: ignore[reportArgumentType]
+            (Request([1], 3, 0.7), "sampling of request 1 is 0.7; give runtime.Sampling"),  # pyright: ignore[reportArgumentType]
         ],
     )
     def test_a_request_that_makes_no_sense_leaves_the_others_alone(self, request_: Any, message: str) -> None:

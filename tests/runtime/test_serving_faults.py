@@ -1,14 +1,18 @@
 """Serving on drives that fail: requests in slots begin again from their tokens and get the same ones."""
 
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import pytest
 
 from cost_models import FaultSpec
 from partitioner import SparF, partition
+from partitioner.frontend import StepFunction, from_step
 from runtime import Session
 from tests.runtime.requests import alone, random_requests
-from tests.runtime.tiny_models import WORKLOAD, demo_hardware, transformer
+from tests.runtime.ruled_decoder import Rule, ruled_decoder
+from tests.runtime.tiny_models import WORKLOAD, biased_attention, demo_hardware, transformer
 
 
 def session(faults: FaultSpec | None, num_drives: int = 1, sparsity: SparF | None = None) -> Session:
@@ -49,3 +53,33 @@ def test_sparse_requests_get_their_tokens_all_the_same() -> None:
     assert recoveries
     assert not any(r.given_up for r in recoveries)  # once a drive is left out, what remains attends exactly
     assert found[0] == found[1]
+
+
+@cache
+def half_raised() -> StepFunction:
+    """Two decoders side by side, logits added up: one that drives attend for, one whose state is the model's own affair."""
+    parts = {"raised": ruled_decoder((Rule(),)), "plain": biased_attention()}
+
+    def step(params: Any, tokens: Any, state: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+        logits_at = positions[:, 0]  # neither of the two selects logits
+        made = {n: p.step(params[n], tokens, state[n], positions, mask, logits_at) for n, p in parts.items()}
+        return sum(logits for logits, _ in made.values()), {n: after for n, (_, after) in made.items()}
+
+    def init_cache(rows: int, slots: int) -> Any:
+        return {n: p.init_state(rows, slots) for n, p in parts.items()}
+
+    return from_step(step, params={n: p.params for n, p in parts.items()}, init_cache=init_cache, name="half")
+
+
+def test_rows_of_the_model_s_own_state_stay_apart_after_a_drive_is_given_up() -> None:
+    hw = demo_hardware(2).replace("drive.flash.page_bytes", 128)
+    hw = hw.with_faults(FaultSpec(stop_after_commands=8), "csd0")
+    model = half_raised()
+    plan = partition(model, hw, replace(WORKLOAD, batch_size=3), "instinfer")
+    assert plan.caches
+    with Session(plan, model, clock="virtual") as opened:
+        serving = opened.serve(random_requests(10, seed=9))
+        completed = list(serving)
+        assert any(r.given_up for r in serving.totals.recoveries)
+    for c in completed:
+        assert (c.tokens, c.reason) == alone(model, c.request), f"request {c.number}"
