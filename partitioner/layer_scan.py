@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from partitioner.jaxpr import Atom, Eqn, Var, opened, shape_of
+from partitioner.jaxpr import Atom, Eqn, Var, called_jaxpr, opened, shape_of
 
 Origin = Literal["cache", "param"]
 """What an array is: a state of floating-point numbers, or a parameter, whole, in part or seen through views."""
@@ -67,8 +67,9 @@ def origin_of(eqn: Eqn, operands: Sequence[Atom], origins: Mapping[Var, Origin])
 def as_layer_scan(eqn: Eqn, operands: Sequence[Atom], origins: Mapping[Var, Origin]) -> LayerScan | None:
     """Returns the scan that an equation is if its iterations are layers; None for any other equation.
 
-    They are where a cache is scanned and given back as the scan goes, or carried along while parameters, or slices of them by
-    layer, are scanned. A scan over the tokens of a step, whose parameters are the same for every iteration, is not over layers.
+    They are where a cache is scanned and given back as the scan goes, or carried along while parameters are scanned, or taken
+    an element at a time of as many as there are iterations. A scan over the tokens of a step, whose parameters are the same
+    for every iteration, is not over layers, even where a parameter is as long as the step.
 
     Args:
         eqn: Any equation.
@@ -82,8 +83,32 @@ def as_layer_scan(eqn: Eqn, operands: Sequence[Atom], origins: Mapping[Var, Orig
         return scan
     if not any(_is(a, "cache", origins) for a in scan.carry):
         return None
-    by_layer = [*scan.stacked, *(a for a in scan.consts if shape_of(a)[:1] == (scan.length,))]
-    return scan if any(_is(a, "param", origins) for a in by_layer) else None
+    whole = zip(scan.consts, scan.body.invars, strict=False)
+    sliced = [a for a, v in whole if shape_of(a)[:1] == (scan.length,) and _takes_element(scan.body, v)]
+    return scan if any(_is(a, "param", origins) for a in (*scan.stacked, *sliced)) else None
+
+
+def _takes_element(body: Any, var: Var) -> bool:
+    """Tells whether a body takes one element of an array along its first axis, as layers do of their parameters."""
+    for eqn in body.eqns:
+        places = [n for n, a in enumerate(eqn.invars) if a is var]
+        called = called_jaxpr(eqn) if places else None
+        if called is not None:
+            found = any(_takes_element(called[0], called[0].invars[n]) for n in places)
+        elif places and eqn.primitive.name == "convert_element_type":
+            found = _takes_element(body, eqn.outvars[0])
+        else:
+            found = places == [0] and _is_element(eqn)
+        if found:
+            return True
+    return False
+
+
+def _is_element(eqn: Eqn) -> bool:
+    """Tells a slice of one element, or a gather at a single place: rows of a table are gathered at many."""
+    if eqn.primitive.name == "gather" and len(shape_of(eqn.invars[1])) != 1:
+        return False
+    return eqn.primitive.name in ("dynamic_slice", "gather") and eqn.params["slice_sizes"][0] == 1
 
 
 def _opened(eqn: Eqn, operands: Sequence[Atom]) -> LayerScan:

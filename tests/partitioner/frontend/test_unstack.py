@@ -1,13 +1,16 @@
-"""What an equation does to a part of an element is not taken for the element."""
+"""What an equation does to a part of an element is not taken for the element, nor a scan over tokens for one over layers."""
 
 from typing import Any
 
+import jax
 import numpy as np
+import pytest
 from jax import lax
 from jax import numpy as jnp
 
 from partitioner.frontend import from_step, trace_phase
 from partitioner.jaxpr import dtype_of, evaluate, shape_of, variables
+from tests.partitioner.stacked_decoders import HEAD_SIZE, HEADS, HIDDEN, VOCAB, layer, params
 
 LAYERS, ROWS, SLOTS = 3, 2, 5
 
@@ -34,3 +37,25 @@ def test_a_scatter_of_fewer_slots_than_a_layer_has_does_not_replace_the_layer() 
     wanted = np.zeros((LAYERS, ROWS, SLOTS, 2, 4))
     wanted[1, :, :1] = 1
     np.testing.assert_array_equal(np.asarray(evaluate(phase.equations, dict(given))[keys]), wanted)
+
+
+@pytest.mark.parametrize("chunk", [HIDDEN, VOCAB], ids=["as long as a kernel", "as long as the table"])
+def test_a_scan_over_tokens_is_no_scan_over_layers(chunk: int) -> None:
+    def init_cache(rows: int, slots: int) -> dict[str, Any]:
+        return {name: jnp.zeros((rows, slots, HEADS, HEAD_SIZE)) for name in ("key", "value")}
+
+    def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
+        weights = jax.tree.map(lambda a: a[0], params["blocks"])
+
+        def body(caches: Any, token: Any) -> tuple[Any, Any]:
+            x = params["embed"][token[0]][:, None]
+            x, keys, values = layer(x, weights, caches[0], caches[1], token[1][:, None])
+            return (keys, values), x[:, 0]
+
+        caches, x = lax.scan(body, (cache["key"], cache["value"]), (tokens.T, positions.T))
+        after = dict(zip(("key", "value"), caches, strict=True))
+        return jnp.swapaxes(x, 0, 1) @ params["head"], after
+
+    function = from_step(step, params=params(), init_cache=init_cache)
+    phase = trace_phase(function, "prefill", batch_size=1, chunk=chunk, max_len=chunk)
+    assert [e.primitive.name for e in phase.equations].count("scan") == 1
