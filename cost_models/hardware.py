@@ -192,6 +192,12 @@ class HardwareSpec:
 
         return with_drives(self, num_drives)
 
+    def with_gpus(self, num_gpus: int) -> "HardwareSpec":
+        """Returns the system with this many GPUs, copies of the first with its link to the host."""
+        from cost_models.whatif import with_gpus
+
+        return with_gpus(self, num_gpus)
+
     def without_drive(self, drive: str) -> "HardwareSpec":
         """Returns the system without one drive, such as ``csd1``; those behind it move up by one name."""
         from cost_models.without_drive import without_drive

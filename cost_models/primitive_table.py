@@ -100,13 +100,16 @@ RANDOM_BITS = _names(
 THREEFRY_FLOPS_PER_WORD = 50.0
 """Threefry-2x32: 20 rounds of add, rotate (3 operations) and xor give two words (Salmon et al., SC 2011)."""
 
+_MOVING = _names("iota concatenate pad rev split empty zeros_like full create_token")
+"""Primitives without FLOP whose elements come from other places, or from nowhere."""
+
 FLOPS_PER_ELEMENT: dict[str, float] = {
     **dict.fromkeys(_names("add sub mul neg abs max min sign floor ceil round add_any square clamp"), 1.0),
     **dict.fromkeys(_names("and or xor not shift_left shift_right_logical shift_right_arithmetic"), 1.0),
     **dict.fromkeys(
         _names("eq ne lt le gt ge select_n select is_finite nextafter population_count clz"), 1.0
     ),
-    **dict.fromkeys(_names("iota concatenate pad rev split empty zeros_like full create_token"), 0.0),
+    **dict.fromkeys(_MOVING, 0.0),
     **dict.fromkeys(_names("rsqrt tanh sin cos exp2"), _SF),
     **dict.fromkeys(_names("exp log expm1 log1p"), _SF + 1.0),  # a scaling to or from base 2
     "sqrt": _SF + 1.0,  # rsqrt and a product
@@ -164,3 +167,8 @@ def is_known(name: str) -> bool:
         or name in CALLS
         or primitive_class(name) != "ELEMENTWISE"
     )
+
+
+def is_elementwise(name: str) -> bool:
+    """Tells whether a primitive makes every element of its result of the elements at the same place; unknown ones do not."""
+    return name == "integer_pow" or (name in FLOPS_PER_ELEMENT and name not in _MOVING)

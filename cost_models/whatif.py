@@ -19,7 +19,7 @@ S = TypeVar("S", ComputeSpec, DriveSpec, LinkSpec, SoftwareSpec)
 _OPTIONAL_COUNTS = ("stop_after_commands",)
 _SYSTEM_NUMBERS = ("service_life_s", "electricity_usd_per_j")
 _ACCEPTED_KEYS = (
-    "drives, p2p, service_life_s, electricity_usd_per_j, gpu.FIELD, gpuN.FIELD, host.FIELD, drive.FIELD, "
+    "drives, p2p, gpus, service_life_s, electricity_usd_per_j, gpu.FIELD, gpuN.FIELD, host.FIELD, drive.FIELD, "
     "csdN.FIELD, link.gpu.FIELD, link.drive.FIELD, link.switch.FIELD, link.NAME.FIELD, software.FIELD"
 )
 
@@ -60,6 +60,23 @@ def with_drives(hw: HardwareSpec, num_drives: int) -> HardwareSpec:
     )
 
 
+def with_gpus(hw: HardwareSpec, num_gpus: int) -> HardwareSpec:
+    """Returns the system with ``num_gpus`` copies of its first GPU, each with a link of its own.
+
+    Raises:
+        HardwareError: The count is below one.
+    """
+    require_count("gpus", num_gpus)
+    own, *shared = hw.ports["gpu0"]
+    dropped = {hw.ports[name][0] for name in hw.ports if name.startswith("gpu")}
+    names = [f"gpu{index}" for index in range(num_gpus)]
+    links = [link for link in hw.links if link.name not in dropped]
+    links = [*(dataclasses.replace(hw.link(own), name=name) for name in names), *links]
+    others = {name: path for name, path in hw.ports.items() if not name.startswith("gpu")}
+    ports = {**{name: (name, *shared) for name in names}, **others}
+    return dataclasses.replace(hw, gpus=hw.gpus[:1] * num_gpus, links=tuple(links), ports=ports)
+
+
 def with_faults(hw: HardwareSpec, faults: FaultSpec | None, drive: str | None = None) -> HardwareSpec:
     """Returns the system with these faults in one drive, or in all.
 
@@ -89,6 +106,8 @@ def replace_value(hw: HardwareSpec, dotted_key: str, value: float) -> HardwareSp
     """
     if dotted_key == "drives":
         return with_drives(hw, _whole(value))
+    if dotted_key == "gpus":
+        return with_gpus(hw, _whole(value))
     if dotted_key == "p2p":
         return dataclasses.replace(hw, p2p=value)
     if dotted_key in _SYSTEM_NUMBERS:

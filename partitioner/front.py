@@ -25,6 +25,7 @@ from partitioner.passes.raise_attention import (
 )
 from partitioner.passes.set_sparsity import set_sparsity
 from partitioner.passes.split_equations import split_equations
+from partitioner.passes.split_over_gpus import split_over_gpus
 from partitioner.workload import Workload
 
 _PREFILL_SHARE = 0.05
@@ -126,7 +127,7 @@ def trace_model(
         without = {u.name for u in lost}
         raised = tuple(r for r in raised if r.attention.key_cache not in without)
     graphs.append(group_ops(decode, split, raised, unraised))
-    graphs = list(set_sparsity(graphs, workload.sparsity))
+    graphs = list(split_over_gpus(set_sparsity(graphs, workload.sparsity), len(hw.gpus)))
     show("raise", lambda: "\n".join(str(g) for g in graphs))
     if verify:
         for graph in graphs:

@@ -77,7 +77,7 @@ class CacheMoves:
         destination = self._system.processors[step.dst]
         if not step.src.startswith("csd"):
             transfer = self._crossings.begin(frame, step, ready_s)
-            arrived = destination.place(
+            arrived = destination.place_named(
                 {n: self._system.states.read(frame.micro_batch, n) for n in step.names}
             )
             for name, value in arrived.items():
@@ -99,7 +99,8 @@ class CacheMoves:
         for name, part in zip((attention.key_cache, attention.value_cache), pair, strict=True):
             parts = frame.put_part(step.dst, name, share, part)
             if parts is not None:
-                whole[name] = destination.place(merge_caches(parts, attention, frame.num_rows))
+                merged = merge_caches(parts, attention, frame.num_rows)
+                whole |= destination.place_named({name: merged})
                 frame.put(step.dst, name, whole[name])
         return max(read_s, self._crossings.end(transfer, whole))
 
@@ -156,10 +157,11 @@ class CacheMoves:
         if source is not None:
             return self._write(frame, step, transfer, values[0], np.zeros_like(frame.after), frame.after)
         if step.dst in self._system.processors and not self._system.share_caches.holds(name, step.dst):
-            arrived = self._system.processors[step.dst].place(values)
+            named = {self._state_name(v): value for v, value in zip(step.values, values, strict=True)}
+            arrived = self._system.processors[step.dst].place_named(named)
             stored = [
-                self._system.states.store(frame.micro_batch, self._state_name(var), var, value, frame.slots)
-                for var, value in zip(step.values, arrived, strict=True)
+                self._system.states.store(frame.micro_batch, name, var, arrived[name], frame.slots)
+                for var, name in zip(step.values, named, strict=True)
             ]
             return self._crossings.end(transfer, () if stays else stored)
         attention, share = self._crossings.shared(step)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh
 
 from partitioner.jaxpr import Var, evaluate, signature
 from partitioner.plan.steps import Segment
-from runtime.jax_device import JaxDevice
+from runtime.jax_device import JaxDevice, first_of, sharding_on
 from runtime.program import Program, describe_aval
 from runtime.sampling import sample
 from runtime.sampling_settings import GREEDY, RowSettings
@@ -36,33 +36,39 @@ def segment_classes(program: Program) -> dict[int, Segment]:
     return found
 
 
-def compile_segment(segment: Segment, device: JaxDevice) -> Executable:
+def compile_segment(segment: Segment, device: JaxDevice, axes: Mapping[Var, int]) -> Executable:
     """Returns a function of a segment's inputs that gives its outputs, compiled for a device.
 
     States that an output replaces are donated, so that a cache is updated in place. Segments of any plan that
     compute the same function share what was compiled once.
+
+    Args:
+        segment: The segment.
+        device: The device.
+        axes: Of inputs and outputs that are cut over the devices of a mesh.
     """
     donated = tuple(segment.inputs.index(v) for v in segment.donated)
-    key = (device, donated, signature(segment.equations, segment.inputs, segment.outputs))
+    cuts = tuple(axes.get(v) for v in (*segment.inputs, *segment.outputs))
+    key = (device, donated, cuts, signature(segment.equations, segment.inputs, segment.outputs))
 
     def run(*inputs: Any) -> list[Any]:
         env = evaluate(segment.equations, dict(zip(segment.inputs, inputs, strict=True)))
         return [env[v] for v in segment.outputs]
 
-    return _remembered(
-        key, lambda: compile_for(device, run, [shape_on(v, device) for v in segment.inputs], donated)
-    )
+    shapes = [shape_on(v, device, axes.get(v)) for v in segment.inputs]
+    made = [sharding_on(device, axes.get(v)) for v in segment.outputs]
+    return _remembered(key, lambda: compile_for(device, run, shapes, donated, made))
 
 
-def shape_on(var: Var, device: JaxDevice) -> jax.ShapeDtypeStruct:
-    """Returns the abstract array of a variable on a device."""
+def shape_on(var: Var, device: JaxDevice, axis: int | None = None) -> jax.ShapeDtypeStruct:
+    """Returns the abstract array of a variable on a device, or cut along an axis over those of a mesh."""
     shape, dtype = describe_aval(var)
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding_on(device, axis))
 
 
 def row_of(num_rows: int, dtype: Any, device: JaxDevice) -> jax.ShapeDtypeStruct:
     """Returns an abstract array on a device with one number for each row."""
-    return jax.ShapeDtypeStruct((num_rows,), dtype, sharding=SingleDeviceSharding(device))
+    return jax.ShapeDtypeStruct((num_rows,), dtype, sharding=sharding_on(device))
 
 
 def settings_on(num_rows: int, device: JaxDevice) -> RowSettings:
@@ -72,18 +78,33 @@ def settings_on(num_rows: int, device: JaxDevice) -> RowSettings:
 
 def compile_sample(device: JaxDevice, shape: tuple[int, ...], dtype: Any) -> Executable:
     """Returns :func:`runtime.sampling.sample`, compiled for logits of a shape and dtype; sessions share it."""
-    logits = jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
+    logits = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding_on(device))
     row = row_of(shape[0], np.int32, device)
     shapes = [logits, row, row, settings_on(shape[0], device)]
     return _remembered(("sample", device, shape, str(dtype)), lambda: compile_for(device, sample, shapes, ()))
 
 
 def compile_for(
-    device: JaxDevice, function: Callable[..., Any], shapes: Sequence[Any], donated: tuple[int, ...]
+    device: JaxDevice,
+    function: Callable[..., Any],
+    shapes: Sequence[Any],
+    donated: tuple[int, ...],
+    made: Any = None,
 ) -> Callable[..., Any]:
-    """Returns a function compiled ahead of time for abstract arguments that live on a device."""
-    with jax.default_device(device):
-        return jax.jit(function, donate_argnums=donated).lower(*shapes).compile()
+    """Returns a function compiled ahead of time for abstract arguments that live on a device.
+
+    Args:
+        device: The device. On a mesh, XLA's partitioner decides what each device computes, and what they exchange.
+        function: The function.
+        shapes: Abstract arguments.
+        donated: Which of them may be overwritten.
+        made: On a mesh, shardings of the results, or of groups of them; None: all lie whole on every device.
+    """
+    with jax.default_device(first_of(device)):
+        if not isinstance(device, Mesh):
+            return jax.jit(function, donate_argnums=donated).lower(*shapes).compile()
+        shardings = sharding_on(device) if made is None else made
+        return jax.jit(function, donate_argnums=donated, out_shardings=shardings).lower(*shapes).compile()
 
 
 def _remembered(key: Any, compile_it: Callable[[], Executable]) -> Executable:

@@ -17,6 +17,7 @@ from runtime.decode import DecodeStart, Feed, Made
 from runtime.errors import step_error
 from runtime.executables import compile_for, row_of, settings_on, shape_on
 from runtime.index_inputs import index_values
+from runtime.jax_device import sharding_on
 from runtime.program import Program, describe_aval
 from runtime.sampling import greedy, sample
 from runtime.sampling_settings import RowSettings
@@ -55,7 +56,7 @@ class FusedStep:
         """Compiles the step and gathers what every step reads."""
         progress(0, 1)
         device = self._processor.device
-        self._compiled = compile_for(device, self._step, self._shapes(), (1,))
+        self._compiled = compile_for(device, self._step, self._shapes(), (1,), self._made())
         weights = [self._processor.weights[i.name] for i in self._weights]
         constants = [np.asarray(i.value, describe_aval(i.var)[1]) for i in self._constants]
         self._fixed = [*weights, *self._processor.place(constants)]
@@ -66,7 +67,7 @@ class FusedStep:
         if self._compiled_open is None:
             device, rows = self._processor.device, self._program.phase.rows
             shapes = [*self._shapes(), row_of(rows, np.int32, device), settings_on(rows, device)]
-            self._compiled_open = compile_for(device, self._open_step, shapes, (1,))
+            self._compiled_open = compile_for(device, self._open_step, shapes, (1,), self._made())
 
     def cursors(self, number: int) -> Mapping[str, Any]:
         """Returns the model's own counters after the last run."""
@@ -77,7 +78,13 @@ class FusedStep:
         device = self._processor.device
         row = row_of(self._program.phase.rows, np.int32, device)
         groups = [*self._weights, *self._constants], self._states, self._cursors
-        return [*([shape_on(i.var, device) for i in group] for group in groups), row, row]
+        axes = self._processor.axes
+        return [*([shape_on(i.var, device, axes.get(i.name)) for i in group] for group in groups), row, row]
+
+    def _made(self) -> tuple[Any, ...]:
+        """Returns how what a step makes lies: tokens, lengths, caches, counters."""
+        whole = sharding_on(self._processor.device)
+        return whole, whole, [self._processor.sharding_of(i.name) for i in self._states], whole
 
     def run(self, start: DecodeStart, feed: Feed, made: Made) -> float:
         """Runs all steps of the one micro-batch there is; see :meth:`Decode.run`."""

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from runtime.executables import compile_for
-from runtime.jax_device import JaxDevice, has_own_memory
+from runtime.jax_device import JaxDevice, first_of, has_own_memory, sharding_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,9 @@ class HandOver(Protocol):
 
 def hand_over_of(device: JaxDevice) -> HandOver:
     """Returns the way for a device."""
-    return PinnedHandOver(device) if has_own_memory(device) else DirectHandOver(device)
+    if not has_own_memory(device):
+        return DirectHandOver(device)
+    return MeshHandOver(device) if isinstance(device, Mesh) else PinnedHandOver(device)
 
 
 def fetch(array: Any, cut: Callable[[Any], Any]) -> np.ndarray:
@@ -86,6 +88,10 @@ def fetch(array: Any, cut: Callable[[Any], Any]) -> np.ndarray:
     a fraction of the link's rate.
     """
     devices = array.devices() if isinstance(array, jax.Array) else ()
+    if len(devices) > 1 and has_own_memory(next(iter(devices))):
+        # cut there, its parts would be exchanged
+        array = jax.device_put(array, array.sharding.with_memory_kind("pinned_host"))
+        return cut(np.asarray(array))
     for device in devices:
         if has_own_memory(device):
             array = jax.device_put(cut(array), SingleDeviceSharding(device, memory_kind="pinned_host"))
@@ -101,7 +107,7 @@ class DirectHandOver:
     """
 
     def __init__(self, device: JaxDevice) -> None:
-        self._sharding = SingleDeviceSharding(device)
+        self._sharding = sharding_on(device)
 
     def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
         """Returns what sends arrays; see :meth:`HandOver.sender`."""
@@ -172,10 +178,27 @@ class PinnedHandOver:
         return jax.device_put(given, self._own)
 
 
+class MeshHandOver(DirectHandOver):
+    """The way of several devices with memory of their own, which all have what is sent whole, and get all of what comes back.
+
+    Args:
+        device: The mesh.
+    """
+
+    def __init__(self, device: JaxDevice) -> None:
+        super().__init__(device)
+        self._first = PinnedHandOver(first_of(device))
+
+    def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
+        """Returns what has the first device send arrays; see :meth:`HandOver.sender`."""
+        send = self._first.sender(shapes)
+        return lambda values: send([v.addressable_data(0) for v in values])
+
+
 class _Copied:
     """An array that is copied when it is given."""
 
-    def __init__(self, host: np.ndarray, sharding: SingleDeviceSharding) -> None:
+    def __init__(self, host: np.ndarray, sharding: Sharding) -> None:
         self.host = host
         self._sharding = sharding
 

@@ -11,6 +11,7 @@ from jax import numpy as jnp
 from partitioner.plan.plan import Plan
 from runtime.cache_homes import cache_dtype, cache_len, is_in_parts
 from runtime.devices.processor import Processor
+from runtime.jax_device import JaxDevice, num_devices, sharding_on
 from runtime.micro_batches import MicroBatches
 
 Pair = tuple[Any, Any]
@@ -18,6 +19,15 @@ Pair = tuple[Any, Any]
 
 Key = tuple[int, str, str]
 """Micro-batch, attention op, device."""
+
+
+def cut_axis(device: JaxDevice, shape: tuple[int, ...]) -> int | None:
+    """Returns the axis along which a share ``[rows, kv_heads, max_len, head_size]`` is cut over the devices of a mesh.
+
+    KV heads if they can be shared evenly, else rows; None where neither can, or there is one device.
+    """
+    number = num_devices(device)
+    return next((axis for axis in (1, 0) if number > 1 and shape[axis] % number == 0), None)
 
 
 class ShareCaches:
@@ -48,11 +58,8 @@ class ShareCaches:
         for key, (shape, dtype) in self._described.items():
             processor = self._processors[key[-1]]
             if processor.name != "host":
-                device = processor.device
-                self._pairs[key] = (
-                    jnp.zeros(shape, dtype, device=device),
-                    jnp.zeros(shape, dtype, device=device),
-                )
+                at = sharding_on(processor.device, cut_axis(processor.device, shape))
+                self._pairs[key] = jnp.zeros(shape, dtype, device=at), jnp.zeros(shape, dtype, device=at)
             elif key not in self._pairs:
                 self._pairs[key] = np.zeros(shape, dtype), np.zeros(shape, dtype)
 

@@ -15,13 +15,15 @@ from partitioner.shares import Share
 from runtime.attention_demand import gpu_demand, host_demand
 from runtime.attention_parts import cache_part, new_part, put_output, query_part, slopes_part
 from runtime.cache_homes import cache_dtype, cache_len
-from runtime.executables import compile_for, shape_on
+from runtime.executables import compile_for, row_of, shape_on
 from runtime.frame import Frame
 from runtime.hand_over import Returned, fetch, hand_over_of
 from runtime.host_attention import append_tokens, attend_host, prepare
+from runtime.jax_device import sharding_on
 from runtime.micro_batches import MicroBatches
 from runtime.program import PartOf, Program, describe_aval, operands
 from runtime.share_attention import attend_function, merge_function, store_function
+from runtime.share_caches import cut_axis
 from runtime.share_rows import NO_SLOT
 from runtime.system import System
 
@@ -124,17 +126,17 @@ class ShareRunner:
         attention = self._program.attention[name]
         found = frame.rows_of(share)
         pair = self._system.share_caches.read(frame.micro_batch, name, step.dst)
-        fresh = [values[n] for n in (attention.key_cache, attention.value_cache)]
+        fresh = {n: values[n] for n in (attention.key_cache, attention.value_cache)}
         if step.dst == "host":
-            for cache, made in zip(pair, fresh, strict=True):
+            for cache, made in zip(pair, fresh.values(), strict=True):
                 part = fetch(made, lambda a: cache_part(a, attention, found.taken, share, frame.num_rows))
                 cache[found.own, :, : part.shape[2]] = part
             return ()
-        placed = self._system.processors[step.dst].place(fresh)
+        placed = self._system.processors[step.dst].place_named(fresh)
         own = np.full(frame.num_rows, share.num_rows, np.int32)
         own[found.taken] = found.own
-        run = self._store_on_gpu(attention, share, placed[0], pair[0])
-        stored = [run(cache, made, own) for cache, made in zip(pair, placed, strict=True)]
+        run = self._store_on_gpu(attention, share, placed[attention.key_cache], pair[0])
+        stored = [run(cache, made, own) for cache, made in zip(pair, placed.values(), strict=True)]
         self._system.share_caches.replace(frame.micro_batch, name, step.dst, (stored[0], stored[1]))
         return stored
 
@@ -156,22 +158,21 @@ class ShareRunner:
         )  # fmt: skip
         if key not in self._compiled:
             device = self._system.processors[share.device].device
-            at = jax.sharding.SingleDeviceSharding(device)
-            cache = jax.ShapeDtypeStruct(
-                (share.num_rows, share.num_kv_heads, max_len, attention.head_size), dtype, sharding=at
-            )
-            lengths = jax.ShapeDtypeStruct((num_rows,), np.int32, sharding=at)
-            shapes = [*(shape_on(v, device) for v in given), cache, cache, lengths]
-            self._compiled[key] = compile_for(
-                device, attend_function(attention, share, num_rows), shapes, (3, 4)
-            )
+            shape = share.num_rows, share.num_kv_heads, max_len, attention.head_size
+            at = sharding_on(device, cut_axis(device, shape))
+            cache = jax.ShapeDtypeStruct(shape, dtype, sharding=at)
+            shapes = [*(shape_on(v, device) for v in given), cache, cache, row_of(num_rows, np.int32, device)]
+            made = sharding_on(device), at, at
+            attend = attend_function(attention, share, num_rows)
+            self._compiled[key] = compile_for(device, attend, shapes, (3, 4), made)
         return self._compiled[key]
 
     def _store_on_gpu(self, attention: Attention, share: Share, fresh: Any, cache: Any) -> Callable[..., Any]:
         num_rows = self._program.phase.rows
         key = ("store", _shape(attention, share), num_rows, fresh.shape, cache.shape, str(fresh.dtype))
         if key not in self._compiled:
-            self._compiled[key] = jax.jit(store_function(attention, share, num_rows), donate_argnums=0)
+            store = store_function(attention, share, num_rows)
+            self._compiled[key] = jax.jit(store, donate_argnums=0, out_shardings=cache.sharding)
         return self._compiled[key]
 
     def _merge_on(self, name: str, attention: Attention, shares: tuple[Share, ...]) -> Callable[..., Any]:
@@ -181,7 +182,7 @@ class ShareRunner:
         if key not in self._compiled:
             device = self._system.processors[name].device
             way = hand_over_of(device)
-            at = jax.sharding.SingleDeviceSharding(device)
+            at = sharding_on(device)
             parts = [
                 jax.ShapeDtypeStruct(
                     (s.num_rows, s.num_kv_heads * attention.group_size, attention.head_size),

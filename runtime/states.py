@@ -61,7 +61,8 @@ class States:
         for name, home in self.home.items():
             shape, dtype = describe_aval(self._vars[name])
             for number in range(self._num_micro_batches):
-                self._arrays[number, name] = jnp.zeros(shape, dtype, device=self._processors[home].device)
+                at = self._processors[home].sharding_of(name)
+                self._arrays[number, name] = jnp.zeros(shape, dtype, device=at)
 
     def split_rows(self, prefill: Mapping[str, Var] | None) -> None:
         """Finds the rows of states outside of raised attentions, so that one row can begin anew.
@@ -82,7 +83,7 @@ class States:
         for name in self._own_rows:
             key = micro_batch, name
             empty = jnp.zeros_like(self._arrays[key])
-            self._arrays[key] = store(self._arrays[key], empty, slots, self._rows_axis[name])
+            self._keep(key, store(self._arrays[key], empty, slots, self._rows_axis[name]))
 
     def read(self, micro_batch: int, name: str) -> jax.Array:
         """Returns a cache."""
@@ -99,13 +100,13 @@ class States:
         append = append_function(attention.new_layout, attention.cache_layout)
         keys = [(micro_batch, name) for name in (attention.key_cache, attention.value_cache)]
         for key, new in zip(keys, pair, strict=True):
-            self._arrays[key] = append(self._arrays[key], new, lengths)
+            self._keep(key, append(self._arrays[key], new, lengths))
         return [self._arrays[key] for key in keys]
 
     def append_input(self, micro_batch: int, name: str, rows: jax.Array, lengths: np.ndarray) -> jax.Array:
         """Puts one token's input ``[rows, 1, width]`` behind the first ``lengths``; returns the cache."""
         key = micro_batch, name
-        self._arrays[key] = append_input(self._arrays[key], rows, lengths)
+        self._keep(key, append_input(self._arrays[key], rows, lengths))
         return self._arrays[key]
 
     def store(self, micro_batch: int, name: str, var: Var, fresh: jax.Array, slots: np.ndarray) -> jax.Array:
@@ -125,5 +126,10 @@ class States:
         if axis is None:
             axis = rows_axis_of(name, self._vars[name], var, self._num_rows, len(slots))
         key = micro_batch, name
-        self._arrays[key] = store(self._arrays[key], fresh, slots, axis)
+        self._keep(key, store(self._arrays[key], fresh, slots, axis))
         return self._arrays[key]
+
+    def _keep(self, key: tuple[int, str], array: jax.Array) -> None:
+        """Takes what an update made, laid out over several devices as executables take it."""
+        home = self._processors[self.home[key[1]]]
+        self._arrays[key] = jax.device_put(array, home.sharding_of(key[1])) if home.axes else array

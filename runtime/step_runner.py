@@ -12,7 +12,7 @@ from jax import numpy as jnp
 from partitioner.errors import PlanError
 from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import Var
-from partitioner.plan.steps import Move, Run, Step
+from partitioner.plan.steps import Move, Run, Segment, Step
 from partitioner.shares import Share
 from runtime.attention_parts import new_part, query_part
 from runtime.cache_moves import CacheMoves
@@ -57,7 +57,7 @@ class StepRunner:
         self._senders: dict[int, Send] = {}
         self._greedy: Callable[..., jax.Array] | None = None
         self._sample: Callable[..., jax.Array] | None = None
-        self._zeros: dict[tuple[str, tuple[int, ...], str], jax.Array] = {}
+        self._zeros: dict[tuple[Any, tuple[int, ...], str], jax.Array] = {}
         self._constants: dict[tuple[str, Var], jax.Array] = {}
         self._stored_by_move = {n for s in program.phase.steps if isinstance(s, Move) for n in s.names}
 
@@ -71,8 +71,8 @@ class StepRunner:
         classes = segment_classes(self.program)
         for done, (number, segment) in enumerate(classes.items()):
             progress(done, len(classes))
-            device = self.system.processors[segment.device].device
-            self._executables[number] = compile_segment(segment, device)
+            processor = self.system.processors[segment.device]
+            self._executables[number] = compile_segment(segment, processor.device, self._axes_of(segment))
         device = self._logits_device()
         at = row_of(self.program.phase.rows, np.int32, device)
         self._greedy = compile_for(device, greedy, [shape_on(self.program.logits, device), at], ())
@@ -80,6 +80,14 @@ class StepRunner:
         self._compile_senders()
         self._warm_up()
         progress(len(classes), len(classes))
+
+    def _axes_of(self, segment: Segment) -> dict[Var, int]:
+        """Returns the axes along which inputs and outputs of a segment are cut over several GPUs."""
+        axes = self.system.processors[segment.device].axes
+        graph = self.program.phase.graph
+        named = {v: graph.input_of[v].name for v in segment.inputs if v in graph.input_of}
+        named |= {v: graph.output_of[v].name for v in segment.outputs if v in graph.output_of}
+        return {v: axes[name] for v, name in named.items() if name in axes}
 
     def _logits_device(self) -> JaxDevice:
         """Returns where the logits are made."""
@@ -225,9 +233,10 @@ class StepRunner:
     def _empty(self, device: str, var: Var) -> jax.Array:
         """Returns an empty cache; those of one shape share a buffer, since nothing writes to it."""
         shape, dtype = describe_aval(var)
-        key = (device, shape, str(dtype))
+        at = self.system.processors[device].sharding_of(self.program.name_of(var))
+        key = (at, shape, str(dtype))
         if key not in self._zeros:
-            self._zeros[key] = jnp.zeros(shape, dtype, device=self.system.processors[device].device)
+            self._zeros[key] = jnp.zeros(shape, dtype, device=at)
         return self._zeros[key]
 
     def _keep(self, frame: Frame, device: str, var: Var, value: jax.Array) -> None:
@@ -243,7 +252,7 @@ class StepRunner:
                         f"the prefill makes the cache {described.name!r}, which no processor keeps whole, and no move "
                         "takes it home; partition again"
                     )
-                fresh = self.system.processors[home].place(value)
+                (fresh,) = self.system.processors[home].place_named({described.name: value}).values()
                 states.store(frame.micro_batch, described.name, var, fresh, frame.slots)
         frame.put(device, var, value)
 
@@ -304,7 +313,7 @@ class StepRunner:
         transfer = self._crossings.begin(frame, step, ready_s)
         if part == 0:
             home = self.system.processors[step.src]
-            arrived = self.system.processors[step.dst].place({n: home.weights[n] for n in step.names})
+            arrived = self.system.processors[step.dst].place_named({n: home.weights[n] for n in step.names})
             for name, value in arrived.items():
                 frame.put(step.dst, name, value)
             self.system.pace.settle(arrived)

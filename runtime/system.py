@@ -38,7 +38,7 @@ class System:
     Attributes:
         pace: The clock, and how work relates to it.
         log: What happened.
-        processors: ``gpu0`` and ``host``.
+        processors: ``gpu0``, which stands for all GPUs, and ``host``.
         drives: The drives that hold a cache.
         links: Every link direction.
         states: Whole caches on processors.
@@ -46,25 +46,23 @@ class System:
         packs: Parameters that are kept as one, by processor.
 
     Raises:
-        SessionError: The plan wants more GPUs than the runtime drives, or a drive cannot hold what it is to hold.
+        SessionError: The plan wants more GPUs than JAX has, or a drive cannot hold what it is to hold.
     """
 
     def __init__(self, plan: Plan, pace: Pace, log: EventLog, pool: DrivePool) -> None:
-        if len(plan.hw.gpus) != 1:
-            raise SessionError(
-                f"the plan is for {len(plan.hw.gpus)} GPUs, and the runtime drives one; partition for hardware with one GPU"
-            )
         check_shares(plan)
         self.pace = pace
         self.log = log
-        self.processors = {p.name: p for p in (make_gpu(plan.hw, pace, log), make_host(plan.hw, pace, log))}
+        parallel = plan.decode.graph.parallel
+        gpu = make_gpu(plan.hw, pace, log, {} if parallel is None else parallel.axes)
+        self.processors = {p.name: p for p in (gpu, make_host(plan.hw, pace, log))}
         try:
             self.drives = {name: pool.take(name, task) for name, task in drive_tasks(plan).items()}
         except DriveError as error:
             raise SessionError(f"a drive cannot hold its caches: {error}") from error
-        self.packs = {
-            p.name: find_packs(plan, p.name) for p in self.processors.values() if has_own_memory(p.device)
-        }
+        # a GPU's part of concatenated columns is not what its parts of the columns are concatenated
+        packing = [p for p in self.processors.values() if has_own_memory(p.device) and not p.axes]
+        self.packs = {p.name: find_packs(plan, p.name) for p in packing}
         self.links = Links(plan.hw, log)
         self.states = States(plan, self.processors)
         self.share_caches = ShareCaches(plan, self.processors)
@@ -114,7 +112,7 @@ class System:
             if missing:
                 values = _values(name, value)
                 for processor in missing:
-                    processor.weights[name] = jax.block_until_ready(processor.place(values))
+                    processor.weights.update(jax.block_until_ready(processor.place_named({name: values})))
             done += value.nbytes
         for device, packs in self.packs.items():
             concatenate(self.processors[device].weights, packs)

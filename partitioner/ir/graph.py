@@ -9,6 +9,7 @@ from functools import cached_property
 from partitioner.frontend.trace import TracedPhase
 from partitioner.frontend.traced import INDEX_ROLES, TracedInput, TracedOutput
 from partitioner.ir.op import Op
+from partitioner.ir.tensor_parallel import TensorParallel
 from partitioner.jaxpr import Eqn, Var
 
 
@@ -30,6 +31,7 @@ class OpGraph:
         index_equations: Arithmetic on tokens, positions, masks and cursors alone; ops repeat what they need of it.
         param_equations: Views and conversions of parameters alone; repeated likewise.
         unraised: Attention left as plain ops, with the reason.
+        parallel: How parameters and caches are cut over several GPUs; None for one.
     """
 
     phase: TracedPhase
@@ -37,6 +39,7 @@ class OpGraph:
     index_equations: tuple[Eqn, ...]
     param_equations: tuple[Eqn, ...] = ()
     unraised: tuple[Unraised, ...] = ()
+    parallel: TensorParallel | None = None
 
     @cached_property
     def producer(self) -> Mapping[Var, int]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cost_models import Work
+from partitioner.ir.tensor_parallel import Collective
 from partitioner.jaxpr import Eqn, Var
 from partitioner.sparsity import SparF
+
+NOTHING = Work()
 
 OpKind = Literal["compute", "attention"]
 AxisRole = Literal["batch", "kv_head", "group", "token", "head_size"]
@@ -123,6 +126,8 @@ class Op:
         dtype: Name of the dtype its arithmetic runs in.
         form: A number that ops of a phase share exactly if they compute the same function of inputs of the same roles.
         attention: Set for a raised attention.
+        collectives: What several GPUs exchange for one execution.
+        repeated: What several GPUs do beyond ``work``, since each has some parameters or a cache whole.
     """
 
     name: str
@@ -138,6 +143,8 @@ class Op:
     form: int
     attention: Attention | None = None
     remakes: tuple[Work, ...] = ()
+    collectives: tuple[Collective, ...] = ()
+    repeated: Work = NOTHING
 
     def __str__(self) -> str:
         detail = f" [{self.attention}]" if self.attention else ""

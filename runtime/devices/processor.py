@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import jax
+from jax.sharding import Sharding
 
 from cost_models.components import ComputeSpec
 from runtime.busy import BusyUntil
 from runtime.event_log import EventLog
-from runtime.jax_device import JaxDevice
+from runtime.jax_device import JaxDevice, sharding_on
 from runtime.pace import Pace
 
 
@@ -33,15 +35,25 @@ class Processor:
     Attributes:
         name: ``gpu0`` or ``host``.
         spec: Its rates.
-        device: Where its arrays live.
+        device: Where its arrays live; a mesh for several GPUs.
+        axes: On a mesh, axes along which parameters and caches are cut, by name.
         throttled: Whether time comes from the specification.
         weights: Parameters that live here, by name.
     """
 
-    def __init__(self, name: str, spec: ComputeSpec, device: JaxDevice, pace: Pace, log: EventLog) -> None:
+    def __init__(
+        self,
+        name: str,
+        spec: ComputeSpec,
+        device: JaxDevice,
+        pace: Pace,
+        log: EventLog,
+        axes: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self.name = name
         self.spec = spec
         self.device = device
+        self.axes = axes
         self.throttled = pace.throttles(spec.emulated)
         self.weights: dict[str, jax.Array] = {}
         self._pace = pace
@@ -51,8 +63,16 @@ class Processor:
         self._lock = threading.Lock()
 
     def place(self, value: Any) -> Any:
-        """Returns an array, or a pytree of arrays, on this device."""
-        return jax.device_put(value, self.device)
+        """Returns an array, or a pytree of arrays, on this device; on a mesh, whole on each of its devices."""
+        return jax.device_put(value, sharding_on(self.device))
+
+    def place_named(self, values: Mapping[str, Any]) -> dict[str, jax.Array]:
+        """Returns parameters or caches on this device, as their names have them cut."""
+        return {name: jax.device_put(value, self.sharding_of(name)) for name, value in values.items()}
+
+    def sharding_of(self, name: str) -> Sharding:
+        """Returns how a parameter or a cache lies here."""
+        return sharding_on(self.device, self.axes.get(name))
 
     def forget(self) -> None:
         """Leaves unlogged what was dispatched and never waited for."""

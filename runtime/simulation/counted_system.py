@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import jax
 
-from cost_models.components import ComputeSpec
-from cost_models.hardware import HardwareSpec
 from partitioner.plan.plan import Plan
 from runtime.csd import DriveError
 from runtime.csd.geometry import Geometry
 from runtime.csd.task import Task
 from runtime.csd.tasks import task_of
+from runtime.devices.gpu import all_gpus
 from runtime.devices.processor import Processor
 from runtime.drive_tasks import drive_tasks
 from runtime.errors import SessionError
@@ -46,7 +44,7 @@ class CountedSystem:
         self.pace = VirtualPace()
         self.log = UseLog()
         device = jax.devices()[0]
-        specs = {"gpu0": _all_gpus(plan.hw), "host": plan.hw.host}
+        specs = {"gpu0": all_gpus(plan.hw), "host": plan.hw.host}
         self.processors = {n: Processor(n, spec, device, self.pace, self.log) for n, spec in specs.items()}
         self.links = Links(plan.hw, self.log)
         try:
@@ -67,13 +65,6 @@ class CountedSystem:
         tasks = [d.counts.task for d in self.drives.values()]
         found = [t.channel_tokens for t in tasks if t.channel_group is not None]
         return math.lcm(*found) if found else None
-
-
-def _all_gpus(hw: HardwareSpec) -> ComputeSpec:
-    """Returns a GPU with the rates of all: weights and heads are split evenly among those of a host."""
-    gpu, count = hw.gpus[0], len(hw.gpus)
-    peaks = {dtype: flops * count for dtype, flops in gpu.peak_flops.items()}
-    return replace(gpu, memory_bytes_per_s=gpu.memory_bytes_per_s * count, peak_flops=peaks)
 
 
 def _drives(plan: Plan, log: EventLog) -> dict[str, CountedDrive]:

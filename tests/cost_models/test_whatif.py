@@ -80,6 +80,7 @@ def test_slowed_by_nonsense(factor):
         ("link.drive.bytes_per_s", 5e9, lambda hw: hw.link("csd1").bytes_per_s),
         ("link.gpu.latency_s", 5e-3, lambda hw: hw.link("gpu0").latency_s),
         ("drives", 3, lambda hw: len(hw.drives)),
+        ("gpus", 4, lambda hw: len(hw.gpus)),
         ("p2p", False, lambda hw: hw.p2p),
         ("gpu.emulated", True, lambda hw: hw.gpus[0].emulated),
     ],
@@ -143,6 +144,16 @@ def test_unknown_source():
         HardwareError, match=r"no source for 'gpu.memory_byte'; did you mean 'gpu.memory_bytes'"
     ):
         HardwareSpec.load("a6000-csd").source_of("gpu.memory_byte")
+
+
+def test_any_number_of_gpus_is_wired():
+    hw = HardwareSpec.load("a6000-csd")
+    four = hw.with_gpus(4)
+    assert [four.ports[f"gpu{i}"] for i in range(4)] == [(f"gpu{i}",) for i in range(4)]
+    assert four.device_names == ("gpu0", "gpu1", "gpu2", "gpu3", "host", "csd0")
+    assert four.with_gpus(1) == hw
+    with pytest.raises(HardwareError, match=r"gpus = 0 .* at least 1"):
+        hw.with_gpus(0)
 
 
 @given(count=st.integers(1, 40))

@@ -1,0 +1,131 @@
+"""Follows an axis of a value, backwards to the parameters it comes from and ahead to the products that sum over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from partitioner.ir.graph import OpGraph
+from partitioner.jaxpr import Eqn, Var, shape_of, variables
+from partitioner.passes.dataflow import Dataflow
+from partitioner.passes.split_axis import axis_through, contracted_with
+
+Axes = dict[str, set[int]]
+"""Axes of parameters, by name."""
+
+
+@dataclass
+class Chain:
+    """Collects what becomes of a value that is cut along an axis.
+
+    Attributes:
+        cut: Axes of parameters that are cut with it.
+        ends: Whether a product with a parameter sums over the axis, or the logits have it.
+    """
+
+    cut: Axes = field(default_factory=dict)
+    ends: bool = False
+
+
+class AxisFollower:
+    """Follows axes through the equations of a phase.
+
+    Args:
+        graph: The phase.
+        num_parts: Into how many contiguous parts an axis is cut.
+    """
+
+    def __init__(self, graph: OpGraph, num_parts: int) -> None:
+        self._parts = num_parts
+        self._flow = Dataflow(graph.phase.equations)
+        self._named: Mapping[Var, str] = {i.var: i.name for i in graph.phase.inputs if i.role == "param"}
+        self._outputs = set(graph.output_of)
+        self._logits = graph.phase.outputs[0].atom
+        self._of_params = set(self._named)
+        for eqn in graph.param_equations:
+            if self._of_params.issuperset(variables(eqn.invars)):
+                self._of_params.update(eqn.outvars)
+
+    def parameter_of(self, eqn: Eqn) -> int | None:
+        """Returns which operand of a product is a parameter, or a view of one, and the other is not."""
+        found = [n for n, a in enumerate(eqn.invars) if isinstance(a, Var) and a in self._of_params]
+        return found[0] if eqn.primitive.name == "dot_general" and len(found) == 1 else None
+
+    def through(self, eqn: Eqn, operand: int, axis: int) -> int | None:
+        """Returns the axis of an equation's results along which they are cut if an operand is; None where it cannot be."""
+        return axis_through(eqn, operand, axis, self._parts)
+
+    def back(self, var: Var, axis: int, *, into_products: bool = True) -> Axes:
+        """Returns the axes of parameters that an axis of a value comes from.
+
+        Args:
+            var: The value.
+            axis: Its axis.
+            into_products: Whether to go on through matrix products, beyond what is added to or multiplied with the value.
+        """
+        found: Axes = {}
+        self._go_back(var, axis, into_products, found, set())
+        return found
+
+    def ahead(self, var: Var, axis: int) -> Chain | None:
+        """Returns what becomes of a value cut along an axis; None where something needs more than its part."""
+        chain = Chain()
+        return chain if self._go_ahead(var, axis, chain, set()) else None
+
+    def _go_back(self, var: Var, axis: int, into_products: bool, found: Axes, seen: set[Var]) -> None:
+        if var in seen:
+            return
+        seen.add(var)
+        if var in self._named:
+            found.setdefault(self._named[var], set()).add(axis)
+            return
+        eqn = self._flow.maker.get(var)
+        if eqn is None or (eqn.primitive.name == "dot_general" and not into_products):
+            return
+        for number, operand in enumerate(eqn.invars):
+            if isinstance(operand, Var):
+                for own in range(len(shape_of(operand))):
+                    if axis_through(eqn, number, own, self._parts) == axis and shape_of(operand)[own] > 1:
+                        self._go_back(operand, own, into_products, found, seen)
+
+    def _go_ahead(self, var: Var, axis: int, chain: Chain, seen: set[Var]) -> bool:
+        if var in seen:
+            return True
+        seen.add(var)
+        if var is self._logits:
+            chain.ends = True
+        elif var in self._outputs:
+            return False
+        return all(self._read(eqn, var, axis, chain, seen) for eqn in self._flow.readers.get(var, ()))
+
+    def _read(self, eqn: Eqn, var: Var, axis: int, chain: Chain, seen: set[Var]) -> bool:
+        """Follows an axis into one equation that reads the value."""
+        for number in [n for n, a in enumerate(eqn.invars) if a is var]:
+            other = contracted_with(eqn, number, axis)
+            parameter = eqn.invars[1 - number] if other is not None else None
+            if other is not None and isinstance(parameter, Var) and parameter in self._of_params:
+                _merge(chain.cut, self.back(parameter, other))
+                chain.ends = True
+                continue
+            after = axis_through(eqn, number, axis, self._parts)
+            if after is None:
+                return False
+            _merge(chain.cut, self._cut_beside(eqn, var, after))
+            if not all(self._go_ahead(v, after, chain, seen) for v in eqn.outvars):
+                return False
+        return True
+
+    def _cut_beside(self, eqn: Eqn, var: Var, axis: int) -> Axes:
+        """Returns the axes of parameters that an equation adds to a cut value, or the like."""
+        found: Axes = {}
+        for number, beside in enumerate(eqn.invars):
+            if isinstance(beside, Var) and beside is not var and eqn.primitive.name != "dot_general":
+                for own in range(len(shape_of(beside))):
+                    if self.through(eqn, number, own) == axis and shape_of(beside)[own] > 1:
+                        _merge(found, self.back(beside, own, into_products=False))
+        return found
+
+
+def _merge(into: Axes, more: Axes) -> None:
+    for name, axes in more.items():
+        into.setdefault(name, set()).update(axes)
