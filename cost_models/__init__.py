@@ -20,6 +20,7 @@ from cost_models.flash import (
     oldest_token,
     tokens_per_page,
 )
+from cost_models.fused_outputs import fused_outputs
 from cost_models.hardware import HardwareSpec
 from cost_models.links import (
     Direction,
@@ -90,6 +91,7 @@ __all__ = [
     "equation_flops",
     "flash_read_cost",
     "flash_write_cost",
+    "fused_outputs",
     "idle_power_w",
     "kv_append_cost",
     "launch_cost",

@@ -38,6 +38,10 @@ class ComputeSpec:
         emulated: True where the runtime throttles this device down to these rates.
         attention_efficiency: Share of the peak memory rate at which decode attention reads its share of a KV cache; None where
             it is that of other streaming code.
+        kernel_s: Least time of each kernel of a program that is running: its start, its end and what its memory pipeline takes
+            to fill. Bytes at ``memory_efficiency`` come on top.
+        matvec_efficiency: Share of the peak memory rate at which products with a single vector read their matrix; None where
+            it is that of other streaming code.
         price_usd: What it costs to buy, in US dollars; the host's price includes its memory, board and chassis.
         idle_w: Watts while it waits.
         active_w: Watts while it works.
@@ -53,6 +57,8 @@ class ComputeSpec:
     compute_efficiency: float
     emulated: bool = False
     attention_efficiency: float | None = None
+    kernel_s: float = 0.0
+    matvec_efficiency: float | None = None
     price_usd: float | None = None
     idle_w: float | None = None
     active_w: float | None = None
@@ -73,6 +79,9 @@ class ComputeSpec:
         require_flag("emulated", self.emulated)
         if self.attention_efficiency is not None:
             require_fraction("attention_efficiency", self.attention_efficiency)
+        require_non_negative("kernel_s", self.kernel_s)
+        if self.matvec_efficiency is not None:
+            require_fraction("matvec_efficiency", self.matvec_efficiency)
         require_price("price_usd", self.price_usd)
         require_powers(self.idle_w, self.active_w)
         object.__setattr__(self, "peak_flops", FrozenMapping(self.peak_flops))
@@ -81,6 +90,12 @@ class ComputeSpec:
     def attention_bytes_per_s(self) -> float:
         """Rate at which decode attention reads a KV cache in this memory."""
         efficiency = self.attention_efficiency
+        return self.memory_bytes_per_s * (self.memory_efficiency if efficiency is None else efficiency)
+
+    @property
+    def matvec_bytes_per_s(self) -> float:
+        """Rate at which products with a single vector read their matrix."""
+        efficiency = self.matvec_efficiency
         return self.memory_bytes_per_s * (self.memory_efficiency if efficiency is None else efficiency)
 
     def flops(self, dtype: str) -> float:

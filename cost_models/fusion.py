@@ -1,4 +1,4 @@
-"""Bytes that a group of equations moves when a compiler fuses it.
+"""Bytes that a group of equations moves when a compiler fuses it, and the kernels it takes.
 
 The model of fusion, which is that of XLA without its details:
 
@@ -15,10 +15,11 @@ The model of fusion, which is that of XLA without its details:
   they return alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from cost_models.equation_flops import equation_flops
 from cost_models.jaxpr_protocol import Equation, Value, is_literal, itemsize, num_bytes, num_elements
+from cost_models.matrix_vector import matrix_of_vector
 from cost_models.primitive_table import (
     COMBINING_UPDATES,
     IN_PLACE_UPDATE_OPERAND,
@@ -34,23 +35,38 @@ LARGE_REDUCTION = 1 / 16
 compiler keeps the results of a softmax or norm on chip (hundreds to one), but not sums of a few parts."""
 
 
-def work_of(equations: Sequence[Equation], inputs: Iterable[Value], outputs: Iterable[Value]) -> Work:
+def work_of(
+    equations: Sequence[Equation],
+    inputs: Iterable[Value],
+    outputs: Iterable[Value],
+    fused: Collection[Value] = (),
+) -> Work:
     """Returns the work of a group of flat equations that run fused on one device.
 
     Args:
         equations: Equations in an order in which they can run, without call-like ones.
         inputs: Variables that enter the group, in memory. Variables that no equation makes are taken as such.
         outputs: Variables that leave the group, to memory.
+        fused: Those outputs for which no kernel is counted, since their readers' kernels make them
+            (see `cost_models.fused_outputs`).
 
     Returns:
-        The FLOP of all equations and the bytes that the group reads and writes as a whole.
+        The FLOP of all equations, the bytes that the group reads and writes as a whole, and its kernels.
 
     Raises:
         WorkError: A call-like equation.
     """
     flops = sum(equation_flops(eqn) for eqn in equations)
-    traffic = _Traffic(equations, inputs, outputs)
-    return Work(float(flops), float(traffic.bytes_read()), float(traffic.bytes_written()))
+    leaving, entering = list(outputs), list(inputs)
+    traffic = _Traffic(equations, entering, leaving)
+    own = traffic if not fused else _Traffic(equations, entering, [v for v in leaving if v not in fused])
+    return Work(
+        flops=float(flops),
+        bytes_read=float(traffic.bytes_read()),
+        bytes_written=float(traffic.bytes_written()),
+        num_kernels=float(own.num_kernels()),
+        matvec_bytes=float(traffic.matvec_bytes()),
+    )
 
 
 class _Traffic:
@@ -75,13 +91,24 @@ class _Traffic:
 
     def bytes_read(self) -> float:
         """Adds up what each kernel reads from memory."""
-        reads: dict[tuple[int, Value], float] = {}
-        for index, eqn in enumerate(self._equations):
-            kernel = self._find(index)
-            for value, size in self._reads(index, eqn):
-                known = reads.get((kernel, value), 0.0)
-                reads[kernel, value] = min(known + size, num_bytes(value))
-        return sum(reads.values())
+        return self._sum_of_reads(
+            (self._find(index), reads)
+            for index, eqn in enumerate(self._equations)
+            for reads in self._reads(index, eqn)
+        )
+
+    def matvec_bytes(self) -> float:
+        """Adds up what products with a single vector read of their matrices."""
+        return self._sum_of_reads(
+            (index, reads)
+            for index, eqn in enumerate(self._equations)
+            if (matrix := matrix_of_vector(eqn)) is not None
+            for reads in self._leaves(matrix, index).items()
+        )
+
+    def num_kernels(self) -> int:
+        """Counts the kernels, each of which writes something to memory."""
+        return len({self._find(self._maker[value]) for value in self._stored})
 
     def bytes_written(self) -> float:
         """Adds up what is written to memory: stored results whole, updates in place by their own size."""
@@ -91,6 +118,14 @@ class _Traffic:
             update = IN_PLACE_UPDATE_OPERAND.get(eqn.primitive.name)
             total += num_bytes(value) if update is None else num_bytes(eqn.invars[update])
         return total
+
+    def _sum_of_reads(self, reads: Iterable[tuple[int, tuple[Value, float]]]) -> float:
+        """Adds up reads of values by kernel; what a kernel reads twice comes from memory once."""
+        total: dict[tuple[int, Value], float] = {}
+        for kernel, (value, size) in reads:
+            known = total.get((kernel, value), 0.0)
+            total[kernel, value] = min(known + size, num_bytes(value))
+        return sum(total.values())
 
     def _levels(self) -> list[int]:
         """Numbers equations so that whatever waits for a value from memory comes at a higher level."""

@@ -123,8 +123,9 @@ def _compute(table: TomlTable, kind: str, file: str) -> tuple[ComputeSpec, ...]:
         "compute_efficiency": table.number("compute_efficiency"),
         **{key: table.optional_number(key) for key in _UPKEEP},
     }
-    if table.has("attention_efficiency"):
-        fields["attention_efficiency"] = table.number("attention_efficiency")
+    for key in ("attention_efficiency", "kernel_s", "matvec_efficiency"):
+        if table.has(key):
+            fields[key] = table.number(key)
     table.finish()
     return (_construct(file, kind, lambda: ComputeSpec(**fields)),) * count
 

@@ -2,8 +2,12 @@
 
 from cost_models.checks import require_count
 from cost_models.components import ComputeSpec
-from cost_models.cost import Cost, slowest
+from cost_models.cost import Cost, sequential, slowest
 from cost_models.roofline import effective_flops
+
+NUM_KERNELS = {"gpu": 5, "host": 1}
+"""Kernels of one attention over a part of a cache, by kind of processor. A GPU appends K and V, and makes scores, softmax and
+the weighted sum (``runtime/share_attention``, as XLA compiles it); the host has one kernel (``runtime/host_attention``)."""
 
 
 def processor_attend_cost(
@@ -37,4 +41,5 @@ def processor_attend_cost(
     elements = 2.0 * batch * kv_heads * context_len * head_size
     memory = Cost(elements * kv_bytes_per_element / device.attention_bytes_per_s, "memory")
     compute = Cost(2.0 * elements * group_size / effective_flops(device, dtype), "compute")
-    return slowest((memory, compute))
+    kernels = Cost(NUM_KERNELS[device.kind] * device.kernel_s, "overhead")
+    return sequential((slowest((memory, compute)), kernels))

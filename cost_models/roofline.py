@@ -1,11 +1,11 @@
-"""The roofline of a processor: time is the larger of computing and moving data.
+"""The roofline of a processor: time is the larger of computing and moving data, and the start and end of each kernel.
 
 References:
     Williams, Waterman, Patterson: Roofline: an insightful visual performance model, CACM 52(4), 2009.
 """
 
 from cost_models.components import ComputeSpec
-from cost_models.cost import Cost, slowest
+from cost_models.cost import Cost, sequential, slowest
 from cost_models.work import Work
 
 
@@ -18,11 +18,13 @@ def compute_cost(work: Work, device: ComputeSpec, dtype: str) -> Cost:
         dtype: Name of the dtype that is computed in, such as ``"float16"``.
 
     Returns:
-        ``max(flops / effective peak, bytes / effective memory rate)``; work without bytes and FLOP is free.
+        ``max(flops / effective peak, bytes / effective memory rate) + kernels * kernel_s``, where matrices that meet a single
+        vector are read at a rate of their own; work without bytes, FLOP and kernels is free.
     """
     compute = Cost(work.flops / effective_flops(device, dtype), "compute")
-    memory = Cost(work.num_bytes / effective_bytes_per_s(device), "memory")
-    return slowest((memory, compute))
+    streamed_s = (work.num_bytes - work.matvec_bytes) / effective_bytes_per_s(device)
+    memory = Cost(streamed_s + work.matvec_bytes / device.matvec_bytes_per_s, "memory")
+    return sequential((slowest((memory, compute)), Cost(work.num_kernels * device.kernel_s, "overhead")))
 
 
 def launch_cost(device: ComputeSpec, num_dispatches: int = 1) -> Cost:

@@ -1,7 +1,7 @@
 """What an operation demands, whatever device it runs on."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from cost_models.errors import WorkError
 
@@ -11,19 +11,30 @@ class Work:
     """Floating-point operations and bytes moved to and from a device's memory.
 
     Works add up, and a number of equal ones is a product: ``Work(2.0, 4.0, 4.0) * 40``.
+
+    Attributes:
+        flops: Floating-point operations.
+        bytes_read: Bytes read.
+        bytes_written: Bytes written.
+        num_kernels: Kernels that run one after another, each with a start and an end of its own.
+        matvec_bytes: Those of the bytes read that are matrices multiplied with a single vector.
     """
 
     flops: float = 0.0
     bytes_read: float = 0.0
     bytes_written: float = 0.0
+    num_kernels: float = 0.0
+    matvec_bytes: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in ("flops", "bytes_read", "bytes_written"):
-            value = getattr(self, field)
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
-                raise WorkError(
-                    f"{field} = {value!r} is not accepted: expected a finite number of at least 0"
-                )
+                raise WorkError(f"{name} = {value!r} is not accepted: expected a finite number of at least 0")
+        if self.matvec_bytes > self.bytes_read:
+            raise WorkError(
+                f"matvec_bytes = {self.matvec_bytes!r} is not accepted: they are among the {self.bytes_read!r} bytes read"
+            )
 
     @property
     def num_bytes(self) -> float:
@@ -42,9 +53,11 @@ class Work:
             self.flops + other.flops,
             self.bytes_read + other.bytes_read,
             self.bytes_written + other.bytes_written,
+            self.num_kernels + other.num_kernels,
+            self.matvec_bytes + other.matvec_bytes,
         )
 
     def __mul__(self, count: float) -> "Work":
-        return Work(self.flops * count, self.bytes_read * count, self.bytes_written * count)
+        return Work(*(getattr(self, field.name) * count for field in fields(self)))
 
     __rmul__ = __mul__

@@ -306,11 +306,18 @@ def drive_cache_of(
 
 
 def _scaled(work: Work, scale: float, weight_bytes: float) -> Work:
-    """Returns the demand of another number of rows: all but the weights grows with them."""
+    """Returns the demand of another number of rows: all but the weights and the kernels grows with them."""
     if scale == 1.0:
         return work
     fixed = min(weight_bytes, work.bytes_read)
-    return Work(work.flops * scale, fixed + (work.bytes_read - fixed) * scale, work.bytes_written * scale)
+    bytes_read = fixed + (work.bytes_read - fixed) * scale
+    return Work(
+        work.flops * scale,
+        bytes_read,
+        work.bytes_written * scale,
+        work.num_kernels,
+        min(work.matvec_bytes, bytes_read),
+    )
 
 
 def itemsize(dtype: str) -> int:

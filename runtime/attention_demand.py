@@ -24,23 +24,29 @@ class AttentionDemand:
         flops: Of the two products.
         num_bytes: K and V read.
         dtype: Name of the dtype of the products, which chooses the peak.
+        num_kernels: What its executable starts one after another.
     """
 
     flops: float
     num_bytes: float
     dtype: str
+    num_kernels: int = 1
 
     def seconds(self, spec: ComputeSpec) -> float:
         """Returns how long a processor takes, the launch included."""
         own = spec.attention_efficiency
         efficiency = spec.memory_efficiency if own is None else own
         arithmetic_s = self.flops / (spec.flops(self.dtype) * spec.compute_efficiency)
-        return spec.launch_s + max(arithmetic_s, self.num_bytes / (spec.memory_bytes_per_s * efficiency))
+        busy_s = max(arithmetic_s, self.num_bytes / (spec.memory_bytes_per_s * efficiency))
+        return spec.launch_s + busy_s + self.num_kernels * spec.kernel_s
 
 
 def gpu_demand(attention: Attention, share: Share, max_len: int, itemsize: int) -> AttentionDemand:
     """Returns the demand of a share on a GPU, whose cache has room for ``max_len`` tokens of ``itemsize`` bytes an element."""
-    return _demand(attention, share.num_rows * share.num_kv_heads * max_len, itemsize, attention.cache_dtype)
+    pairs = share.num_rows * share.num_kv_heads * max_len
+    appended, products, softmax = 2, 2, 1
+    num_kernels = appended + products + softmax
+    return _demand(attention, pairs, itemsize, attention.cache_dtype, num_kernels)
 
 
 def host_demand(attention: Attention, share: Share, lengths: np.ndarray, itemsize: int) -> AttentionDemand:
@@ -49,7 +55,9 @@ def host_demand(attention: Attention, share: Share, lengths: np.ndarray, itemsiz
     return _demand(attention, int(seen.sum()) * share.num_kv_heads, itemsize, "float32")
 
 
-def _demand(attention: Attention, pairs: int, itemsize: int, dtype: str) -> AttentionDemand:
+def _demand(
+    attention: Attention, pairs: int, itemsize: int, dtype: str, num_kernels: int = 1
+) -> AttentionDemand:
     """Returns the demand of attending over ``pairs`` of a token and a KV head."""
     flops = 4.0 * pairs * attention.group_size * attention.head_size
-    return AttentionDemand(flops, 2.0 * pairs * attention.head_size * itemsize, dtype)
+    return AttentionDemand(flops, 2.0 * pairs * attention.head_size * itemsize, dtype, num_kernels)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from cost_models.components import ComputeSpec
 from partitioner.jaxpr import Eqn, Var, num_bytes, shape_of, variables
@@ -35,11 +35,13 @@ class Contraction:
         flops: Two per multiply and add.
         num_bytes: Operands as they are stored, the result, and what is read and written to make the operands.
         dtype: Name of the dtype of its operands, which chooses the peak.
+        matvec_bytes: Those of the bytes that are a matrix multiplied with nothing but one vector.
     """
 
     flops: float
     num_bytes: float
     dtype: str
+    matvec_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ class Demand:
     Attributes:
         contractions: Its matrix products, in order.
         moved_bytes: Bytes of the rows it looks up, of those it writes in place, and of element-wise work for no product.
+        num_passes: Look-ups, writes in place and stages of element-wise work that move bytes; each is a kernel, like a product.
     """
 
     contractions: tuple[Contraction, ...]
     moved_bytes: float
+    num_passes: float = 0.0
 
     @property
     def flops(self) -> float:
@@ -68,10 +72,14 @@ class Demand:
         """Returns how long a processor takes, the launch included."""
         memory = spec.memory_bytes_per_s * spec.memory_efficiency
         products = sum(
-            max(c.flops / (spec.flops(c.dtype) * spec.compute_efficiency), c.num_bytes / memory)
+            max(
+                c.flops / (spec.flops(c.dtype) * spec.compute_efficiency),
+                (c.num_bytes - c.matvec_bytes) / memory + c.matvec_bytes / spec.matvec_bytes_per_s,
+            )
             for c in self.contractions
         )
-        return spec.launch_s + products + self.moved_bytes / memory
+        kernels_s = spec.kernel_s * (len(self.contractions) + self.num_passes)
+        return spec.launch_s + products + self.moved_bytes / memory + kernels_s
 
 
 def count_demand(equations: Sequence[Eqn], outputs: Iterable[Var] = ()) -> Demand:
@@ -82,16 +90,17 @@ def count_demand(equations: Sequence[Eqn], outputs: Iterable[Var] = ()) -> Deman
         outputs: What is read when they are done.
     """
     contractions: list[Contraction] = []
-    moved = 0.0
+    moved = num_passes = 0.0
     for block, results, times in _blocks(equations, tuple(outputs), 1.0):
-        made, other = _count(block, results)
+        made, other, passes = _count(block, results)
         contractions += made * round(times)
         moved += times * other
-    return Demand(tuple(contractions), moved)
+        num_passes += times * passes
+    return Demand(tuple(contractions), moved, num_passes)
 
 
-def _count(equations: Sequence[Eqn], outputs: Iterable[Var]) -> tuple[list[Contraction], float]:
-    """Returns the matrix products of equations and the bytes moved besides, bodies of loops left aside."""
+def _count(equations: Sequence[Eqn], outputs: Iterable[Var]) -> tuple[list[Contraction], float, int]:
+    """Returns the matrix products of equations, the bytes moved besides and the passes, bodies of loops left aside."""
     maker = {v: e for e in equations for v in e.outvars}
     products: dict[int, Contraction] = {}
     moved: dict[int, float] = {}
@@ -109,10 +118,11 @@ def _count(equations: Sequence[Eqn], outputs: Iterable[Var]) -> tuple[list[Contr
             moved[position] = 0.0
     found = stages(equations, products.keys() | moved.keys(), outputs)
     passes = dict(found.num_bytes)
+    num_passes = sum(size > 0.0 for size in (*moved.values(), *passes.values()))
     for position, product in products.items():
         extra = passes.pop(found.of[position], 0.0)
         products[position] = replace(product, num_bytes=product.num_bytes + extra)
-    return list(products.values()), sum(moved.values()) + sum(passes.values())
+    return list(products.values()), sum(moved.values()) + sum(passes.values()), num_passes
 
 
 def _blocks(
@@ -152,7 +162,9 @@ def _convolution(eqn: Eqn, maker: Mapping[Var, Eqn]) -> Contraction:
 
 
 def _contraction(eqn: Eqn, flops: float, maker: Mapping[Var, Eqn]) -> Contraction:
-    operands = variables(eqn.invars[:2])
-    size = sum(stored_as(v, maker)[1] for v in operands) + num_bytes(eqn.outvars[0])
-    aval: Any = eqn.invars[0].aval
-    return Contraction(flops, float(size), aval.dtype.name)
+    operands = [stored_as(v, maker)[1] for v in variables(eqn.invars[:2])]
+    made, aval = eqn.outvars[0], cast(Any, eqn.invars[0].aval)
+    elements = [math.prod(shape_of(v)) for v in eqn.invars[:2]]
+    alone = flops == 2.0 * max(elements) and math.prod(shape_of(made)) * min(elements) == max(elements)
+    matvec_bytes = float(max(operands, default=0)) if alone else 0.0
+    return Contraction(flops, float(sum(operands) + num_bytes(made)), aval.dtype.name, matvec_bytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from cost_models import Work, work_of
+from cost_models import Work, fused_outputs, work_of
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention, Op
@@ -116,6 +116,7 @@ class _OpBuilder:
         self._logits = phase.outputs[0].atom
         self._states = {o.atom: o.name for o in phase.outputs if o.role in ("cache", "cursor")}
         self._alike: dict[Hashable, _Alike] = {}
+        self._fused = fused_outputs(phase.equations, [o.atom for o in phase.outputs])
         self._home = {v: number for number, group in enumerate(groups) for e in group for v in e.outvars}
         self._needed_elsewhere = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
         for number, group in enumerate(groups):
@@ -155,13 +156,14 @@ class _OpBuilder:
         """Returns what the op has in common with others of its form, found out once for all of them."""
         roles = tuple(self._inputs[v].role if v in self._inputs else None for v in inputs)
         kept = tuple(v in self._states for v in outputs)
-        key = (self._forms.signature(equations, inputs, outputs), roles, kept)
+        fused = tuple(v in self._fused for v in outputs)
+        key = (self._forms.signature(equations, inputs, outputs), roles, kept, fused)
         if key not in self._alike:
             gathered = tuple(
                 role == "param" and _only_gathered(v, equations)
                 for v, role in zip(inputs, roles, strict=True)
             )
-            work = work_of(equations, inputs, outputs)
+            work = work_of(equations, inputs, outputs, self._fused.intersection(outputs))
             self._alike[key] = _Alike(len(self._alike), work, _dtype(equations, outputs), gathered)
         return self._alike[key]
 

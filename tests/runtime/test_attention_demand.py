@@ -26,7 +26,7 @@ SPEC = ComputeSpec(
 def test_a_gpu_reads_all_that_its_cache_has_room_for() -> None:
     """3 rows x 2 KV heads x 100 tokens x 8 elements of 2 bytes, K and V; each KV head serves 2 query heads."""
     demand = gpu_demand(attention("float16"), SHARE, 100, 2)
-    assert demand == AttentionDemand(4.0 * 3 * 2 * 100 * 2 * 8, 2.0 * 3 * 2 * 100 * 8 * 2, "float16")
+    assert demand == AttentionDemand(4.0 * 3 * 2 * 100 * 2 * 8, 2.0 * 3 * 2 * 100 * 8 * 2, "float16", 5)
 
 
 def test_a_host_reads_valid_tokens_alone() -> None:

@@ -43,7 +43,7 @@ def test_operands_count_as_they_are_stored() -> None:
 
 def test_element_wise_work_reads_and_writes_once() -> None:
     """A softmax is one pass; between two products it reads scores and writes weights."""
-    assert demand(lambda x: jax.nn.softmax(jnp.tanh(x) * 2), (64, 64)) == Demand((), 2.0 * 4 * 64 * 64)
+    assert demand(lambda x: jax.nn.softmax(jnp.tanh(x) * 2), (64, 64)) == Demand((), 2.0 * 4 * 64 * 64, 1)
     counted = demand(lambda q, k, v: jax.nn.softmax(q @ k * 0.5) @ v, (8, 16), (16, 32), (32, 16))
     first, second = counted.contractions
     assert first.num_bytes == 4 * (8 * 16 + 16 * 32 + 8 * 32)

@@ -19,6 +19,7 @@ from runtime.bench_table import align
 from runtime.cli.calibration.effort import Effort
 from runtime.cli.calibration.fit import Roofline, errors_of
 from runtime.cli.calibration.held_runs import HeldRun, held_table, hold_runs, random_model
+from runtime.cli.calibration.kernel_report import kernel_lines
 from runtime.cli.calibration.machine_file import machine_text, write_whole
 from runtime.cli.calibration.measured_machine import MeasuredMachine, measure_machine
 from runtime.cli.calibration.processor import ProcessorFigures
@@ -54,13 +55,19 @@ def calibrate_machine(out: Path | None, as_json: bool) -> None:
 def calibration_report(found: MeasuredMachine, runs: Sequence[HeldRun]) -> str:
     """Returns what was measured, how well the fit meets it, and the runs that nothing slowed down."""
     disk, copies = found.disk, found.copies
+    pinned = [
+        f"pinned, {sample.num_bytes / 1e6:.2f} MB: to the device {1e6 * sample.to_device_s:.0f} us, back "
+        f"{1e6 * sample.from_device_s:.0f} us, both at once {1e6 * sample.at_once_s:.0f} us"
+        for sample in copies.samples
+    ]
     lines = [
         str(found.machine),
         "",
-        *_processor_lines(found.gpu, found.gpu_line),
-        *([] if found.host is found.gpu else ["", *_processor_lines(found.host, found.host_line)]),
+        *kernel_lines(found.kernels, found.kernel_fit),
+        *_processor_lines(found.host, found.host_line),
         "",
         f"host to device and back: {copies.bytes_per_s / 1e9:.2f} GB/s, {1e6 * copies.latency_s:.0f} us",
+        *pinned,
         f"disk ({disk.backing}): reads {disk.read_bytes_per_s / 1e9:.2f} GB/s, writes {disk.write_bytes_per_s / 1e9:.2f} GB/s, "
         f"4096 bytes in {1e6 * disk.read_s:.0f} us",
         "",
@@ -95,8 +102,8 @@ def _data(hw: HardwareSpec, found: MeasuredMachine, runs: Sequence[HeldRun]) -> 
         "hardware": hw.to_dict(),
         "machine": found.machine.to_dict(),
         "day": found.day.isoformat(),
-        "gpu": asdict(found.gpu),
-        "gpu_fit": asdict(found.gpu_line),
+        "gpu": None if found.kernels is None else asdict(found.kernels),
+        "gpu_residual": None if found.kernel_fit is None else found.kernel_fit.residual,
         "host": asdict(found.host),
         "host_fit": asdict(found.host_line),
         "copies": asdict(found.copies),

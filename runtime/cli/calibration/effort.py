@@ -1,6 +1,8 @@
 """How much is measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from runtime.cli.calibration.kernel_effort import KernelEffort
 
 
 @dataclass(frozen=True)
@@ -11,7 +13,9 @@ class Effort:
         products: Rows, inner and outer size of matrix products: few rows as in a decode, many as in a prefill.
         read_bytes: Bytes of the array whose reading gives the rate of the memory, well above what caches hold.
         copy_bytes: Bytes of a copy between host and device.
+        pinned_bytes: Sizes of copies between pinned memory and a device with memory of its own.
         disk_bytes: Bytes written to a file and read again.
+        kernels: What is measured of such a device.
         budget_s: Seconds for each figure.
     """
 
@@ -26,5 +30,7 @@ class Effort:
     )
     read_bytes: int = 1 << 28
     copy_bytes: int = 1 << 26
+    pinned_bytes: tuple[int, ...] = (1 << 16, 1 << 20, 1 << 23, 1 << 26, 1 << 28)
     disk_bytes: int = 1 << 27
+    kernels: KernelEffort = field(default_factory=KernelEffort)
     budget_s: float = 0.2

@@ -26,12 +26,12 @@ def machine_text(found: MeasuredMachine) -> str:
             "# This machine as `instinfer calibrate` measured it. Nothing in it is emulated.",
             "# Data rates are bytes per second, compute rates FLOP/s, times seconds; 1 GB is 1e9 B.",
             'name = "this-machine"',
-            f"description = {_text(f'{found.gpu.name}, {taken}')}",
+            f"description = {_text(f'{found.gpu_name}, {taken}')}",
             "p2p = false",
             "",
             "[gpu]",
             "count = 1",
-            *_processor(found.gpu, found.gpu_line, found.gpu_memory_bytes, taken, "gpu"),
+            *_gpu(found, taken),
             "",
             "[host]",
             *_processor(found.host, found.host_line, found.host_memory_bytes, taken, "host"),
@@ -42,9 +42,13 @@ def machine_text(found: MeasuredMachine) -> str:
             _number(
                 "bytes_per_s",
                 found.copies.bytes_per_s,
-                f"{taken}: copies to and from the default device, the slower way",
+                f"{taken}: {_copies(found)}, the slower way",
             ),
-            _number("latency_s", found.copies.latency_s, f"{taken}: a copy of 4 bytes"),
+            _number(
+                "latency_s",
+                found.copies.latency_s,
+                f"{taken}: {_copies(found) if found.copies.samples else 'a copy of 4 bytes'}",
+            ),
             "",
             "[link.drive]",
             _number(
@@ -70,6 +74,35 @@ def write_whole(path: Path, text: str) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _gpu(found: MeasuredMachine, taken: str) -> list[str]:
+    """Returns JAX's default device: the host's roofline where that is the host."""
+    if found.kernels is None or found.kernel_fit is None:
+        return _processor(found.host, found.host_line, found.gpu_memory_bytes, taken, "gpu")
+    spec, fit = found.kernel_fit.spec, found.kernel_fit
+    chains = f"{taken}: fit to {len(found.kernels.samples)} chains of kernels, residual {fit.residual:.1%}"
+    efficiencies = ("memory_efficiency", "matvec_efficiency", "compute_efficiency")
+    return [
+        f"name = {_text(spec.name)}",
+        _number("memory_bytes", spec.memory_bytes, f"{taken}: as JAX says"),
+        _number("memory_bytes_per_s", spec.memory_bytes_per_s, f"{taken}: the fastest chain of kernels"),
+        _number("launch_s", spec.launch_s, f"{taken}: one of many executables that do next to nothing"),
+        _number("kernel_s", spec.kernel_s, chains),
+        *(_number(key, getattr(spec, key), chains) for key in efficiencies),
+        "",
+        "[gpu.peak_flops]",
+        *(
+            _number(dtype, flops, f"{taken}: the fastest chain of matrix products")
+            for dtype, flops in spec.peak_flops.items()
+        ),
+    ]
+
+
+def _copies(found: MeasuredMachine) -> str:
+    if not found.copies.samples:
+        return "copies to and from the default device"
+    return f"fit to copies between pinned memory and {found.gpu_name}"
 
 
 def _processor(

@@ -13,6 +13,8 @@ import jax
 from runtime.bench_machine import Machine, this_machine
 from runtime.cli.calibration.effort import Effort
 from runtime.cli.calibration.fit import Roofline, fit_roofline
+from runtime.cli.calibration.kernel_figures import KernelFigures, measure_kernels, num_kernel_figures
+from runtime.cli.calibration.kernel_fit import KernelFit, fit_kernels
 from runtime.cli.calibration.processor import ProcessorFigures, measure_processor, num_figures
 from runtime.cli.calibration.transfers import DiskFigures, TransferFigures, measure_copies, measure_disk
 from runtime.jax_device import JaxDevice, has_own_memory
@@ -26,10 +28,10 @@ class MeasuredMachine:
     Attributes:
         day: Date of the measurement.
         machine: The machine and versions.
-        gpu: Figures of JAX's default device.
-        host: Figures of the host; those of the default device where that is the host.
-        gpu_line: The roofline fitted to ``gpu``.
-        host_line: That fitted to ``host``.
+        host: Figures of the host.
+        host_line: The roofline fitted to them.
+        kernels: Figures of JAX's default device where that has memory of its own; None where it is the host.
+        kernel_fit: The processor fitted to them.
         gpu_memory_bytes: Memory of the default device.
         host_memory_bytes: Memory of the host.
         copies: Copies between host and default device.
@@ -39,15 +41,20 @@ class MeasuredMachine:
 
     day: date
     machine: Machine
-    gpu: ProcessorFigures
     host: ProcessorFigures
-    gpu_line: Roofline
     host_line: Roofline
+    kernels: KernelFigures | None
+    kernel_fit: KernelFit | None
     gpu_memory_bytes: float
     host_memory_bytes: float
     copies: TransferFigures
     disk: DiskFigures
     disk_bytes: float
+
+    @property
+    def gpu_name(self) -> str:
+        """Returns the name of JAX's default device."""
+        return self.host.name if self.kernels is None else self.kernels.name
 
 
 def measure_machine(folder: Path, effort: Effort, progress: Progress) -> MeasuredMachine:
@@ -63,7 +70,7 @@ def measure_machine(folder: Path, effort: Effort, progress: Progress) -> Measure
     """
     device, cpu, machine = jax.devices()[0], jax.devices("cpu")[0], this_machine()
     apart = has_own_memory(device)
-    total = 2 + num_figures(device, effort) + (num_figures(cpu, effort) if apart else 0)
+    total = 2 + num_figures(effort) + (num_kernel_figures(effort.kernels) if apart else 0)
     done = 0
 
     def tell() -> None:
@@ -75,16 +82,17 @@ def measure_machine(folder: Path, effort: Effort, progress: Progress) -> Measure
     tell()
     copies = measure_copies(device, effort)
     tell()
-    gpu = measure_processor(device, device.device_kind if apart else machine.processor, effort, tell)
-    host = measure_processor(cpu, machine.processor, effort, tell) if apart else gpu
+    kernels = measure_kernels(device, device.device_kind, effort.kernels, tell) if apart else None
+    gpu_memory_bytes = _memory_bytes(device)
+    host = measure_processor(cpu, machine.processor, effort, tell)
     return MeasuredMachine(
         day=date.today(),
         machine=machine,
-        gpu=gpu,
         host=host,
-        gpu_line=fit_roofline(gpu),
         host_line=fit_roofline(host),
-        gpu_memory_bytes=_memory_bytes(device),
+        kernels=kernels,
+        kernel_fit=None if kernels is None else fit_kernels(kernels, gpu_memory_bytes),
+        gpu_memory_bytes=gpu_memory_bytes,
         host_memory_bytes=_host_memory_bytes(),
         copies=copies,
         disk=disk,

@@ -1,4 +1,4 @@
-"""Measures a processor: matrix products, reads of its memory, and dispatches."""
+"""Measures a processor that computes from this machine's memory: matrix products, reads of memory, and dispatches."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jax import numpy as jnp
 
 from runtime.cli.calibration.effort import Effort
 from runtime.cli.calibration.stopwatch import seconds_of
-from runtime.jax_device import JaxDevice, has_own_memory
+from runtime.jax_device import JaxDevice
 
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPE = "float32"
 _FEW_ROWS = 16
 
 
@@ -74,20 +74,18 @@ def measure_processor(
         read_s = seconds_of(lambda: jax.block_until_ready(total(array)), effort.budget_s)
         tell()
         del array
-        dtypes = DTYPES if has_own_memory(device) else DTYPES[:1]
         samples: list[Sample] = []
-        for dtype in dtypes:
-            for shape in effort.products:
-                samples.append(_product(shape, dtype, effort))
-                tell()
+        for shape in effort.products:
+            samples.append(_product(shape, DTYPE, effort))
+            tell()
     return ProcessorFigures(
         name, dispatch_s, effort.read_bytes / (read_s - min(dispatch_s, read_s / 2)), tuple(samples)
     )
 
 
-def num_figures(device: JaxDevice, effort: Effort) -> int:
+def num_figures(effort: Effort) -> int:
     """Returns how many figures a processor has."""
-    return 2 + len(effort.products) * (len(DTYPES) if has_own_memory(device) else 1)
+    return 2 + len(effort.products)
 
 
 def _product(shape: tuple[int, int, int], dtype: str, effort: Effort) -> Sample:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from runtime.cli.calibration.effort import Effort
+from runtime.cli.calibration.pinned_copies import CopySample, fit_copies, measure_pinned_copies
 from runtime.cli.calibration.stopwatch import seconds_of
 from runtime.csd.page_file import PageFile
 from runtime.csd.staging_area import BLOCK_BYTES, StagingArea
@@ -23,10 +24,12 @@ class TransferFigures:
     Attributes:
         bytes_per_s: Of a large transfer, the slower direction.
         latency_s: Seconds of a small one.
+        samples: Copies from and to pinned memory that the two were fitted to; none where the device has no memory of its own.
     """
 
     bytes_per_s: float
     latency_s: float
+    samples: tuple[CopySample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,16 @@ class DiskFigures:
 
 
 def measure_copies(device: JaxDevice, effort: Effort) -> TransferFigures:
-    """Times copies from host memory to a device, and back."""
+    """Times copies from host memory to a device, and back; from pinned memory where the device has memory of its own."""
+    if has_own_memory(device):
+        samples = measure_pinned_copies(device, effort.pinned_bytes, effort.budget_s)
+        return TransferFigures(*fit_copies(samples), samples)
     host = np.ones(effort.copy_bytes // 4, np.float32)
     small = np.ones(1, np.float32)
 
     def there(array: np.ndarray) -> jax.Array:
         """Copies; a processor would otherwise take the array over as it lies there."""
-        given = array if has_own_memory(device) else array.copy()
-        return jax.block_until_ready(jax.device_put(given, device))
+        return jax.block_until_ready(jax.device_put(array.copy(), device))
 
     on_device = [there(host) for _ in range(8)]
     fresh = iter(on_device)  # a second read of an array finds the first one's copy

@@ -1,20 +1,38 @@
 """A measured machine: the file loads, every number says where it comes from, and nothing is left half-written."""
 
+import dataclasses
 from pathlib import Path
 
+import jax
 import pytest
 from typer.testing import CliRunner
 
-from cost_models import HardwareSpec
+from cost_models import ComputeSpec, HardwareSpec
+from cost_models.hardware_file import parse
 from models import load_pretrained
 from runtime.cli.calibration import command
 from runtime.cli.calibration.command import calibration_report
 from runtime.cli.calibration.effort import Effort
 from runtime.cli.calibration.held_runs import HeldRun, hold_runs
+from runtime.cli.calibration.kernel_figures import KernelFigures
+from runtime.cli.calibration.kernel_fit import KernelFit
 from runtime.cli.calibration.machine_file import machine_text, write_whole
 from runtime.cli.calibration.measured_machine import MeasuredMachine, measure_machine
+from runtime.cli.calibration.pinned_copies import CopySample, fit_copies, measure_pinned_copies
 from runtime.cli.main import app
 
+SPEC = ComputeSpec(
+    name="a GPU",
+    kind="gpu",
+    memory_bytes=1e11,
+    memory_bytes_per_s=4e12,
+    peak_flops={"float16": 8e14, "float32": 3e14},
+    launch_s=5e-6,
+    memory_efficiency=0.9,
+    compute_efficiency=0.6,
+    kernel_s=2.5e-6,
+    matvec_efficiency=0.55,
+)
 LITTLE = Effort(
     products=((1, 64, 256), (64, 256, 256)),
     read_bytes=1 << 20,
@@ -43,7 +61,7 @@ def hw(found: MeasuredMachine, tmp_path: Path) -> HardwareSpec:
 def test_the_file_loads_and_nothing_is_emulated(hw: HardwareSpec, found: MeasuredMachine) -> None:
     assert not hw.gpus[0].emulated
     assert not hw.host.emulated
-    assert hw.gpus[0].peak_flops["float32"] == pytest.approx(found.gpu_line.peak_flops["float32"], rel=1e-3)
+    assert hw.gpus[0].peak_flops["float32"] == pytest.approx(found.host_line.peak_flops["float32"], rel=1e-3)
     assert hw.link("gpu0").bytes_per_s == pytest.approx(found.copies.bytes_per_s, rel=1e-3)
 
 
@@ -65,6 +83,35 @@ def test_every_number_has_a_source_that_names_day_machine_and_versions(
         hw.sources
     ) - chosen
     assert "with jax " in hw.sources["gpu.launch_s"]
+
+
+def test_a_device_with_memory_of_its_own_is_described_by_its_chains(found: MeasuredMachine) -> None:
+    """Every fitted value is in the file, to the four digits that it writes, and says what it was fitted to."""
+    copies = dataclasses.replace(found.copies, samples=(CopySample(1 << 20, 3e-5, 4e-5, 5e-5),))
+    apart = dataclasses.replace(
+        found,
+        kernels=KernelFigures(SPEC.name, SPEC.launch_s, ()),
+        kernel_fit=KernelFit(SPEC, 0.05),
+        copies=copies,
+    )
+    hw = parse(machine_text(apart), "a GPU")
+    assert hw.gpus[0] == SPEC
+    assert "fit to 0 chains of kernels, residual 5.0%" in hw.sources["gpu.kernel_s"]
+    assert "pinned memory" in hw.sources["link.gpu.bytes_per_s"]
+    assert hw.host.kernel_s == 0.0
+
+
+def test_copies_are_fitted_by_latency_and_rate() -> None:
+    samples = tuple(CopySample(n, 1e-5 + n / 6e10, 2e-5 + n / 5e10, 1.0) for n in (1 << 16, 1 << 20, 1 << 28))
+    rate, latency_s = fit_copies(samples)
+    assert rate == pytest.approx(5e10)
+    assert latency_s == pytest.approx(2e-5)
+
+
+def test_pinned_copies_are_timed_each_way_and_at_once() -> None:
+    (sample,) = measure_pinned_copies(jax.devices("cpu")[0], (4096,), 0.0)
+    assert sample.num_bytes == 4096
+    assert min(sample.to_device_s, sample.from_device_s, sample.at_once_s) > 0.0
 
 
 def test_runs_that_nothing_slows_down_are_held_against_the_description(
