@@ -83,9 +83,12 @@ def measure_model(
 
 def needed_bytes(model: Transformer, batch: int, max_len: int) -> float:
     """Returns what a decode needs room for: parameters, which products that share their input may have twice, and caches."""
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(nnx.state(model)))
     caches = jax.eval_shape(lambda: model.init_cache(batch, max_len))
-    return 2.0 * weights + sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(caches))
+    weights_bytes, cache_bytes = (
+        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+        for tree in (nnx.state(model), caches)
+    )
+    return 2.0 * weights_bytes + cache_bytes
 
 
 def table_line(cell: Cell) -> str:
