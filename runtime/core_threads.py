@@ -2,37 +2,52 @@
 
 import functools
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 
-# Handing a part to another thread costs some 50 us; a core reads about 1 MB in 200 us.
-_BYTES_PER_THREAD = 1 << 20
+from runtime.kernels.split_pairs import split_pairs
+from runtime.kernels.thread_team import ALONE, found, serve
+
+PARTS_PER_CORE = 4
+"""Parts into which work is cut at most, for each core: one that is late, or busy with something else, takes fewer of them."""
+
+BYTES_PER_PART = 256 << 10
+"""Work that is worth a part: a core reads it in some 30 us, about what another thread needs to wake up."""
+
+_founding = threading.Lock()
 
 
-def split_pairs(tokens: np.ndarray, num_heads: int, bytes_per_token: int) -> list[tuple[int, int]]:
-    """Cuts (sequence, head) pairs into runs of about equal numbers of tokens, one for each core at most.
+def cut_work(
+    tokens: np.ndarray, num_heads: int, bytes_per_token: int, parts_per_core: int = PARTS_PER_CORE
+) -> np.ndarray:
+    """Cuts (sequence, head) pairs into parts of about equal numbers of tokens.
 
     Args:
-        tokens: Integer ``[n]``, tokens that each sequence reads.
+        tokens: int64 ``[n]``, tokens that each sequence reads.
         num_heads: Heads of each sequence.
-        bytes_per_token: Bytes of a token of one head; work that is too small for another thread is not cut.
+        bytes_per_token: Bytes of a token of one head; work that is too small to be shared is one part.
+        parts_per_core: Parts at most, for each core.
 
     Returns:
-        (begin, end) of each run, sequence-major.
+        Where parts begin and the last one ends, int64 ``[parts + 1]``, sequence-major.
     """
-    pairs = len(tokens) * num_heads
-    total_bytes = int(tokens.sum()) * num_heads * bytes_per_token
-    num_parts = max(1, min(num_cores(), pairs, total_bytes // _BYTES_PER_THREAD))
-    ends = np.cumsum(np.repeat(tokens, num_heads))
-    cuts = np.searchsorted(ends, np.arange(1, num_parts) * (int(ends[-1]) / num_parts)) if pairs else []
-    return list(pairwise([0, *(int(cut) for cut in cuts), pairs]))
+    most = parts_per_core * num_cores() if num_cores() > 1 else 1
+    return split_pairs(tokens, num_heads, max(1, BYTES_PER_PART // bytes_per_token), most)
+
+
+def team_for(edges: np.ndarray) -> np.ndarray:
+    """Returns the threads for parts ``[parts + 1]``: those that all kernels share, made on first use, or none for one part."""
+    return _team() if len(edges) > 2 else ALONE
 
 
 def run_parts(run: Callable[[int], None], num_parts: int) -> None:
-    """Runs parts 0 to ``num_parts - 1`` side by side and returns when all are done; the first runs in this thread."""
+    """Runs parts 0 to ``num_parts - 1`` side by side and returns when all are done; the first runs in this thread.
+
+    This is for parts that need the interpreter; those of a kernel alone go to :func:`team_for`.
+    """
     others = [_threads().submit(run, part) for part in range(1, num_parts)]
     run(0)
     for other in others:
@@ -45,7 +60,34 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _team() -> np.ndarray:
+    """Returns the threads that kernels share, one for each core beside the caller's."""
+    with _founding:
+        return _founded()
+
+
+@functools.cache
+def _founded() -> np.ndarray:
+    team = np.zeros_like(ALONE)
+    found(team, num_cores() - 1)
+    for core in range(1, num_cores()):
+        threading.Thread(target=serve, args=(team,), name=f"core_{core}", daemon=True).start()
+    return team
+
+
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    """Returns the threads that all kernels share; made on first use."""
-    return ThreadPoolExecutor(max_workers=num_cores(), thread_name_prefix="core")
+    """Returns the threads for parts that need the interpreter; made on first use."""
+    return ThreadPoolExecutor(max_workers=num_cores(), thread_name_prefix="part")
+
+
+def _forget_threads() -> None:
+    """Makes threads anew in a forked process, which has none of its parent's."""
+    global _founding  # noqa: PLW0603
+    _founding = threading.Lock()
+    _founded.cache_clear()
+    _threads.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -4,14 +4,15 @@ Letters: ``n`` rows, ``H`` query heads, ``K`` KV heads, ``T`` tokens that a row 
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
-from runtime.core_threads import run_parts, split_pairs
+from runtime.core_threads import cut_work, team_for
 from runtime.kernels.attend_memory import attend_memory
 from runtime.kernels.elements import ELEMENTS, FLOAT32
 from runtime.kernels.softmax import NO_SLOPES
+from runtime.kernels.split_pairs import split_pairs
+from runtime.kernels.thread_team import ALONE
 
 _TILE_BYTES = 4096
 """Stored bytes that are worked on together: with the tile that is on its way they fit into 32 KiB."""
@@ -56,43 +57,34 @@ def attend_host(
         slopes: What a score loses per token that lies between, one number for each query head; None for no such bias.
     """
     key, value = pair
-    num_rows, kv_heads, max_len, head_size = key.shape
+    _, kv_heads, max_len, head_size = key.shape
     _check(query, key, value, lengths, slopes)
     scaled = np.ascontiguousarray(query, np.float32) * np.float32(scale)
     last = np.ascontiguousarray(lengths, np.int64)
     first = np.zeros_like(last) if window is None else np.maximum(last - window, 0)
     leaning = NO_SLOPES if slopes is None else np.asarray(slopes, np.float32)
     token_bytes = head_size * key.itemsize
-    parts = (
-        split_pairs(last - first, kv_heads, 2 * token_bytes)
+    edges = (
+        cut_work(last - first, kv_heads, 2 * token_bytes)
         if num_parts is None
-        else _even(num_rows * kv_heads, num_parts)
+        else split_pairs(last - first, kv_heads, 1, num_parts)
     )
     tile_tokens = max(4, _TILE_BYTES // token_bytes)
     output = np.empty(scaled.shape, np.float32)
-
-    def run(part: int) -> None:
-        attend_memory(
-            *parts[part], scaled, first, last, np.float32(soft_cap or 0.0), leaning,
-            key.ctypes.data, value.ctypes.data, kv_heads, max_len, ELEMENTS[key.dtype.name], tile_tokens, output,
-        )  # fmt: skip
-
-    run_parts(run, len(parts))
+    attend_memory(
+        team_for(edges), edges, scaled, first, last, np.float32(soft_cap or 0.0), leaning, key.ctypes.data,
+        value.ctypes.data, kv_heads, max_len, ELEMENTS[key.dtype.name], tile_tokens, output,
+    )  # fmt: skip
     return output
 
 
 def prepare() -> None:
     """Compiles the kernel, or loads it from the compiler's cache, so that no attention has to wait for it."""
     empty = np.zeros((1, 1, 1), np.float32)
-    none = np.zeros(1, np.int64)
+    none, no_pairs = np.zeros(1, np.int64), cut_work(np.zeros(0, np.int64), 1, 1)
     attend_memory(
-        0, 0, empty, none, none, np.float32(0.0), NO_SLOPES, 0, 0, 1, 1, FLOAT32, 1, empty.copy()
-    )  # fmt: skip
-
-
-def _even(pairs: int, num_parts: int) -> list[tuple[int, int]]:
-    edges = [pairs * part // num_parts for part in range(num_parts + 1)]
-    return list(pairwise(edges))
+        ALONE, no_pairs, empty, none, none, np.float32(0.0), NO_SLOPES, 0, 0, 1, 1, FLOAT32, 1, empty.copy()
+    )
 
 
 def _check(

@@ -4,17 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.core_threads import run_parts, split_pairs
+from runtime.core_threads import cut_work
+from runtime.csd.attend_staged import attend_staged, cut_staged
 from runtime.csd.ftl import Ftl
 from runtime.csd.group_buffer import GroupBuffer
 from runtime.csd.nand import NandArray
 from runtime.csd.page_pieces import AttendedPages
-from runtime.csd.pages import no_pages, pages_of
+from runtime.csd.pages import no_pages
 from runtime.csd.sparse import TwoSteps
 from runtime.csd.task import Task
+from runtime.kernels.addresses import Pages
 from runtime.kernels.attend_pages import attend_pages
 from runtime.kernels.elements import ELEMENTS, FLOAT32
 from runtime.kernels.softmax import NO_SLOPES
+from runtime.kernels.thread_team import ALONE
 
 
 @dataclass(frozen=True)
@@ -68,36 +71,33 @@ def attend(
     Returns:
         Output and counts. Sequences without tokens give zeros.
     """
-    geometry = nand.geometry
     first = np.zeros_like(lengths) if window is None else np.maximum(lengths - window, 0)
-    in_flash = ftl.num_groups[layer, rows] * task.group_tokens
-    read = AttendedPages(
-        ftl.table(layer),
-        rows,
-        first // task.group_tokens,
-        np.minimum(-(-lengths // task.group_tokens), ftl.num_groups[layer, rows]),
-    )
+    num_groups = ftl.num_groups[layer, rows]
+    in_flash = num_groups * task.group_tokens
+    table = ftl.table(layer)
     output = np.empty(query.shape, np.float32)
     heads = task.kv_heads(layer)
-    parts = split_pairs(lengths - first, heads, 2 * task.token_bytes)
-    pages_read = np.zeros((len(parts), geometry.channels), np.int64)
-    storage = buffer.layer(layer)
+    edges = cut_staged(nand, lengths - first, heads, 2 * task.token_bytes)
+    pages_read = np.zeros((len(edges) - 1, nand.geometry.channels), np.int64)
+    buffer_address = buffer.layer(layer).ctypes.data
 
-    def run(part: int) -> None:
-        pieces = read.pieces(*parts[part], nand.arena.stage_pages)
-        for piece, view in zip(pieces, nand.staged(read.sets(pieces)), strict=True):
-            attend_pages(
-                *piece, query, rows, first, lengths, in_flash, read.table,
-                storage.ctypes.data, task.group_tokens, ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0), slopes,
-                pages_of(geometry, view), output, pages_read[part],
-            )  # fmt: skip
+    def read() -> AttendedPages:
+        groups = -(-lengths // task.group_tokens)
+        return AttendedPages(table, rows, first // task.group_tokens, np.minimum(groups, num_groups))
 
-    run_parts(run, len(parts))
-    nand.pages_read += int(pages_read.sum())
+    def run(team: np.ndarray, edges: np.ndarray, pages: Pages, parts: slice) -> None:
+        attend_pages(
+            team, edges, query, rows, first, lengths, in_flash, table, buffer_address, task.group_tokens,
+            ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0), slopes, pages, output, pages_read[parts],
+        )  # fmt: skip
+
+    attend_staged(nand, edges, read, run)
+    by_channel = pages_read.sum(axis=0)
+    nand.pages_read += int(by_channel.sum())
     buffered = int(np.maximum(lengths - np.maximum(first, in_flash), 0).sum())
     return Attended(
         output=output,
-        pages_read=pages_read.sum(axis=0),
+        pages_read=by_channel,
         buffered_bytes=buffered * heads * 2 * task.token_bytes,
         flops=4 * int((lengths - first).sum()) * task.query_heads(layer) * task.head_size,
     )
@@ -106,8 +106,8 @@ def attend(
 def prepare() -> None:
     """Compiles the kernel, or loads it from the compiler's cache, so that no command has to wait for it."""
     counts, table = np.zeros(1, np.int64), np.zeros((1, 1, 2, 1), np.int64)
+    query, no_pairs = np.zeros((1, 1, 1), np.float32), cut_work(np.zeros(0, np.int64), 1, 1)
     attend_pages(
-        0, 0, np.zeros((1, 1, 1), np.float32), counts, counts, counts, counts, table, 0,
-        1, FLOAT32, np.float32(0.0), NO_SLOPES, no_pages(),
-        np.zeros((1, 1, 1), np.float32), counts,
+        ALONE, no_pairs, query, counts, counts, counts, counts, table, 0, 1, FLOAT32, np.float32(0.0), NO_SLOPES,
+        no_pages(), query, table[0, 0],
     )  # fmt: skip

@@ -4,16 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.core_threads import run_parts, split_pairs
+from runtime.core_threads import cut_work
+from runtime.csd.attend_staged import attend_staged, cut_staged
 from runtime.csd.nand import NandArray
 from runtime.csd.page_pieces import AttendedPages, CandidatePages
-from runtime.csd.pages import no_pages, pages_of
+from runtime.csd.pages import no_pages
 from runtime.csd.sparse import Sparse, TwoSteps
 from runtime.csd.store import KvStore
+from runtime.kernels.addresses import Pages
 from runtime.kernels.attend_sparse import attend_sparse
 from runtime.kernels.elements import ELEMENTS, FLOAT32
 from runtime.kernels.softmax import NO_SLOPES
 from runtime.kernels.sparse_request import Chosen, Layout, Request
+from runtime.kernels.thread_team import ALONE
 
 
 @dataclass(frozen=True)
@@ -68,45 +71,38 @@ def attend_sparsely(
     """
     task, ftl = store.task, store.ftl
     heads = task.kv_heads(layer)
-    in_flash = ftl.num_groups[layer, rows] * task.group_tokens
-    in_lanes = ftl.num_channel_groups[layer, rows] * task.channel_tokens
+    num_groups, num_lanes = ftl.num_groups[layer, rows], ftl.num_channel_groups[layer, rows]
+    in_flash, in_lanes = num_groups * task.group_tokens, num_lanes * task.channel_tokens
+    table, channel_table = ftl.table(layer), ftl.channel_table(layer)
     output = np.empty(query.shape, np.float32)
     channels = np.empty((len(rows), heads, sparse.num_channels), np.int64)
     tokens = np.full((len(rows), heads, int(sparse.num_tokens.max(initial=0))), -1, np.int64)
     work = (last - first) * sparse.num_channels + 2 * sparse.num_tokens * task.head_size
-    parts = split_pairs(work, heads, task.dtype.itemsize)
-    pages_read = np.zeros((len(parts), 2, nand.geometry.channels), np.int64)
-    storage = store.buffer.layer(layer)
+    edges = cut_staged(nand, work, heads, task.dtype.itemsize)
+    pages_read = np.zeros((len(edges) - 1, 2, nand.geometry.channels), np.int64)
+    buffer_address = store.buffer.layer(layer).ctypes.data
     request = Request(
         query, np.float32(scale), np.float32(soft_cap or 0.0), slopes, rows, first, last, sparse.num_tokens,
         sparse.num_newest, sparse.mean_value, store.value_sums(layer),
     )  # fmt: skip
-    read = CandidatePages(
-        AttendedPages(
-            ftl.table(layer),
-            rows,
-            first // task.group_tokens,
-            np.minimum(-(-last // task.group_tokens), ftl.num_groups[layer, rows]),
-        ),
-        AttendedPages(
-            ftl.channel_table(layer),
-            rows,
-            first // task.channel_tokens,
-            np.minimum(-(-last // task.channel_tokens), ftl.num_channel_groups[layer, rows]),
-        ),
-    )
 
-    def run(part: int) -> None:
-        pieces = read.pieces(*parts[part], nand.arena.stage_pages)
-        for piece, view in zip(pieces, nand.staged(read.sets(pieces)), strict=True):
-            layout = Layout(
-                in_flash, in_lanes, ftl.table(layer), ftl.channel_table(layer), storage.ctypes.data,
-                task.group_tokens, task.channel_tokens, ELEMENTS[task.dtype.name], task.dtype.itemsize,
-                pages_of(nand.geometry, view),
-            )  # fmt: skip
-            attend_sparse(*piece, request, layout, output, Chosen(channels, tokens, pages_read[part]))
+    def pages_of_groups(table: np.ndarray, group_tokens: int, stored: np.ndarray) -> AttendedPages:
+        return AttendedPages(table, rows, first // group_tokens, np.minimum(-(-last // group_tokens), stored))
 
-    run_parts(run, len(parts))
+    def read() -> CandidatePages:
+        return CandidatePages(
+            pages_of_groups(table, task.group_tokens, num_groups),
+            pages_of_groups(channel_table, task.channel_tokens, num_lanes),
+        )
+
+    def run(team: np.ndarray, edges: np.ndarray, pages: Pages, parts: slice) -> None:
+        layout = Layout(
+            in_flash, in_lanes, table, channel_table, buffer_address, task.group_tokens, task.channel_tokens,
+            ELEMENTS[task.dtype.name], task.dtype.itemsize, pages,
+        )  # fmt: skip
+        attend_sparse(team, edges, request, layout, output, Chosen(channels, tokens, pages_read[parts]))
+
+    attend_staged(nand, edges, read, run)
     nand.pages_read += int(pages_read.sum())
     step_one, step_two = pages_read.sum(axis=0)
     buffered = int(np.maximum(last - np.maximum(first, in_flash), 0).sum())
@@ -176,4 +172,5 @@ def prepare_sparse() -> None:
         query,
     )
     layout = Layout(counts, counts, table, table, 0, 1, 1, FLOAT32, 4, no_pages())
-    attend_sparse(0, 0, request, layout, query, Chosen(chosen, chosen, table[0, 0]))
+    no_pairs = cut_work(np.zeros(0, np.int64), 1, 1)
+    attend_sparse(ALONE, no_pairs, request, layout, query, Chosen(chosen, chosen, table[0]))

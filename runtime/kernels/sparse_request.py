@@ -75,7 +75,7 @@ class Chosen(NamedTuple):
     Attributes:
         channels: int64 ``[n, K, r]``, channels of step one, ascending.
         tokens: int64 ``[n, K, k]``, tokens of step two, ascending.
-        pages_read: int64 ``[2, flash channels]``, pages by step.
+        pages_read: int64 ``[parts, 2, flash channels]``, pages by step; a part works on its own row.
     """
 
     channels: np.ndarray

@@ -59,7 +59,7 @@ def choose_tokens(pair: int, request: Request, layout: Layout, chosen: Chosen, s
     for group in range(tail // group_tokens, (last + group_tokens - 1) // group_tokens):
         if group * group_tokens < layout.flash_tokens[i]:
             page = layout.table[row, head, 0, group]
-            chosen.pages_read[0, page // layout.pages.pages_per_channel] += 1
+            chosen.pages_read[0, 0, page // layout.pages.pages_per_channel] += 1
             address = page_address(page, layout.pages)
         else:
             address = layout.buffer_address + (row * heads + head) * 2 * group_tokens * token_bytes
@@ -115,7 +115,7 @@ def _find_lanes(
         if part != before:
             before = part
             page = layout.channel_table[request.rows[i], head, part, group]
-            chosen.pages_read[0, page // layout.pages.pages_per_channel] += 1
+            chosen.pages_read[0, 0, page // layout.pages.pages_per_channel] += 1
             address = page_address(page, layout.pages)
         addresses[c] = address + (channels[c] - part * channels_per_page) * lane_bytes
         prefetch_all(addresses[c], lane_bytes)

@@ -37,8 +37,8 @@ def ask_for_tokens(
                 k_page = layout.table[row, head, 0, group]
                 v_page = layout.table[row, head, 1, group]
                 if group < read_by_step_one:
-                    chosen.pages_read[1, k_page // pages.pages_per_channel] += 1
-                chosen.pages_read[1, v_page // pages.pages_per_channel] += 1
+                    chosen.pages_read[0, 1, k_page // pages.pages_per_channel] += 1
+                chosen.pages_read[0, 1, v_page // pages.pages_per_channel] += 1
                 k_address = page_address(k_page, pages)
                 v_address = page_address(v_page, pages)
         skipped_bytes = (tokens[t] - group * group_tokens) * token_bytes

@@ -1,6 +1,12 @@
 import numpy as np
+from numba import njit
 
-from runtime.kernels.softmax import weigh
+from runtime.kernels import softmax
+
+
+@njit
+def weigh(scores: np.ndarray, count: int, highest: np.float32) -> np.float32:
+    return softmax.weigh(scores, count, highest)
 
 
 def exponentials(x: np.ndarray) -> np.ndarray:

@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
-from runtime.kernels.selection import choose_largest
+from runtime.kernels import selection
+
+
+@njit
+def choose_largest(values: np.ndarray, count: int, num_chosen: int, chosen: np.ndarray) -> None:
+    selection.choose_largest(values, count, num_chosen, chosen)
+
 
 NUMBERS = st.one_of(st.floats(0, width=32), st.sampled_from([0.0, 1.0, 1e-45, 1e-38, float("inf")]))
 
