@@ -4,6 +4,7 @@
 and what limits it. This package knows no sibling package and imports no JAX.
 """
 
+from cost_models.collectives import collective_cost
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
 from cost_models.cost import BOUNDS, Bound, Cost, sequential, slowest
 from cost_models.endurance import RELAXED_RETENTION, drive_writes_per_day, life_years, lifetime_bytes
@@ -84,6 +85,7 @@ __all__ = [
     "attend_pages",
     "channel_page_tokens",
     "channel_pages",
+    "collective_cost",
     "compute_cost",
     "drive_writes_per_day",
     "energy_j",

@@ -236,6 +236,8 @@ def _wiring(
                 below = table.table("switch")
                 below.count("drives")
                 links.append(_link(below, "switch", name, file))
+    if table.has("peer"):
+        links.append(_link(table.table("peer"), "peer", "peer", file))
     table.has("drive")
     table.finish()
     return tuple(links), ports, per_switch

@@ -20,7 +20,7 @@ _OPTIONAL_COUNTS = ("stop_after_commands",)
 _SYSTEM_NUMBERS = ("service_life_s", "electricity_usd_per_j")
 _ACCEPTED_KEYS = (
     "drives, p2p, gpus, service_life_s, electricity_usd_per_j, gpu.FIELD, gpuN.FIELD, host.FIELD, drive.FIELD, "
-    "csdN.FIELD, link.gpu.FIELD, link.drive.FIELD, link.switch.FIELD, link.NAME.FIELD, software.FIELD"
+    "csdN.FIELD, link.gpu.FIELD, link.drive.FIELD, link.switch.FIELD, link.peer.FIELD, link.NAME.FIELD, software.FIELD"
 )
 
 

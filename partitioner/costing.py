@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from cost_models import (
     Work,
     attend_cost,
     attend_flops,
+    collective_cost,
     compute_cost,
     flash_read_cost,
     flash_write_cost,
@@ -29,6 +30,7 @@ from cost_models import (
 )
 from partitioner.drive_cache import DriveCache, best_channel_group
 from partitioner.ir.op import Attention, Op
+from partitioner.ir.tensor_parallel import Collective
 from partitioner.jaxpr import num_bytes
 from partitioner.plan.steps import PathKind
 from partitioner.shares import Share, even_shares
@@ -117,8 +119,18 @@ class Costing:
         stages = [(work, weight_bytes) for work in op.remakes[:1]]
         stages += [(work, 0.0) for work in op.remakes[1:]]
         stages.append((op.work, 0.0 if op.remakes else weight_bytes))
+        if tier == "gpu":
+            (work, fixed) = stages[-1]
+            stages[-1] = work + op.repeated, fixed + (op.repeated.bytes_read if fixed else 0.0)
         works = [_scaled(work, scale, fixed) for work, fixed in stages]
-        return sequential([compute_cost(work, self.processors[tier], op.dtype) for work in works])
+        costs = [compute_cost(work, self.processors[tier], op.dtype) for work in works]
+        if tier == "gpu":
+            costs.append(Cost(self.exchange_s(op.collectives, scale), "link"))
+        return sequential(costs)
+
+    def exchange_s(self, collectives: Iterable[Collective], scale: float = 1.0) -> float:
+        """Returns the time in which several GPUs exchange values, one after the other, ``scale`` times as large as traced."""
+        return sum(collective_cost(self.hw, c.kind, c.num_bytes * scale).seconds for c in collectives)
 
     def launch_s(self, tier: Tier) -> float:
         """Returns the overhead of starting a segment."""
@@ -164,7 +176,10 @@ class Costing:
             return with_engine(self, cost, attend_flops(*shape, attended))
         tokens = self.workload.max_len if tier == "gpu" else attention.tokens_seen(context_len)
         dtype = "float32" if tier == "host" else attention.cache_dtype
-        return processor_attend_cost(self.processors[tier], context_len=tokens, dtype=dtype, **part)
+        cost = processor_attend_cost(self.processors[tier], context_len=tokens, dtype=dtype, **part)
+        num_gpus = len(self.hw.gpus) if tier == "gpu" else 1
+        is_even = share.num_kv_heads % num_gpus == 0 or share.num_rows % num_gpus == 0
+        return cost if is_even else cost * num_gpus  # every GPU attends to all of it
 
     def attend_cost(self, attention: Attention, context_len: int) -> Cost:
         """Returns the time until the last drive has done its share."""
@@ -198,12 +213,18 @@ class Costing:
         return self.rows * tokens * per_token * fraction
 
     def cache_bytes(self, attention: Attention, tier: Tier) -> float:
-        """Returns what the longest context of the whole batch occupies on a tier; drives keep whole pages."""
+        """Returns what the longest context of the whole batch occupies on a tier; drives keep whole pages.
+
+        Several GPUs each keep all of a cache whose heads they cannot share evenly.
+        """
         tokens = self.workload.max_len
         if tier == "csd":
             pages = self.drive_cache(attention).held_pages(tokens)
             return self._page_bytes(attention, pages) * self.micro_batches
-        return self.kv_bytes(attention, tokens) * self.micro_batches
+        copies = 1
+        if tier == "gpu" and not attention.can_share_heads(len(self.hw.gpus)):
+            copies = len(self.hw.gpus)
+        return self.kv_bytes(attention, tokens) * self.micro_batches * copies
 
     def path(self, src: str, dst: str) -> PathKind:
         """Returns the way between two devices under this costing's rule."""

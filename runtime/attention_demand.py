@@ -41,9 +41,15 @@ class AttentionDemand:
         return spec.launch_s + busy_s + self.num_kernels * spec.kernel_s
 
 
-def gpu_demand(attention: Attention, share: Share, max_len: int, itemsize: int) -> AttentionDemand:
-    """Returns the demand of a share on a GPU, whose cache has room for ``max_len`` tokens of ``itemsize`` bytes an element."""
-    pairs = share.num_rows * share.num_kv_heads * max_len
+def gpu_demand(
+    attention: Attention, share: Share, max_len: int, itemsize: int, num_gpus: int = 1
+) -> AttentionDemand:
+    """Returns the demand of a share on GPUs, whose cache has room for ``max_len`` tokens of ``itemsize`` bytes an element.
+
+    Several GPUs share KV heads, or else rows, where that goes evenly; where it does not, every one attends to all.
+    """
+    is_even = share.num_kv_heads % num_gpus == 0 or share.num_rows % num_gpus == 0
+    pairs = share.num_rows * share.num_kv_heads * max_len * (1 if is_even else num_gpus)
     appended, products, softmax = 2, 2, 1
     num_kernels = appended + products + softmax
     return _demand(attention, pairs, itemsize, attention.cache_dtype, num_kernels)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 from cost_models.components import ComputeSpec
@@ -82,26 +83,33 @@ class Demand:
         return spec.launch_s + products + self.moved_bytes / memory + kernels_s
 
 
-def count_demand(equations: Sequence[Eqn], outputs: Iterable[Var] = ()) -> Demand:
+def count_demand(
+    equations: Sequence[Eqn], outputs: Iterable[Var] = (), copies: Mapping[Var, int] = MappingProxyType({})
+) -> Demand:
     """Returns the demand of equations that run together.
 
     Args:
         equations: In order.
         outputs: What is read when they are done.
+        copies: How many devices do the same with what they read, by parameter or cache; 1 where none is given.
     """
     contractions: list[Contraction] = []
     moved = num_passes = 0.0
     for block, results, times in _blocks(equations, tuple(outputs), 1.0):
-        made, other, passes = _count(block, results)
+        made, other, passes = _count(block, results, copies)
         contractions += made * round(times)
         moved += times * other
         num_passes += times * passes
     return Demand(tuple(contractions), moved, num_passes)
 
 
-def _count(equations: Sequence[Eqn], outputs: Iterable[Var]) -> tuple[list[Contraction], float, int]:
+def _count(
+    equations: Sequence[Eqn], outputs: Iterable[Var], copies: Mapping[Var, int]
+) -> tuple[list[Contraction], float, int]:
     """Returns the matrix products of equations, the bytes moved besides and the passes, bodies of loops left aside."""
     maker = {v: e for e in equations for v in e.outvars}
+    updated = [e for e in equations if copies and e.primitive.name in _UPDATED_OPERAND]
+    copies = {**copies, **{e.outvars[0]: n for e in updated for v, n in copies.items() if e.invars[0] is v}}
     products: dict[int, Contraction] = {}
     moved: dict[int, float] = {}
     for position, eqn in enumerate(equations):
@@ -122,7 +130,17 @@ def _count(equations: Sequence[Eqn], outputs: Iterable[Var]) -> tuple[list[Contr
     for position, product in products.items():
         extra = passes.pop(found.of[position], 0.0)
         products[position] = replace(product, num_bytes=product.num_bytes + extra)
+    for position, product in products.items() if copies else ():
+        read = [stored_as(v, maker)[0] for v in variables(equations[position].invars[:2])]
+        count = max((copies.get(v, 1) for v in read), default=1)
+        products[position] = _times(product, count)
     return list(products.values()), sum(moved.values()) + sum(passes.values()), num_passes
+
+
+def _times(product: Contraction, count: int) -> Contraction:
+    """Returns what several devices do that each compute all of a product."""
+    amounts = product.flops * count, product.num_bytes * count, product.matvec_bytes * count
+    return replace(product, flops=amounts[0], num_bytes=amounts[1], matvec_bytes=amounts[2])
 
 
 def _blocks(

@@ -16,6 +16,7 @@ from partitioner.jaxpr import Var
 from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.steps import Move, Run, Segment, Step
 from runtime.demand import Demand, count_demand
+from runtime.exchange import ExchangingDemand, exchange_s
 
 
 @dataclass(frozen=True)
@@ -143,15 +144,24 @@ class Program:
         return tuple(map(tuple, found))
 
     @cached_property
-    def demands(self) -> tuple[Demand, ...]:
+    def demands(self) -> tuple[Demand | ExchangingDemand, ...]:
         """Holds what each segment demands, by index; segments of one class share the count."""
-        by_class: dict[int, Demand] = {}
+        by_class: dict[int, Demand | ExchangingDemand] = {}
         return tuple(
-            by_class.setdefault(
-                s.executable, by_class.get(s.executable) or count_demand(s.equations, s.outputs)
-            )
+            by_class.setdefault(s.executable, by_class.get(s.executable) or self._demand(s))
             for s in self.phase.segments
         )
+
+    def _demand(self, segment: Segment) -> Demand | ExchangingDemand:
+        parallel = self.phase.graph.parallel
+        if parallel is None or not segment.device.startswith("gpu"):
+            return count_demand(segment.equations, segment.outputs)
+        described = [(v, self.phase.graph.input_of.get(v)) for v in segment.inputs]
+        stored = {v: i.name for v, i in described if i is not None and i.role in ("param", "cache")}
+        copies = {v: parallel.num_gpus for v, name in stored.items() if parallel.is_whole(name)}
+        own = count_demand(segment.equations, segment.outputs, copies)
+        exchanged = [c for name in segment.ops for c in self.phase.op[name].collectives]
+        return ExchangingDemand(own, exchange_s(self.plan.hw, exchanged))
 
     @cached_property
     def logits(self) -> Var:

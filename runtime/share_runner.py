@@ -19,7 +19,7 @@ from runtime.executables import compile_for, row_of, shape_on
 from runtime.frame import Frame
 from runtime.hand_over import Returned, fetch, hand_over_of
 from runtime.host_attention import append_tokens, attend_host, prepare
-from runtime.jax_device import sharding_on
+from runtime.jax_device import num_devices, sharding_on
 from runtime.micro_batches import MicroBatches
 from runtime.program import PartOf, Program, describe_aval, operands
 from runtime.share_attention import attend_function, merge_function, store_function
@@ -86,7 +86,7 @@ class ShareRunner:
         else:
             output, *updated = self._attend[step.id](*given, *pair, processor.place(frame.before))
             self._system.share_caches.replace(frame.micro_batch, name, step.device, (updated[0], updated[1]))
-            demand = gpu_demand(attention, share, pair[0].shape[2], itemsize)
+            demand = gpu_demand(attention, share, pair[0].shape[2], itemsize, num_devices(processor.device))
         end_s = processor.account(output, [demand], ready_s, name, self._program.name)
         if step.id in self._program.local_shares:
             self.arrive(frame, step.device, name, share, output)

@@ -96,6 +96,11 @@ class Attention:
         """Returns how many tokens of a context are attended to."""
         return context_len if self.window is None else min(context_len, self.window)
 
+    def can_share_heads(self, num_devices: int) -> bool:
+        """Tells whether several devices may keep equal parts of the caches, each K and V of its own KV heads."""
+        is_major = any(roles[:1] == ("kv_head",) for roles in self.cache_layout)
+        return self.source is None and is_major and self.num_kv_heads % num_devices == 0
+
     def __str__(self) -> str:
         shown = [
             f"heads={self.num_heads} kv_heads={self.num_kv_heads} d={self.head_size} scale={self.scale:.6g}"

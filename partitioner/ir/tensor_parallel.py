@@ -43,3 +43,7 @@ class TensorParallel:
     def is_whole(self, name: str) -> bool:
         """Tells whether every GPU has all of a parameter or a cache."""
         return name not in self.axes
+
+    def reason(self, name: str) -> str:
+        """Returns why a parameter or a cache is not cut; one that is not known here came later, in place of K and V."""
+        return self.whole.get(name, "it keeps what K and V of all heads are made of")

@@ -21,7 +21,6 @@ from partitioner.passes.follow_axis import Axes, AxisFollower
 
 ROWS_ONLY = "single rows of it are read"
 NO_CHAIN = "nothing that reads it can be done part by part"
-MADE_AGAIN = "it keeps inputs of a layer, from which K and V of all heads are made"
 NO_ATTENTION = "no attention was found that uses it"
 
 
@@ -75,9 +74,7 @@ class _Search:
         """Cuts an attention's caches along their KV heads, and the parameters around it with them."""
         names = (attention.key_cache, attention.value_cache)
         axis = head_axis(attention.cache_layout)
-        if attention.source is not None or axis is None:
-            self.reasons.update(dict.fromkeys(names, MADE_AGAIN))
-        elif attention.num_kv_heads % self._num_gpus:
+        if axis is None or not attention.can_share_heads(self._num_gpus):
             heads = f"{attention.num_kv_heads} KV head{'s' if attention.num_kv_heads > 1 else ''}"
             reason = _uneven(heads, self._num_gpus)
             around = [n for cut in _around(attention, AxisFollower(self._decode, 1)) for n in cut]
@@ -201,7 +198,7 @@ def _repeated(op: Op, chosen: TensorParallel, follow: AxisFollower, sizes: dict[
     """Returns what of an op's work no GPU leaves to the others: reading whole parameters and multiplying with them."""
     attention = op.attention
     if attention is not None and chosen.is_whole(attention.key_cache):
-        return op.work
+        return dataclasses.replace(op.work, num_kernels=0.0)  # kernels of several GPUs run side by side
     read = [n for n in op.params if n in sizes and n not in op.gathered and chosen.is_whole(n)]
     flops = 0.0
     for eqn in op.equations:

@@ -80,6 +80,13 @@ class ModeCosts:
             weights = float(sum(self.param_bytes[n] for n in read))
         return self.steps[phase] * self.costing.run_cost(op, tier, scale, weights).seconds
 
+    def held_bytes(self, name: str, tier: str) -> float:
+        """Returns what a parameter or a state takes on a tier: several GPUs each hold all of what is not cut over them."""
+        size = self.param_bytes[name] if name in self.param_bytes else self.state_bytes[name]
+        parallel = self.graphs[-1].parallel
+        copies = parallel.num_gpus if tier == "gpu" and parallel and parallel.is_whole(name) else 1
+        return float(size * copies)
+
     def layers_s(self, phase: int, op: Op) -> float:
         """Returns the stack's seconds for an attention's layer over the generation, for all micro-batches."""
         once = layer_s(self.costing, op, self.phases[phase])

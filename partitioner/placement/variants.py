@@ -80,13 +80,18 @@ class VariantBuilder:
             if op is None:
                 rows.append(None)
                 continue
-            params = tuple((self._costs.param_bytes.get(n), n in op.gathered) for n in op.params)
+            sizes = self._costs.param_bytes
+            params = tuple(
+                (sizes[n], self._costs.held_bytes(n, "gpu"), n in op.gathered) if n in sizes else None
+                for n in op.params
+            )
             shared = tuple((n, self._owners[n] == pair.name) for n in op.params if n in self._owners)
             states = () if op.attention else op.states
             a = op.attention
             heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype, a.sparsity, a.window)
             held = bool(self._held) and not a and not self._held.isdisjoint(op.params)
-            rows.append((op.work, op.remakes, op.dtype, params, shared, states, heads, held))
+            exchanged = op.collectives, op.repeated
+            rows.append((op.work, op.remakes, exchanged, op.dtype, params, shared, states, heads, held))
         kept = self._kept.get(pair.name)
         return (*rows, kept and (kept.form, kept.homes))
 
@@ -131,11 +136,10 @@ class VariantBuilder:
         states: set[str],
     ) -> Variant:
         memory = dict.fromkeys(TIERS, 0.0)
-        owned_bytes = float(sum(self._costs.param_bytes[n] for n in owned))
         for tier in {t for t in placed if t} if not large else {home}:
-            memory[tier] += owned_bytes
+            memory[tier] += sum(self._costs.held_bytes(n, tier) for n in owned)
         for tier in {t for t in placed if t}:
-            memory[tier] += float(sum(self._costs.state_bytes[s] for s in states))
+            memory[tier] += sum(self._costs.held_bytes(s, tier) for s in states)
         seconds = [0.0] * len(placed)
         working = dict.fromkeys(TIERS, 0.0)
         busy: Loads = {}

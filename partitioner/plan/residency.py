@@ -34,15 +34,19 @@ def resident_bytes(plan: Plan) -> dict[str, dict[str, float]]:
     }
     gpus = [d for d in table if d.startswith("gpu")]
 
-    def add(device: str, key: str, amount: float) -> None:
+    parallel = plan.decode.graph.parallel
+
+    def add(device: str, key: str, amount: float, name: str | None = None) -> None:
         members = gpus if device == "gpu0" else [device]
+        if device == "gpu0" and parallel is not None and name is not None and parallel.is_whole(name):
+            amount *= len(gpus)
         for member in members:
             table[member][key] += amount / len(members)
 
     for i in plan.decode.graph.phase.inputs:
         if i.role == "param":
             for device in (plan.homes[i.name], *plan.copies.get(i.name, ())):
-                add(device, "weights", num_bytes(i.var))
+                add(device, "weights", num_bytes(i.var), i.name)
     raised: set[str] = set()
     for op in plan.decode.graph.ops:
         if op.attention is not None:
@@ -52,7 +56,7 @@ def resident_bytes(plan: Plan) -> dict[str, dict[str, float]]:
                 add(share.device, "kv_cache", costing.cache_bytes(op.attention, tier) * share.fraction)
     for i in plan.decode.graph.phase.inputs:
         if i.role == "cache" and i.name not in raised:
-            add("gpu0", "kv_cache", num_bytes(i.var) * plan.micro_batches)
+            add("gpu0", "kv_cache", num_bytes(i.var) * plan.micro_batches, i.name)
     for tier, amount in plan.decisions.reserved_bytes.items():
         if amount:
             add(costing.device(tier) if tier != "csd" else "csd0", "reserve", amount)

@@ -87,7 +87,7 @@ class StepTimes:
             self._demands[key] = (
                 host_demand(attention, share, np.full(share.num_rows, length), itemsize)
                 if share.device == "host"
-                else gpu_demand(attention, share, cache_len(plan, attention), itemsize)
+                else gpu_demand(attention, share, cache_len(plan, attention), itemsize, len(plan.hw.gpus))
             )
         return self._demands[key]
 

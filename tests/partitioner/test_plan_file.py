@@ -11,6 +11,7 @@ import pytest
 
 from models import Transformer, abstract
 from partitioner import Plan, PlanError, Workload, partition
+from tests.partitioner.plan.plans import WIDE, several_gpus_plan
 from tests.partitioner.small_models import LLAMA, OPT
 
 
@@ -30,6 +31,15 @@ def test_a_plan_comes_back_as_it_was(plan: Plan, model: Transformer, tmp_path: P
     loaded = Plan.load(file, model)
     assert loaded.to_dict() == plan.to_dict()
     assert loaded.report() == plan.report()
+
+
+def test_a_plan_for_several_gpus_comes_back_with_what_is_cut(tmp_path: Path) -> None:
+    plan = several_gpus_plan()
+    plan.save(tmp_path / "plan.json")
+    loaded = Plan.load(tmp_path / "plan.json", abstract(WIDE))
+    assert loaded.report() == plan.report()
+    assert loaded.decode.graph.parallel == plan.decode.graph.parallel
+    assert loaded.total_seconds == plan.total_seconds
 
 
 def test_a_file_names_no_code(plan: Plan) -> None:

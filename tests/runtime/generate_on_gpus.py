@@ -33,7 +33,7 @@ CASES = {
     "opt gpu-only": Case("opt", "gpu-only"),
     "opt deepspeed-host": Case("opt", "deepspeed-host"),
     "opt instinfer": Case("opt", "instinfer"),
-    "opt auto": Case("opt", "auto", 0.1e6),
+    "opt auto": Case("opt", "auto", 0.12e6),
     "llama gpu-only": Case("llama", "gpu-only"),
     "linen gpu-only": Case("linen", "gpu-only"),
     "nnx gpu-only": Case("nnx", "gpu-only"),
@@ -62,7 +62,7 @@ def models() -> dict[str, Callable[[], Any]]:
 def generate(case: Case, num_gpus: int) -> dict[str, Any]:
     """Returns the tokens of a session and of plain jit on one device, and what the plan and the executable say of the split."""
     from partitioner import Workload, partition
-    from runtime import Session
+    from runtime import Session, simulate
     from tests.runtime.tiny_models import PROMPTS, demo_hardware, plain_run
 
     model, hw = models()[case.model](), demo_hardware(2).with_gpus(num_gpus)
@@ -83,6 +83,8 @@ def generate(case: Case, num_gpus: int) -> dict[str, Any]:
         "tokens": made.tokens,
         "expected": expected.tokens,
         "margin": expected.margin,
+        "decode_s": made.decode_s,
+        "simulated_s": simulate(plan, every_step=True).decode_s,
         "homes": sorted({s.device for shares in plan.caches.values() for s in shares}),
         "cut": dict(parallel.axes),
         "whole": dict(parallel.whole),

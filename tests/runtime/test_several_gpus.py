@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.runtime.test_same_tokens import HEALTHY_MARGIN
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,7 @@ def test_policies() -> None:
     homes = [found[f"opt {policy}"]["homes"] for policy in policies]
     assert homes == [["gpu0"], ["host"], ["csd0", "csd1"], ["csd0", "csd1", "gpu0"]]
     gpu_only = found["opt gpu-only"]
+    assert gpu_only["decode_s"] == pytest.approx(gpu_only["simulated_s"], rel=1e-9)
     cut = {name: axis for name, axis in gpu_only["cut"].items() if name.startswith(("0.", "blocks.0."))}
     by_columns = {f"blocks.0.attention.{n}.kernel": 1 for n in ("query", "key", "value")}
     biases = {name.replace("kernel", "bias"): 0 for name in (*by_columns, "blocks.0.mlp.up.kernel")}

@@ -8,6 +8,7 @@ from partitioner.plan.plan import Plan
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import counted, percent, size_unit, time_unit
 from partitioner.plan.report.rows import merged, split_resource
+from partitioner.plan.report.several_gpus import several_gpus
 from partitioner.plan.report.table import Column, paragraph, table, title
 from partitioner.plan.timeline import Timeline
 
@@ -25,7 +26,8 @@ def devices(figures: Figures) -> list[str]:
     note += "A row that stands for several gives the numbers of each."
     if links:
         note += " Up is towards host memory, down away from it."
-    return [*lines, *paragraph(note)]
+    split = several_gpus(figures)
+    return [*lines, *paragraph(note), *(["", *split] if split else ())]
 
 
 def _device_table(figures: Figures) -> list[str]:

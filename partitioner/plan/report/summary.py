@@ -19,6 +19,7 @@ _WORK = {
     "memory": "with memory traffic",
     "flash": "with flash",
     "overhead": "with launches",
+    "link": "with exchanges among GPUs",
 }
 
 

@@ -11,6 +11,7 @@ from tests.partitioner.plan.plans import (
     mixed_plan,
     one_token_plan,
     priced,
+    several_gpus_plan,
     tiny_plan,
     turns_plan,
     unraised_plan,
@@ -34,6 +35,7 @@ TEXTS: dict[str, Callable[[], str]] = {
         f"{name}-mixed": (lambda name=name: section(name, mixed_plan()))
         for name in ("summary", "header", "devices", "ops", "moves", "capacity", "endurance")
     },
+    "devices-several-gpus": lambda: section("devices", several_gpus_plan()),
     **{
         f"{name}-turns": (lambda name=name: section(name, turns_plan()))
         for name in ("summary", "header", "ops", "moves", "certificate")

@@ -59,6 +59,12 @@ def wide_plan(policy: str, num_drives: int = 1) -> Plan:
 
 
 @cache
+def several_gpus_plan() -> Plan:
+    """Returns a plan of the same model and load for two GPUs."""
+    return partition(abstract(WIDE), HardwareSpec.load("demo").with_gpus(2), WIDE_LOAD, "gpu-only")
+
+
+@cache
 def traced_wide(num_drives: int = 1, micro_batches: int = 1) -> Traced:
     """Returns the op graphs of :func:`wide_plan`, those of a decode with the rows of one of some micro-batches."""
     hw = HardwareSpec.load("demo").with_drives(num_drives)

@@ -101,9 +101,22 @@ def test_gpus_of_one_host_share_evenly() -> None:
     hw = HardwareSpec.load("2xa6000-csd")
     table = resident_bytes(partition(abstract("opt-125m"), hw, Workload(4, 32, 32), "gpu-only"))
     assert table["gpu0"] == table["gpu1"]
-    # 125 million parameters of float16, and 12 layers of K and V, 4 rows, 768 wide, 64 tokens
-    assert 2 * table["gpu0"]["weights"] == pytest.approx(2 * 125e6, rel=0.01)
+    # 125 million parameters of float16, embedded positions on each, and 12 layers of K and V, 4 rows, 768 wide, 64 tokens
+    positions = 2050 * 768
+    assert 2 * table["gpu0"]["weights"] == pytest.approx(2 * (125.2e6 + positions), rel=2e-3)
     assert 2 * table["gpu0"]["kv_cache"] == 12 * 2 * 4 * 768 * 64 * 2
+
+
+def test_what_gpus_cannot_cut_takes_its_room_on_each() -> None:
+    load = Workload(4, 32, 32)
+    one, three = (
+        resident_bytes(
+            partition(abstract("opt-125m"), HardwareSpec.load("a6000-csd").with_gpus(n), load, "gpu-only")
+        )
+        for n in (1, 5)
+    )
+    assert three["gpu4"]["kv_cache"] == one["gpu0"]["kv_cache"]  # 12 heads
+    assert three["gpu4"]["weights"] == one["gpu0"]["weights"]
 
 
 def test_caches_that_were_not_raised_stay_on_the_gpu() -> None:
