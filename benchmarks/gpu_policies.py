@@ -2,6 +2,7 @@
 
     python -m benchmarks.gpu_policies [--model opt-6.7b] [--layers 32] [--batch 16] [--prompt-len 1024] [--new 17]
         [--policies gpu-only,host-attention,instinfer] [--repeats 3]
+        [--gpu-memory 14e9] [--set drive.flash.channel_bytes_per_s=0.35e9]
 
 Weights are random. Drives are emulated and keep to their rates; GPU and host run as they can. Rows are equal where they hold
 the tokens of the first policy; random weights find many tokens about equally likely, so rounding may decide.
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from flax import nnx
 
 from benchmarks.decode_step import make_prompts
+from cost_models import HardwareSpec
 from models import Transformer, TransformerConfig
 from partitioner import Workload, partition
 from runtime import Session
@@ -24,7 +26,7 @@ from runtime.bench_spread import spread
 
 
 def measure(
-    model: Transformer, hw: str, workload: Workload, policy: str, repeats: int
+    model: Transformer, hw: HardwareSpec, workload: Workload, policy: str, repeats: int
 ) -> tuple[str, Sequence[Sequence[int]]]:
     """Returns one line of the table, and the tokens."""
     prompts = make_prompts(model, workload.batch_size, workload.prompt_len).tolist()
@@ -62,19 +64,34 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=17)
     parser.add_argument("--policies", default="gpu-only,host-attention,instinfer")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--gpu-memory", type=float, help="bytes that plans may use of the GPU; all by default"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="changes the description"
+    )
     given = parser.parse_args()
+    hw = HardwareSpec.load(given.hw)
+    for change in given.set:
+        key, value = change.split("=")
+        hw = hw.replace(key, float(value))
+    if given.gpu_memory:
+        hw = hw.with_memory("gpu0", given.gpu_memory)
     config = TransformerConfig.named(given.model)
     model = Transformer(config.replace(num_layers=given.layers or config.num_layers), rngs=nnx.Rngs(0))
     print(this_machine())
     sizes = f"batch {given.batch}, prompts of {given.prompt_len} tokens, {given.new} new"
-    print(f"{given.model}, {model.config.num_layers} layers, {sizes}\n")
+    changes = ", ".join((*given.set, *([f"gpu memory {given.gpu_memory:g} B"] if given.gpu_memory else ())))
+    print(
+        f"{given.model}, {model.config.num_layers} layers, {sizes}; {given.hw}{', ' if changes else ''}{changes}\n"
+    )
     print(
         "policy           tokens/s   ms/step  spread  predicted  ratio  prefill ms  predicted  busy ms/step; equal rows"
     )
     first: Sequence[Sequence[int]] | None = None
     for policy in given.policies.split(","):
         workload = Workload(given.batch, given.prompt_len, given.new)
-        line, tokens = measure(model, given.hw, workload, policy, given.repeats)
+        line, tokens = measure(model, hw, workload, policy, given.repeats)
         first = tokens if first is None else first
         same = sum(a == b for a, b in zip(first, tokens, strict=True))
         print(f"{line.rstrip()}; {same} of {given.batch}", flush=True)

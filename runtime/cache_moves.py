@@ -112,9 +112,8 @@ class CacheMoves:
         ready_s = self._system.processors[step.src].wait_for(values, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
         if attention.source is not None and step.dst in self._system.processors:
-            fresh = self._system.processors[step.dst].place(values[0])
             kept = self._keep(
-                frame.micro_batch, step.names[0], attention.source, fresh, frame.slots, frame.before
+                frame.micro_batch, step.names[0], attention.source, values[0], frame.slots, frame.before
             )
             return self._crossings.end(transfer, kept)
         made = dict(zip(step.values, values, strict=True))
@@ -122,8 +121,7 @@ class CacheMoves:
             return self._write(frame, step, transfer, values[0], frame.before, np.ones_like(frame.before))
         pair = made[attention.new_key], made[attention.new_value]
         if step.dst not in self._system.drives:
-            home = self._system.processors[step.dst]
-            arrived = self._system.states.append(frame.micro_batch, attention, home.place(pair), frame.before)
+            arrived = self._system.states.append(frame.micro_batch, attention, pair, frame.before)
             return self._crossings.end(transfer, arrived)
         attention, share = self._crossings.shared(step)
         found = frame.rows_of(share)
@@ -151,17 +149,14 @@ class CacheMoves:
         transfer = self._crossings.begin(frame, step, ready_s)
         source = self._program.attention[name].source if step.attention else None
         if source is not None and step.dst in self._system.processors:
-            fresh = self._system.processors[step.dst].place(values[0])
-            kept = self._keep(frame.micro_batch, step.names[0], source, fresh, frame.slots, None)
+            kept = self._keep(frame.micro_batch, step.names[0], source, values[0], frame.slots, None)
             return self._crossings.end(transfer, kept)
         if source is not None:
             return self._write(frame, step, transfer, values[0], np.zeros_like(frame.after), frame.after)
         if step.dst in self._system.processors and not self._system.share_caches.holds(name, step.dst):
-            named = {self._state_name(v): value for v, value in zip(step.values, values, strict=True)}
-            arrived = self._system.processors[step.dst].place_named(named)
             stored = [
-                self._system.states.store(frame.micro_batch, name, var, arrived[name], frame.slots)
-                for var, name in zip(step.values, named, strict=True)
+                self._system.states.store(frame.micro_batch, self._state_name(var), var, value, frame.slots)
+                for var, value in zip(step.values, values, strict=True)
             ]
             return self._crossings.end(transfer, () if stays else stored)
         attention, share = self._crossings.shared(step)
@@ -197,7 +192,7 @@ class CacheMoves:
             micro_batch: Whose rows they are.
             name: Of the cache.
             source: Tells the axes of the input.
-            value: The input, on the processor.
+            value: The input, made anywhere.
             slots: Integer ``[rows]``, the row of the micro-batch that each row is, or ``NO_SLOT``.
             lengths: Tokens of each row that are there already; None for a prefill's.
         """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +19,6 @@ from runtime.errors import SessionError
 def append_function(new_layout: Layout, cache_layout: Layout) -> Callable[..., jax.Array]:
     """Returns ``append(cache, new, lengths)``, which puts one token per row behind the first ``lengths`` of it."""
     rows_axis, token_axis = cache_layout.index(("batch",)), cache_layout.index(("token",))
-    roles: tuple[AxisRole, ...] = ("batch", "kv_head", "token", "head_size")
     inner_axis = token_axis - (rows_axis < token_axis)
 
     def append_row(row: jax.Array, new: jax.Array, length: jax.Array) -> jax.Array:
@@ -27,37 +27,51 @@ def append_function(new_layout: Layout, cache_layout: Layout) -> Callable[..., j
     over_rows = jax.vmap(append_row, in_axes=(rows_axis, rows_axis, 0), out_axes=rows_axis)
 
     def append(cache: jax.Array, new: jax.Array, lengths: jax.Array) -> jax.Array:
-        sizes = {r[0]: n for r, n in zip(cache_layout, cache.shape, strict=True)}
-        shape = [1 if r == "token" else sizes[r] for r in roles]
-        named = _named(new, new_layout, roles).reshape(shape)
-        return over_rows(cache, to_layout(named, roles, cache_layout).astype(cache.dtype), lengths)
+        return over_rows(
+            cache, in_cache_axes(new, new_layout, cache_layout, cache.shape).astype(cache.dtype), lengths
+        )
 
     return jax.jit(append, donate_argnums=0)
 
 
-def _named(array: jax.Array, layout: Layout, roles: tuple[AxisRole, ...]) -> jax.Array:
+def in_cache_axes(new: Any, new_layout: Layout, cache_layout: Layout, cache_shape: tuple[int, ...]) -> Any:
+    """Returns one token's K or V of every row in the axes of a cache, the one of the tokens of size 1."""
+    roles: tuple[AxisRole, ...] = ("batch", "kv_head", "token", "head_size")
+    sizes = {r[0]: n for r, n in zip(cache_layout, cache_shape, strict=True)}
+    shape = [1 if r == "token" else sizes[r] for r in roles]
+    return to_layout(_named(new, new_layout, roles).reshape(shape), roles, cache_layout)
+
+
+def _named(array: Any, layout: Layout, roles: tuple[AxisRole, ...]) -> Any:
     """Orders axes that hold one role each, leaving out the empty ones."""
     held = [axis[0] for axis in layout if axis]
     flat = array.reshape([n for n, axis in zip(array.shape, layout, strict=True) if axis])
     return flat.transpose([held.index(r) for r in roles if r in held])
 
 
-@partial(jax.jit, static_argnames="rows_axis", donate_argnums=0)
-def _store_rows(cache: jax.Array, fresh: jax.Array, rows: jax.Array, rows_axis: int) -> jax.Array:
+def put_block(cache: jax.Array, fresh: jax.Array, first: Any, rows_axis: int | None) -> jax.Array:
+    """Returns a cache whose rows from ``first`` on hold from token 0 on what ``fresh`` has.
+
+    Args:
+        cache: The whole cache.
+        fresh: The cache of some rows over the prompt only.
+        first: Scalar, the first of them.
+        rows_axis: Axis of the rows, None where ``fresh`` has all of them, or none.
+    """
+    begin = [first if axis == rows_axis else 0 for axis in range(cache.ndim)]
+    return jax.lax.dynamic_update_slice(cache, fresh.astype(cache.dtype), begin)
+
+
+def put_rows(cache: jax.Array, fresh: jax.Array, rows: jax.Array, rows_axis: int | None) -> jax.Array:
+    """Returns the same for rows in any order, integers ``[rows]``; those beyond the cache are left out."""
+    if rows_axis is None:
+        return put_block(cache, fresh, 0, None)
     window = tuple(rows if axis == rows_axis else slice(size) for axis, size in enumerate(fresh.shape))
     return cache.at[window].set(fresh.astype(cache.dtype), mode="drop")
 
 
-@partial(jax.jit, donate_argnums=0)
-def _store_all(cache: jax.Array, fresh: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_slice(cache, fresh.astype(cache.dtype), [0] * cache.ndim)
-
-
-@partial(jax.jit, static_argnames="rows_axis", donate_argnums=0)
-def _store_block(cache: jax.Array, fresh: jax.Array, first: jax.Array, rows_axis: int) -> jax.Array:
-    return jax.lax.dynamic_update_slice(
-        cache, fresh.astype(cache.dtype), [first if axis == rows_axis else 0 for axis in range(cache.ndim)]
-    )
+_put_block = jax.jit(put_block, static_argnames="rows_axis", donate_argnums=0)
+_put_rows = jax.jit(put_rows, static_argnames="rows_axis", donate_argnums=0)
 
 
 def store(cache: jax.Array, fresh: jax.Array, slots: np.ndarray, rows_axis: int | None) -> jax.Array:
@@ -69,14 +83,19 @@ def store(cache: jax.Array, fresh: jax.Array, slots: np.ndarray, rows_axis: int 
         slots: Integer ``[rows]``, the cache's row for each of them; those below 0 are left out.
         rows_axis: Axis of the rows, None where ``fresh`` has all of them, or none.
     """
-    if rows_axis is None:
-        return _store_all(cache, fresh)
-    if slots[0] >= 0 and np.array_equal(slots, np.arange(slots[0], slots[0] + len(slots))):
-        return _store_block(
-            cache, fresh, np.int32(slots[0]), rows_axis=rows_axis
-        )  # a GPU scatters rows slowly
-    rows = np.where(slots < 0, cache.shape[rows_axis], slots).astype(np.int32)
-    return _store_rows(cache, fresh, rows, rows_axis=rows_axis)
+    if rows_axis is None or is_block(slots):  # a GPU scatters rows slowly
+        return _put_block(cache, fresh, np.int32(0 if rows_axis is None else slots[0]), rows_axis=rows_axis)
+    return _put_rows(cache, fresh, rows_or_beyond(slots, cache.shape[rows_axis]), rows_axis=rows_axis)
+
+
+def is_block(slots: np.ndarray) -> bool:
+    """Tells whether slots are rows that lie one after the other."""
+    return bool(slots[0] >= 0) and np.array_equal(slots, np.arange(slots[0], slots[0] + len(slots)))
+
+
+def rows_or_beyond(slots: np.ndarray, num_rows: int) -> np.ndarray:
+    """Returns the rows that slots are, int32; ``num_rows`` for those that are none."""
+    return np.where(slots < 0, num_rows, slots).astype(np.int32)
 
 
 def rows_axis_of(name: str, whole: Var, part: Var, num_rows: int, part_rows: int) -> int | None:

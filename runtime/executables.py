@@ -57,7 +57,7 @@ def compile_segment(segment: Segment, device: JaxDevice, axes: Mapping[Var, int]
 
     shapes = [shape_on(v, device, axes.get(v)) for v in segment.inputs]
     made = [sharding_on(device, axes.get(v)) for v in segment.outputs]
-    return _remembered(key, lambda: compile_for(device, run, shapes, donated, made))
+    return remembered(key, lambda: compile_for(device, run, shapes, donated, made))
 
 
 def shape_on(var: Var, device: JaxDevice, axis: int | None = None) -> jax.ShapeDtypeStruct:
@@ -81,7 +81,7 @@ def compile_sample(device: JaxDevice, shape: tuple[int, ...], dtype: Any) -> Exe
     logits = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding_on(device))
     row = row_of(shape[0], np.int32, device)
     shapes = [logits, row, row, settings_on(shape[0], device)]
-    return _remembered(("sample", device, shape, str(dtype)), lambda: compile_for(device, sample, shapes, ()))
+    return remembered(("sample", device, shape, str(dtype)), lambda: compile_for(device, sample, shapes, ()))
 
 
 def compile_for(
@@ -107,8 +107,8 @@ def compile_for(
         return jax.jit(function, donate_argnums=donated, out_shardings=shardings).lower(*shapes).compile()
 
 
-def _remembered(key: Any, compile_it: Callable[[], Executable]) -> Executable:
-    """Returns what was compiled for a key, now or by another session."""
+def remembered(key: Any, compile_it: Callable[[], Executable]) -> Executable:
+    """Returns what was compiled for a key, now or by another session; what it is made of must hold no session's values."""
     with _LOCK:
         if key in _COMPILED:
             _COMPILED.move_to_end(key)

@@ -12,13 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from partitioner.jaxpr import Eqn, Literal, Var, evaluate
 from runtime.decode import DecodeStart, Feed, Made
 from runtime.errors import step_error
-from runtime.executables import compile_for, row_of, settings_on, shape_on
-from runtime.index_inputs import index_values
+from runtime.executables import compile_for, row_of, settings_on
+from runtime.fused_phase import FusedPhase, shapes_on
 from runtime.jax_device import sharding_on
-from runtime.program import Program, describe_aval
+from runtime.program import Program
 from runtime.sampling import greedy, sample
 from runtime.sampling_settings import RowSettings
 from runtime.share_rows import NO_SLOT
@@ -34,18 +33,9 @@ class FusedStep:
     """
 
     def __init__(self, program: Program, system: System) -> None:
-        self._program = program
         self._system = system
         self._processor = system.processors[program.logits_device]
-        inputs = program.phase.graph.phase.inputs
-        read = {v for s in program.phase.segments for v in s.inputs}
-        self._weights = [i for i in inputs if i.role in ("param", "rng") and i.var in read]
-        self._constants = [i for i in inputs if i.role == "const"]
-        self._states = [i for i in inputs if i.role == "cache"]
-        self._cursors = [i for i in inputs if i.role == "cursor"]
-        self._outputs = {o.name: o.atom for o in program.phase.graph.phase.outputs}
-        self._equations = _equations(program)
-        self._label = program.phase.segments[0].name if len(program.phase.segments) == 1 else "all segments"
+        self._phase = FusedPhase(program)
         self._fixed: list[Any] = []
         self._lengths: Any = None
         self._counters: list[Any] = []
@@ -57,40 +47,37 @@ class FusedStep:
         progress(0, 1)
         device = self._processor.device
         self._compiled = compile_for(device, self._step, self._shapes(), (1,), self._made())
-        weights = [self._processor.weights[i.name] for i in self._weights]
-        constants = [np.asarray(i.value, describe_aval(i.var)[1]) for i in self._constants]
-        self._fixed = [*weights, *self._processor.place(constants)]
+        self._fixed = self._phase.fixed(self._processor)
         progress(1, 1)
 
     def prepare_sampling(self) -> None:
         """Compiles the step for rows that come and go, the first time."""
         if self._compiled_open is None:
-            device, rows = self._processor.device, self._program.phase.rows
+            device, rows = self._processor.device, self._phase.program.phase.rows
             shapes = [*self._shapes(), row_of(rows, np.int32, device), settings_on(rows, device)]
             self._compiled_open = compile_for(device, self._open_step, shapes, (1,), self._made())
 
     def cursors(self, number: int) -> Mapping[str, Any]:
         """Returns the model's own counters after the last run."""
-        return dict(zip((i.name for i in self._cursors), self._counters, strict=True))
+        return dict(zip((i.name for i in self._phase.cursors), self._counters, strict=True))
 
     def _shapes(self) -> list[Any]:
         """Returns what a step takes: what is fixed, caches, counters, tokens, lengths."""
         device = self._processor.device
-        row = row_of(self._program.phase.rows, np.int32, device)
-        groups = [*self._weights, *self._constants], self._states, self._cursors
-        axes = self._processor.axes
-        return [*([shape_on(i.var, device, axes.get(i.name)) for i in group] for group in groups), row, row]
+        row = row_of(self._phase.program.phase.rows, np.int32, device)
+        given = (shapes_on(self._processor, group) for group in (self._phase.states, self._phase.cursors))
+        return [self._phase.fixed_shapes(self._processor), *given, row, row]
 
     def _made(self) -> tuple[Any, ...]:
         """Returns how what a step makes lies: tokens, lengths, caches, counters."""
         whole = sharding_on(self._processor.device)
-        return whole, whole, [self._processor.sharding_of(i.name) for i in self._states], whole
+        return whole, whole, [self._processor.sharding_of(i.name) for i in self._phase.states], whole
 
     def run(self, start: DecodeStart, feed: Feed, made: Made) -> float:
         """Runs all steps of the one micro-batch there is; see :meth:`Decode.run`."""
         (tokens,), (lengths,), (cursors,) = start.tokens, start.lengths, start.cursors
         self._lengths = self._processor.place(lengths)
-        self._counters = self._processor.place([cursors[i.name] for i in self._cursors])
+        self._counters = self._processor.place([cursors[i.name] for i in self._phase.cursors])
         run, more = self._compiled, []
         if start.open is not None:
             live = (start.open[0].slots != NO_SLOT).astype(np.int32)
@@ -121,16 +108,17 @@ class FusedStep:
             SessionError: The step failed.
         """
         states = self._system.states
-        caches = [states.read(0, i.name) for i in self._states]
+        caches = [states.read(0, i.name) for i in self._phase.states]
         try:
             tokens, self._lengths, caches, self._counters = run(
                 self._fixed, caches, self._counters, tokens, self._lengths, *more
             )
         except Exception as error:
-            raise step_error(self._label, "decode", error) from error
-        for i, cache in zip(self._states, caches, strict=True):
+            raise step_error(self._phase.label, "decode", error) from error
+        for i, cache in zip(self._phase.states, caches, strict=True):
             states.replace(0, i.name, cache)
-        end_s = self._processor.account(tokens, self._program.demands, ready_s, self._label, "decode")
+        demands, label = self._phase.program.demands, self._phase.label
+        end_s = self._processor.account(tokens, demands, ready_s, label, "decode")
         self._system.pace.clock.sleep_until(end_s)
         return tokens, end_s
 
@@ -158,24 +146,4 @@ class FusedStep:
         self, fixed: list[Any], caches: list[Any], counters: list[Any], tokens: Any, lengths: Any
     ) -> tuple[Any, list[Any], list[Any]]:
         """Returns logits, caches and counters after a step."""
-        names = [i.name for i in self._cursors]
-        env: dict[Var, Any] = index_values(
-            self._program.phase.graph.phase,
-            tokens[:, None],
-            lengths,
-            lengths + 1,
-            dict(zip(names, counters, strict=True)),
-        )
-        env.update(zip((i.var for i in (*self._weights, *self._constants)), fixed, strict=True))
-        env.update(zip((i.var for i in self._states), caches, strict=True))
-        evaluate(self._equations, env)
-        new = {n: a.val if isinstance(a, Literal) else env[a] for n, a in self._outputs.items()}
-        return env[self._program.logits], [new[i.name] for i in self._states], [new[n] for n in names]
-
-
-def _equations(program: Program) -> list[Eqn]:
-    """Returns every equation of the phase once, in order."""
-    graph = program.phase.graph
-    wanted = {id(e) for s in program.phase.segments for e in s.equations}
-    wanted |= {id(e) for e in graph.index_equations}
-    return [e for e in graph.phase.equations if id(e) in wanted]
+        return self._phase.evaluate(fixed, caches, counters, (tokens[:, None], lengths, lengths + 1))

@@ -12,10 +12,9 @@ import numpy as np
 from runtime.decode import DecodeStart
 from runtime.micro_batches import MicroBatches
 from runtime.phases import Phases, Progress
+from runtime.prefill import Prefill
 from runtime.prompts import PromptBatch
 from runtime.sampling import check_chosen
-from runtime.step_runner import StepRunner
-from runtime.streams import GivenFrames
 
 OnToken = Callable[[int, int], None]
 
@@ -109,28 +108,29 @@ class Generator:
         made.end_s = self._phases.decode.run(start, feed, take)
 
     def _run_prefill(
-        self, runner: StepRunner, batch: PromptBatch, made: Generated
+        self, prefill: Prefill, batch: PromptBatch, made: Generated
     ) -> tuple[list[jax.Array], list[Mapping[str, Any]]]:
         """Runs all slices, and returns the first new tokens and the counters of every micro-batch."""
-        phase = runner.program.phase
+        phase = prefill.program.phase
         self._progress("prefill", 0, 1)
         counters = self._phases.prefill_counters
         assert counters is not None
         cursors = counters.initial(phase.graph.phase)
         frames = [
-            runner.frame(
+            prefill.frame(
                 batch.tokens[first : first + phase.rows],
                 first // self._micro_batches.num_rows,
                 first % self._micro_batches.num_rows + np.arange(phase.rows, dtype=np.int32),
-                np.zeros(phase.rows, np.int32),
                 batch.lengths[first : first + phase.rows],
                 cursors,
             )
             for first in range(0, self._phases.plan.workload.batch_size, phase.rows)
         ]
-        made.end_s = self._phases.executor.run([GivenFrames(runner, frames)], made.end_s)
-        chosen = [runner.sample(frame) for frame in frames]
-        made.end_s = self._phases.system.processors[runner.program.logits_device].wait_for(chosen, made.end_s)
+        made.end_s = prefill.run(frames, made.end_s)
+        chosen = [prefill.sample(frame) for frame in frames]
+        made.end_s = self._phases.system.processors[prefill.program.logits_device].wait_for(
+            chosen, made.end_s
+        )
         first_tokens = np.concatenate(jax.device_get(chosen))
         for row in range(batch.num_prompts):
             check_chosen(first_tokens[row : row + 1], row)

@@ -7,7 +7,6 @@ it. Where a device computes from the host's memory there is nothing to copy but 
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from runtime.executables import compile_for
 from runtime.jax_device import JaxDevice, first_of, has_own_memory, sharding_on
+from runtime.pinned import PinnedArray, pinned
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ def fetch(array: Any, cut: Callable[[Any], Any]) -> np.ndarray:
         return cut(np.asarray(array))
     for device in devices:
         if has_own_memory(device):
-            array = jax.device_put(cut(array), SingleDeviceSharding(device, memory_kind="pinned_host"))
+            array = jax.device_put(cut(array), pinned(device))
             return np.asarray(array)
     return cut(np.asarray(array))
 
@@ -136,7 +136,7 @@ class PinnedHandOver:
     def __init__(self, device: JaxDevice) -> None:
         self._device = device
         self._own = SingleDeviceSharding(device)
-        self._pinned = SingleDeviceSharding(device, memory_kind="pinned_host")
+        self._pinned = pinned(device)
 
     def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
         """Returns what sends arrays, packed by dtype; see :meth:`HandOver.sender`."""
@@ -167,7 +167,7 @@ class PinnedHandOver:
 
     def returned(self, shape: tuple[int, ...]) -> Returned:
         """Returns an array for what comes back; see :meth:`HandOver.returned`."""
-        return _InPlace(jax.device_put(np.zeros(shape, np.float32), self._pinned))
+        return _InPlace(PinnedArray(shape, np.float32, self._device))
 
     def shape_of(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
         """Returns an abstract argument in pinned memory; see :meth:`HandOver.shape_of`."""
@@ -208,14 +208,12 @@ class _Copied:
 
 
 class _InPlace:
-    """An array in pinned memory, with a view through which threads of the host write it."""
+    """An array in pinned memory."""
 
-    def __init__(self, pinned: Any) -> None:
-        self._pinned = jax.block_until_ready(pinned)
-        address = pinned.unsafe_buffer_pointer()
-        memory = (ctypes.c_char * pinned.nbytes).from_address(address)
-        self.host = np.frombuffer(memory, np.float32).reshape(pinned.shape)
+    def __init__(self, pinned_array: PinnedArray) -> None:
+        self._pinned = pinned_array
+        self.host = pinned_array.host
 
     def given(self) -> jax.Array:
         """Returns the array itself."""
-        return self._pinned
+        return self._pinned.array

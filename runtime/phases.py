@@ -11,9 +11,11 @@ from jax import numpy as jnp
 from partitioner.plan.plan import Plan
 from runtime.decode import Decode
 from runtime.errors import SessionError
+from runtime.fused_prefill import FusedPrefill, keeps_all_caches
 from runtime.fused_step import FusedStep
 from runtime.index_inputs import Cursors
 from runtime.micro_batches import MicroBatches
+from runtime.prefill import Prefill, SteppedPrefill
 from runtime.program import Program
 from runtime.step_runner import StepRunner
 from runtime.stepped_decode import SteppedDecode
@@ -34,7 +36,7 @@ class Phases:
         progress: Told of stages: name, done, total.
         micro_batches: How the batch is cut.
         processor: Makes the decode's logits.
-        prefill: Performs the prefill; None where prompts go through decode steps.
+        prefill: Runs the prefill; None where prompts go through decode steps.
         decode: Runs decode steps.
         prefill_counters: Follows the model's own counters through the prefill; None where there is none.
         first_counters: The counters before any token.
@@ -55,7 +57,7 @@ class Phases:
         self.processor = system.processors[decode.logits_device]
         counters = Cursors(plan.decode.graph, cpu)
         self.first_counters = counters.initial(plan.decode.graph.phase)
-        self.prefill: StepRunner | None = None
+        self.prefill: Prefill | None = None
         self.prefill_counters: Cursors | None = None
         if plan.prefill is not None:
             if self.micro_batches.num_rows % plan.prefill.rows:
@@ -65,7 +67,13 @@ class Phases:
                     f"{self.micro_batches.num_rows}; partition again"
                 )
             prefill = packed_phase(plan.prefill, system.packs)
-            self.prefill = StepRunner(Program(plan, prefill), system)
+            program = Program(plan, prefill)
+            fits = keeps_all_caches(program, system)
+            self.prefill = (
+                FusedPrefill(program, system)
+                if fits
+                else SteppedPrefill(StepRunner(program, system), executor)
+            )
             self.prefill_counters = Cursors(plan.prefill.graph, cpu)
             self.prefill.compile(lambda done, total: progress("compiling prefill", done, total))
         self.decode: Decode

@@ -11,10 +11,9 @@ import numpy as np
 
 from runtime.decode import DecodeStart, OpenRows
 from runtime.phases import Phases
+from runtime.prefill import Prefill
 from runtime.share_rows import NO_SLOT
 from runtime.slots import Slot, Slots, settings_of
-from runtime.step_runner import StepRunner
-from runtime.streams import GivenFrames
 
 Take = Callable[[Slot, int, int, float], bool]
 """Called with a slot, the tokens that its caches hold now, the token made, and when; tells whether the steps are to end."""
@@ -44,25 +43,25 @@ class SlotRunner:
             SessionError: A step failed.
         """
         by_micro_batch = self._slots.micro_batches.split(rows)
-        runner = self._phases.prefill
-        if runner is None:
+        prefill = self._phases.prefill
+        if prefill is None:
             for number, own in by_micro_batch:
                 self._begin_fed(number, own)
             return begin_s
         packed = [
             (number, pack)
             for number, own in by_micro_batch
-            for pack in _packs(own, runner.program.phase.rows, self._slots.micro_batches.num_rows)
+            for pack in _packs(own, prefill.program.phase.rows, self._slots.micro_batches.num_rows)
         ]
-        return self._prefill(runner, packed, begin_s)
+        return self._prefill(prefill, packed, begin_s)
 
-    def _prefill(self, runner: StepRunner, packed: list[tuple[int, np.ndarray]], begin_s: float) -> float:
+    def _prefill(self, prefill: Prefill, packed: list[tuple[int, np.ndarray]], begin_s: float) -> float:
         """Runs a prefill for each pack: a micro-batch, and int32[rows] that name its rows."""
-        phases, phase = self._phases, runner.program.phase
+        phases, phase = self._phases, prefill.program.phase
         counters = phases.prefill_counters
         assert counters is not None
         cursors = counters.initial(phase.graph.phase)
-        place = phases.system.processors[runner.program.logits_device].place
+        place = phases.system.processors[prefill.program.logits_device].place
         frames, given, settings = [], [], []
         for number, rows in packed:
             held = dict(self._slots.of(number))
@@ -72,12 +71,12 @@ class SlotRunner:
                 if slot is not None:
                     tokens[index, : len(slot.prompt)] = slot.prompt
             lengths = np.array([1 if slot is None else len(slot.prompt) for slot in slots], np.int32)
-            frames.append(runner.frame(tokens, number, rows, np.zeros_like(lengths), lengths, cursors))
+            frames.append(prefill.frame(tokens, number, rows, lengths, cursors))
             given.append(slots)
             settings.append(place(settings_of(slots)))
-        end_s = phases.executor.run([GivenFrames(runner, frames)], begin_s)
-        chosen = [runner.sample(frame, own) for frame, own in zip(frames, settings, strict=True)]
-        end_s = phases.system.processors[runner.program.logits_device].wait_for(chosen, end_s)
+        end_s = prefill.run(frames, begin_s)
+        chosen = [prefill.sample(frame, own) for frame, own in zip(frames, settings, strict=True)]
+        end_s = phases.system.processors[prefill.program.logits_device].wait_for(chosen, end_s)
         for (number, rows), frame in zip(packed, frames, strict=True):
             made = counters.advanced(frame.told, cursors)
             self._cursors[number] = _with_rows(self._cursors[number], made, rows, phases.first_counters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -13,10 +13,12 @@ from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
 from partitioner.plan.plan import Plan
 from runtime.cache_homes import is_in_parts
-from runtime.cache_updates import append_function, row_axis, rows_axis_of, store
+from runtime.cache_updates import append_function, in_cache_axes, row_axis, rows_axis_of, store
 from runtime.devices.processor import Processor
+from runtime.hand_over import fetch
 from runtime.kept_inputs import append_input
 from runtime.micro_batches import MicroBatches
+from runtime.pinned import PinnedCache
 from runtime.program import describe_aval
 
 
@@ -26,11 +28,18 @@ class States:
     Caches on drives, and those that devices share, are not here. A state of no raised attention lives where the
     decode updates it.
 
+    Args:
+        plan: Says where they live.
+        processors: ``gpu0`` and ``host``.
+        pinned: Those on the host that only stream to a GPU with memory of its own.
+
     Attributes:
         home: Processor of every state that lives on one, by name.
     """
 
-    def __init__(self, plan: Plan, processors: Mapping[str, Processor]) -> None:
+    def __init__(
+        self, plan: Plan, processors: Mapping[str, Processor], pinned: Collection[str] = frozenset()
+    ) -> None:
         graph = plan.decode.graph
         self._vars: dict[str, Var] = {i.name: i.var for i in graph.phase.inputs if i.role == "cache"}
         self._processors = processors
@@ -39,6 +48,8 @@ class States:
         self._arrays: dict[tuple[int, str], jax.Array] = {}
         self._rows_axis: dict[str, int] = {}
         self._own_rows: list[str] = []
+        self._token_axis: dict[str, int] = {}
+        self._pinned: dict[tuple[int, str], PinnedCache] = {}
         self.home: dict[str, str] = dict.fromkeys(self._vars, "gpu0")
         for segment in plan.decode.segments:
             for v in segment.outputs:
@@ -50,15 +61,27 @@ class States:
                 continue
             for name in (op.attention.key_cache, op.attention.value_cache):
                 self._rows_axis[name] = op.attention.cache_layout.index(("batch",))
+                self._token_axis[name] = op.attention.cache_layout.index(("token",))
                 if is_in_parts(plan, op.name):
                     self.home.pop(name, None)
                 else:
                     self.home[name] = plan.caches[op.name][0].device
 
+        for name in self.home.keys() & pinned:
+            self._pin(name)
+
+    def _pin(self, name: str) -> None:
+        """Keeps a cache in memory that the GPU reads by itself."""
+        axes = self._rows_axis[name], self._token_axis[name]
+        device = self._processors["gpu0"].device
+        for number in range(self._num_micro_batches):
+            self._pinned[number, name] = PinnedCache(*describe_aval(self._vars[name]), *axes, device)
+
     def clear(self) -> None:
-        """Starts with empty caches."""
+        """Starts with empty caches. Pinned ones are left as they are: nobody reads behind the valid tokens."""
         self._arrays.clear()
-        for name, home in self.home.items():
+        for name in self.home.keys() - {name for _, name in self._pinned}:
+            home = self.home[name]
             shape, dtype = describe_aval(self._vars[name])
             for number in range(self._num_micro_batches):
                 at = self._processors[home].sharding_of(name)
@@ -87,7 +110,8 @@ class States:
 
     def read(self, micro_batch: int, name: str) -> jax.Array:
         """Returns a cache."""
-        return self._arrays[micro_batch, name]
+        key = micro_batch, name
+        return self._pinned[key].array if key in self._pinned else self._arrays[key]
 
     def replace(self, micro_batch: int, name: str, array: jax.Array) -> None:
         """Takes the cache that a segment made of the old one."""
@@ -96,18 +120,27 @@ class States:
     def append(
         self, micro_batch: int, attention: Attention, pair: tuple[Any, Any], lengths: np.ndarray
     ) -> list[jax.Array]:
-        """Puts one token's K and V per row behind the first ``lengths``; returns the caches."""
-        append = append_function(attention.new_layout, attention.cache_layout)
+        """Puts one token's K and V per row, made anywhere, behind the first ``lengths``; returns the caches."""
         keys = [(micro_batch, name) for name in (attention.key_cache, attention.value_cache)]
         for key, new in zip(keys, pair, strict=True):
-            self._keep(key, append(self._arrays[key], new, lengths))
-        return [self._arrays[key] for key in keys]
+            if key in self._pinned:
+                layouts, cache = (attention.new_layout, attention.cache_layout), self._pinned[key]
+                cache.append(in_cache_axes(fetch(new, lambda a: a), *layouts, cache.array.shape), lengths)
+            else:
+                append = append_function(attention.new_layout, attention.cache_layout)
+                placed = self._processors[self.home[key[1]]].place(new)
+                self._keep(key, append(self._arrays[key], placed, lengths))
+        return [self.read(*key) for key in keys]
 
     def append_input(self, micro_batch: int, name: str, rows: jax.Array, lengths: np.ndarray) -> jax.Array:
-        """Puts one token's input ``[rows, 1, width]`` behind the first ``lengths``; returns the cache."""
+        """Puts one token's input ``[rows, 1, width]``, made anywhere, behind the first ``lengths``; returns the cache."""
         key = micro_batch, name
-        self._keep(key, append_input(self._arrays[key], rows, lengths))
-        return self._arrays[key]
+        if key in self._pinned:
+            self._pinned[key].append(fetch(rows, lambda a: a), lengths)
+        else:
+            placed = self._processors[self.home[name]].place(rows)
+            self._keep(key, append_input(self._arrays[key], placed, lengths))
+        return self.read(*key)
 
     def store(self, micro_batch: int, name: str, var: Var, fresh: jax.Array, slots: np.ndarray) -> jax.Array:
         """Takes what a prefill made of some rows.
@@ -116,20 +149,37 @@ class States:
             micro_batch: Whose rows they are.
             name: Of the state.
             var: The prefill's variable.
-            fresh: Its value, on the state's home.
+            fresh: Its value, made anywhere.
             slots: Integer ``[rows]``, the row of the micro-batch that each row is; nothing is kept of ``NO_SLOT``.
 
         Raises:
             SessionError: It cannot be told which axis holds the rows.
         """
-        axis = self._rows_axis.get(name)
-        if axis is None:
-            axis = rows_axis_of(name, self._vars[name], var, self._num_rows, len(slots))
         key = micro_batch, name
-        self._keep(key, store(self._arrays[key], fresh, slots, axis))
-        return self._arrays[key]
+        if key in self._pinned:
+            self._pinned[key].store(fetch(fresh, lambda a: a), slots)
+        else:
+            (placed,) = self._processors[self.home[name]].place_named({name: fresh}).values()
+            axis = self.rows_axis(name, var, len(slots))
+            self._keep(key, store(self._arrays[key], placed, slots, axis))
+        return self.read(*key)
 
     def _keep(self, key: tuple[int, str], array: jax.Array) -> None:
         """Takes what an update made, laid out over several devices as executables take it."""
         home = self._processors[self.home[key[1]]]
         self._arrays[key] = jax.device_put(array, home.sharding_of(key[1])) if home.axes else array
+
+    def rows_axis(self, name: str, var: Var, num_rows: int) -> int | None:
+        """Returns the axis on which a state holds the rows, where a prefill of ``num_rows`` rows makes it as ``var``.
+
+        None stands for a state that such a prefill makes whole.
+
+        Raises:
+            SessionError: It cannot be told which axis that is.
+        """
+        axis = self._rows_axis.get(name)
+        return rows_axis_of(name, self._vars[name], var, self._num_rows, num_rows) if axis is None else axis
+
+    def described(self, name: str) -> Var:
+        """Returns the variable that is a state's in the decode, with its shape and dtype."""
+        return self._vars[name]

@@ -18,25 +18,16 @@ from runtime.attention_parts import new_part, query_part
 from runtime.cache_moves import CacheMoves
 from runtime.clock import Clock
 from runtime.crossings import Crossings
-from runtime.executables import (
-    Executable,
-    compile_for,
-    compile_sample,
-    compile_segment,
-    row_of,
-    segment_classes,
-    shape_on,
-)
+from runtime.executables import Executable, compile_segment, segment_classes, shape_on
 from runtime.frame import Frame
 from runtime.hand_over import Send, Sent, hand_over_of
 from runtime.index_inputs import index_values
-from runtime.jax_device import JaxDevice
 from runtime.program import PartOf, Program, describe_aval, operands
-from runtime.sampling import greedy
 from runtime.sampling_settings import RowSettings
 from runtime.share_runner import ShareRunner
 from runtime.sparse_attention import sparse_of
 from runtime.system import System
+from runtime.token_choice import TokenChoice
 
 
 class StepRunner:
@@ -55,8 +46,7 @@ class StepRunner:
         self._caches = CacheMoves(program, system, self._shares, self._crossings)
         self._executables: dict[int, Executable] = {}
         self._senders: dict[int, Send] = {}
-        self._greedy: Callable[..., jax.Array] | None = None
-        self._sample: Callable[..., jax.Array] | None = None
+        self._choice = TokenChoice(program, system)
         self._zeros: dict[tuple[Any, tuple[int, ...], str], jax.Array] = {}
         self._constants: dict[tuple[str, Var], jax.Array] = {}
         self._stored_by_move = {n for s in program.phase.steps if isinstance(s, Move) for n in s.names}
@@ -73,9 +63,7 @@ class StepRunner:
             progress(done, len(classes))
             processor = self.system.processors[segment.device]
             self._executables[number] = compile_segment(segment, processor.device, self._axes_of(segment))
-        device = self._logits_device()
-        at = row_of(self.program.phase.rows, np.int32, device)
-        self._greedy = compile_for(device, greedy, [shape_on(self.program.logits, device), at], ())
+        self._choice.compile()
         self._shares.compile()
         self._compile_senders()
         self._warm_up()
@@ -88,10 +76,6 @@ class StepRunner:
         named = {v: graph.input_of[v].name for v in segment.inputs if v in graph.input_of}
         named |= {v: graph.output_of[v].name for v in segment.outputs if v in graph.output_of}
         return {v: axes[name] for v, name in named.items() if name in axes}
-
-    def _logits_device(self) -> JaxDevice:
-        """Returns where the logits are made."""
-        return self.system.processors[self.program.logits_device].device
 
     def _compile_senders(self) -> None:
         """Compiles what sends the operands of attentions to their shares; moves of equal arrays have one in common."""
@@ -144,26 +128,12 @@ class StepRunner:
         return Frame(self.program, micro_batch, slots, before, after, index, values)
 
     def sample(self, frame: Frame, settings: RowSettings | None = None) -> jax.Array:
-        """Returns int32[rows], the next token of each row, on the device that made the logits.
-
-        Args:
-            frame: A run that is done.
-            settings: How each row's token is drawn, on that device; None: always the likeliest.
-        """
-        assert self._greedy is not None
-        device = self.program.logits_device
-        place = self.system.processors[device].place
-        at = place(frame.after - frame.before - 1)
-        logits = frame.read(device, self.program.logits)
-        if settings is None:
-            return self._greedy(logits, at)
-        assert self._sample is not None
-        return self._sample(logits, at, place(frame.after), settings)
+        """Returns the next token of each row; see :meth:`runtime.token_choice.TokenChoice.choose`."""
+        return self._choice.choose(frame, settings)
 
     def prepare_sampling(self) -> None:
         """Compiles what draws tokens by settings of their rows, the first time."""
-        if self._sample is None:
-            self._sample = compile_sample(self._logits_device(), *describe_aval(self.program.logits))
+        self._choice.prepare_sampling()
 
     def perform(self, frame: Frame, step: Step, ready_s: float, part: int = 0) -> float:
         """Performs a part of a step whose predecessors have ended by ``ready_s``, and returns when that ends."""
@@ -252,8 +222,7 @@ class StepRunner:
                         f"the prefill makes the cache {described.name!r}, which no processor keeps whole, and no move "
                         "takes it home; partition again"
                     )
-                (fresh,) = self.system.processors[home].place_named({described.name: value}).values()
-                states.store(frame.micro_batch, described.name, var, fresh, frame.slots)
+                states.store(frame.micro_batch, described.name, var, value, frame.slots)
         frame.put(device, var, value)
 
     def _attend(self, frame: Frame, step: Run, share: Share, ready_s: float) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from partitioner.plan.bind import BoundModel, StoredValue
 from partitioner.plan.plan import Plan
@@ -21,6 +22,7 @@ from runtime.event_log import EventLog
 from runtime.jax_device import has_own_memory
 from runtime.links import Links
 from runtime.pace import Pace
+from runtime.pinned import is_pinned, pinned, streamed_from_host
 from runtime.share_caches import ShareCaches
 from runtime.states import States
 from runtime.weight_packs import concatenate, find_packs, take_packs
@@ -64,7 +66,10 @@ class System:
         packing = [p for p in self.processors.values() if has_own_memory(p.device) and not p.axes]
         self.packs = {p.name: find_packs(plan, p.name) for p in packing}
         self.links = Links(plan.hw, log)
-        self.states = States(plan, self.processors)
+        gpu = self.processors["gpu0"].device
+        pins = has_own_memory(gpu) and not isinstance(gpu, Mesh)
+        self._streamed = streamed_from_host(plan) if pins else frozenset[str]()
+        self.states = States(plan, self.processors, self._streamed)
         self.share_caches = ShareCaches(plan, self.processors)
 
     def load(
@@ -105,18 +110,27 @@ class System:
                     )
                 if name in packed.get(device, ()):
                     continue
-                if name in placed.get(device, {}):
-                    self.processors[device].weights[name] = placed[device][name]
+                there = placed.get(device, {}).get(name)
+                if there is not None and is_pinned(there) == self._is_pinned(device, name):
+                    self.processors[device].weights[name] = there
                 else:
                     missing.append(self.processors[device])
             if missing:
                 values = _values(name, value)
                 for processor in missing:
-                    processor.weights.update(jax.block_until_ready(processor.place_named({name: values})))
+                    if self._is_pinned(processor.name, name):
+                        where = pinned(self.processors["gpu0"].device)
+                        processor.weights[name] = jax.block_until_ready(jax.device_put(values, where))
+                    else:
+                        processor.weights.update(jax.block_until_ready(processor.place_named({name: values})))
             done += value.nbytes
         for device, packs in self.packs.items():
             concatenate(self.processors[device].weights, packs)
         progress(total, total)
+
+    def _is_pinned(self, device: str, name: str) -> bool:
+        """Tells whether a parameter lies in memory of the host that the GPU reads by itself."""
+        return device == "host" and name in self._streamed
 
     @property
     def placed(self) -> dict[str, dict[str, jax.Array]]:
