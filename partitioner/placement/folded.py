@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from partitioner.placement.components import first_tier_component
 from partitioner.placement.problem import Block, Problem
 from partitioner.placement.states import BlockGraph, Boundary, block_graph, reachable_exits
 from partitioner.placement.tally import Kinds, kinds_of
@@ -49,12 +50,14 @@ class Folded:
         start: The node of the first stage where the model begins.
         most: [D] a vector that no placement exceeds.
         kinds: The kinds of variants.
+        first_tier: Index among the D of the bytes on the first tier.
     """
 
     stages: tuple[FoldedStage, ...]
     start: int
     most: NDArray[np.float64]
     kinds: Kinds
+    first_tier: int
 
     @property
     def num_arcs(self) -> int:
@@ -90,7 +93,7 @@ def fold(problem: Problem) -> Folded:
         stages.append(FoldedStage(graph, stage.count, onward, _indices(graph.exits, after)))
     start = graphs[0].entries.index((problem.entry_tier,) * len(problem.stages[0].block.entries))
     most = sum((_most(stage) for stage in stages), np.zeros(stages[0].graph.size))
-    return Folded(tuple(stages), start, most, kinds_of(problem))
+    return Folded(tuple(stages), start, most, kinds_of(problem), first_tier_component(problem))
 
 
 def _most(stage: FoldedStage) -> NDArray[np.float64]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
-from partitioner.placement.arcflow import Flow, flow_of
+from partitioner.placement.arcflow import Flow
 from partitioner.placement.balance import Boundaries, boundaries, incidence
-from partitioner.placement.capacity import capacity_rows
+from partitioner.placement.bounded_simplex import FEASIBLE, BoundedProgram
 from partitioner.placement.columns import Column, column
+from partitioner.placement.count_search import best_counts
+from partitioner.placement.count_sums import count_sums
 from partitioner.placement.folded import Folded
-from partitioner.placement.goal import Goal
-from partitioner.placement.highs import MAX_GAP, MAX_NODES, integer_program
+from partitioner.placement.goal import SCALE, Goal
+from partitioner.placement.highs import MAX_GAP, MAX_NODES
 from partitioner.placement.order import Detached, waiting_picks
 from partitioner.placement.routes import Routes
-from partitioner.placement.units import MANY, unit_rows
 
 
 def solve_routes(
@@ -53,53 +54,77 @@ def solve_routes(
     num_routes, num_meeting, num_variants = len(routes.stage), len(meeting.upper), len(variants.slot)
     soft, hard, step = goal.soft, goal.hard, goal.step(value)
     own = routes.relaxed if relaxed else routes.vector
-    vectors = np.concatenate([own.T, folded.kinds.vector[variants.kind].T], axis=1)
-    sizes, carries, capacity = capacity_rows(vectors[hard], goal.limit[hard], np.isin(hard, exact))
-    units, sizes, unit_size = unit_rows(_many(routes, num_routes), vectors[hard], sizes)
-    cut = np.reshape(cuts, (len(cuts), num_routes + num_meeting))
-    both = (slice(None, num_routes), slice(num_routes, None))
-    chosen = incidence(variants.slot, np.arange(num_variants), (variants.num_slots, num_variants))
+    vectors = np.zeros((len(goal.group), num_routes + num_meeting + num_variants))
+    vectors[:, :num_routes] = own.T
+    vectors[:, num_routes + num_meeting :] = folded.kinds.vector[variants.kind].T
+    room = np.where(goal.limit > 0, goal.limit, 1.0)[hard] / SCALE
+    limit = goal.limit[hard] * np.where(np.isin(hard, exact), 1 - 2 * FEASIBLE, 1.0)
+    chosen = incidence(variants.slot, np.arange(num_variants), (variants.num_slots, num_variants)).toarray()
     used = np.flatnonzero(routes.slots.any(axis=1))
-    here = incidence(routes.stage, np.arange(num_routes), (len(counts), num_routes))
-    parts = [[rows[:, part] for part in both] for rows in (vectors[soft] / step, sizes, units)]
-    rows = [
-        (
-            [parts[0][0], None, parts[0][1], None, None, -goal.members(soft)],
-            -np.inf,
-            goal.limit[soft] / step,
-        ),
-        ([None] * 5 + [np.ones((1, goal.num_groups))], -np.inf, (1 + 1e-9) * value / step),
-        ([parts[1][0], None, parts[1][1], unit_size, carries, None], -np.inf, capacity),
-        ([parts[2][0], None, parts[2][1], -eye_array(len(hard), format="csr"), None, None], 0.0, 0.0),
-        ([csr_array(routes.slots[used]), None, -chosen[used], None, None, None], 0.0, 0.0),
-        ([_leaving(folded, routes, meeting), meeting.balance, None, None, None, None], 0.0, 0.0),
-        ([here, None, None, None, None, None], counts, counts),
-        ([cut[:, :num_routes], cut[:, num_routes:], None, None, None, None], 0.0, np.inf),
+    here = incidence(routes.stage, np.arange(num_routes), (len(counts), num_routes)).toarray()
+    sums, rank = _sums(folded, routes, num_meeting)
+    slots = np.hstack([routes.slots[used], np.zeros((len(used), num_meeting)), -chosen[used]])
+    nodes = np.hstack([_leaving(folded, routes, meeting).toarray(), meeting.balance.toarray()])
+    rows: list[tuple[NDArray[np.float64], ArrayLike, ArrayLike]] = [
+        (vectors[soft] / step, -np.inf, goal.limit[soft] / step),
+        (vectors[hard] / room[:, None], -np.inf, limit / room),
+        (slots, 0.0, 0.0),
+        (nodes, 0.0, 0.0),
+        (here, counts, counts),
+        (np.reshape(cuts, (len(cuts), num_routes + num_meeting)), 0.0, np.inf),
+        (sums, -np.inf, np.inf),
     ]
-    rest = len(hard) + carries.shape[1] + goal.num_groups
-    num_choices = np.array([float(len(stage.graph.layers)) for stage in folded.stages])
-    whole = num_routes + num_meeting + num_variants + rest - goal.num_groups
-    is_time = np.repeat([0.0, 1.0], [whole, goal.num_groups])
-    lower = np.concatenate([np.zeros(num_routes), meeting.lower, np.zeros(num_variants + rest)])
-    upper = np.concatenate(
-        [
-            counts[routes.stage],
-            meeting.upper,
-            np.full(num_variants, float((counts * num_choices).max())),
-            np.full(rest, np.inf),
-        ]
+    size = vectors.shape[1] + goal.num_groups
+    matrix = np.concatenate([np.pad(row, ((0, 0), (0, size - row.shape[1]))) for row, _, _ in rows])
+    matrix[: len(soft), vectors.shape[1] :] = -goal.members(soft)
+    least, most = (
+        np.concatenate([np.broadcast_to(row[side], len(row[0])) for row in rows]) for side in (1, 2)
     )
-    result = integer_program(
-        is_time, 1.0 - is_time, (lower, upper), rows, gap, doubt=False, max_nodes=max_nodes
+    longest = np.array([float(len(stage.graph.layers)) for stage in folded.stages])
+    worth = value / step * (1 + FEASIBLE)
+    bounds = (
+        np.concatenate(
+            [np.zeros(num_routes), meeting.lower, np.zeros(num_variants + goal.num_groups), least]
+        ),
+        np.concatenate(
+            [
+                counts[routes.stage],
+                meeting.upper,
+                np.full(num_variants, float((counts * longest).max())),
+                np.full(goal.num_groups, worth),
+                most,
+            ]
+        ),
     )
-    return flow_of(result, step, (num_routes, num_meeting, num_variants))
+    cost = np.repeat([0.0, 1.0], [vectors.shape[1], goal.num_groups])
+    ranks = np.full(size + len(matrix), -1)
+    ranks[: vectors.shape[1]] = 0
+    ranks[len(ranks) - len(rank) :] = rank
+    found = best_counts(
+        BoundedProgram(cost, matrix), *bounds, ranks, gap=gap, cutoff=worth, max_nodes=max_nodes
+    )
+    if found.solution is None:
+        return Flow(None, found.bound * step, found.finished)
+    rounded = np.rint(found.solution[: vectors.shape[1]]).astype(np.int64)
+    on_route, starts, on_variant = np.split(rounded, [num_routes, num_routes + num_meeting])
+    return Flow((on_route, starts, on_variant), found.bound * step, found.finished)
 
 
-def _many(routes: Routes, first: int) -> list[NDArray[np.int64]]:
-    """Returns the columns of the variants of each slot that has many."""
-    slot = routes.variants.slot
-    numbers, count = np.unique(slot, return_counts=True)
-    return [first + np.flatnonzero(slot == number) for number in numbers[count >= MANY]]
+def _sums(folded: Folded, routes: Routes, num_meeting: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Returns what routes and variants add to sums of counts (see ``count_sums``), and the ranks of these."""
+    sums = count_sums(folded)
+    taken = np.zeros((len(folded.kinds.vector), len(routes.stage)))
+    for route, (stage, fixed) in enumerate(zip(routes.stage.tolist(), routes.fixed, strict=True)):
+        for kinds, (_, only) in zip(folded.kinds.of[stage], fixed, strict=True):
+            if only >= 0:
+                taken[kinds[only], route] += 1.0
+    rows = np.hstack(
+        [sums.weights @ taken, np.zeros((len(sums.rank), num_meeting)), sums.weights[:, routes.variants.kind]]
+    )
+    telling = np.flatnonzero(rows.any(axis=1))
+    _, first = np.unique(rows[telling], axis=0, return_index=True)
+    kept = telling[np.sort(first)]
+    return rows[kept], sums.rank[kept]
 
 
 def _leaving(folded: Folded, routes: Routes, meeting: Boundaries) -> csr_array:

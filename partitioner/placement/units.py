@@ -16,6 +16,8 @@ from partitioner.placement.tally import Kinds
 MANY = 12
 """Variants are counted in units where at least so many of one choice differ in memory."""
 MAX_EXACT = 2.0**52
+MOST_STEPS = 1e5
+"""Amounts of more steps are not counted in these."""
 
 
 def unit_rows(
@@ -32,11 +34,8 @@ def unit_rows(
     rest = sizes.copy()
     for row in range(len(amounts)):
         for counted in families:
-            values = np.unique(amounts[row, counted])
-            if len(values) < MANY or values[-1] >= MAX_EXACT or (values != np.floor(values)).any():
-                continue
-            step = math.gcd(*(int(v) for v in values))
-            if not step or values[-1] / step > 1e5:
+            step = common_step(amounts[row, counted])
+            if not step or len(np.unique(amounts[row, counted])) < MANY:
                 continue
             number = amounts[row, counted] / step
             if units[row].any():
@@ -46,6 +45,15 @@ def unit_rows(
             unit_size[row, row] = scale
             rest[row, counted] = np.maximum(0.0, sizes[row, counted] - number * scale)
     return units, rest, unit_size
+
+
+def common_step(amounts: NDArray[np.float64]) -> int:
+    """Returns the largest number of bytes of which all amounts are multiples, or 0 where they are hardly multiples of any."""
+    largest = float(amounts.max(initial=0.0))
+    if largest >= MAX_EXACT or (amounts != np.floor(amounts)).any():
+        return 0
+    step = math.gcd(*np.unique(amounts).astype(np.int64).tolist())
+    return step if step and largest / step <= MOST_STEPS else 0
 
 
 def families(kinds: Kinds, present: NDArray[np.int64]) -> list[NDArray[np.int64]]:

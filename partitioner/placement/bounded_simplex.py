@@ -1,0 +1,216 @@
+"""Small linear programs of which one after the other differs in bounds alone: the dual simplex method on dense tables.
+
+The program is::
+
+    minimise  cost . x    such that  lower <= (x, matrix x) <= upper
+
+with bounds on the variables and, behind these, on the rows. A basis that was optimal for other bounds stays dual feasible, so
+a few pivots lead from one node of a search tree to the next, where a general solver takes milliseconds to begin. What is
+proven does not depend on the pivots: any prices of the rows give a lower bound, and it is worked out from the program itself.
+
+Letters in the shapes: N variables, M rows, T = N + M.
+
+References:
+    Koberstein, The dual simplex method: techniques for a fast and stable implementation, 2005 (bound flipping, steepest edges).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+FEASIBLE = 1e-9
+"""Relative amount by which a bound may be broken."""
+DUAL = 1e-9
+"""Reduced costs that are as small as this may have the wrong sign."""
+SMALLEST_PIVOT = 1e-9
+"""Smaller numbers of a row of the table are taken for rounding errors."""
+FIRM_PIVOT = 1e-6
+"""Pivots below are avoided among candidates that are as good."""
+TILT = 1e-8
+"""Relative size of what is added to costs so that hardly any two ways to go on are equal; the bound is without it."""
+CLEARLY = 1e-7
+"""Relative amount by which costs have to be above a cutoff for a program to be given up: more than the tilt makes of them."""
+MAX_PIVOTS = 2000
+
+
+class Ending(Enum):
+    """Says how the solution of a program ended."""
+
+    OPTIMAL = "optimal"
+    ABOVE_CUTOFF = "above cutoff"
+    INFEASIBLE = "infeasible"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Holds where to go on from.
+
+    Attributes:
+        basic: [M] which of the T are basic.
+        at_upper: [T] which of the others are at their upper bounds.
+    """
+
+    basic: NDArray[np.int64]
+    at_upper: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """Holds the end of the method.
+
+    Attributes:
+        ending: How it ended.
+        bound: Lower bound on the cost; infinite where there is no solution.
+        basis: The last basis.
+        point: [T] variables and rows.
+        table: [M T] the last table: what the basic ones change by is minus a column times the change of its variable.
+        reduced: [T] reduced costs, with the tilt.
+    """
+
+    ending: Ending
+    bound: float
+    basis: Basis
+    point: Floats
+    table: Floats
+    reduced: Floats
+
+
+class BoundedProgram:
+    """Holds what all programs of a search have in common.
+
+    Args:
+        cost: [N] of each variable.
+        matrix: [M N] the rows.
+    """
+
+    def __init__(self, cost: Floats, matrix: Floats) -> None:
+        self.num_rows, self.num_variables = matrix.shape
+        self.cost = cost
+        self._matrix = matrix
+        self._wide = np.hstack([matrix, -np.eye(self.num_rows)])
+        tilt = (
+            np.random.default_rng(0).random(self.num_variables)
+            * TILT
+            * (np.abs(cost).max(initial=0.0) or 1.0)
+        )
+        self._tilted = np.concatenate([cost + tilt, np.zeros(self.num_rows)])
+
+    @property
+    def start(self) -> Basis:
+        """Returns the basis of the rows, which is dual feasible where variables of negative cost have an upper bound."""
+        basic = np.arange(self.num_variables, self.num_variables + self.num_rows)
+        return Basis(basic, self._tilted < 0)
+
+    def solve(self, lower: Floats, upper: Floats, basis: Basis, cutoff: float) -> Vertex:
+        """Returns the optimum between some bounds [T], or that there is none below a cutoff.
+
+        Args:
+            lower: Least values.
+            upper: Largest values.
+            basis: Where to begin; if it is not dual feasible for these bounds, the start is taken.
+            cutoff: Costs from which on nothing is of interest.
+        """
+        num, basic = self.num_variables, basis.basic.copy()
+        table, reduced = self._table(basic)
+        resting = np.ones(len(lower), bool)
+        resting[basic] = False
+        if (resting & np.where(reduced < -DUAL, np.isinf(upper), (reduced > DUAL) & np.isinf(lower))).any():
+            return self.solve(lower, upper, self.start, cutoff)
+        at_upper = np.isfinite(upper) & ((reduced < 0) | np.isinf(lower) | (basis.at_upper & (reduced == 0)))
+        movable, width = upper > lower, upper - lower
+        ending = Ending.UNDECIDED
+        point = np.zeros(len(lower))
+        for _ in range(MAX_PIVOTS):
+            rest = np.where(resting, np.where(at_upper, upper, lower), 0.0)
+            value = -(table @ rest)
+            low, high = lower[basic], upper[basic]
+            broken = np.maximum(low - value, value - high)
+            broken[broken <= FEASIBLE * (1.0 + np.abs(value))] = 0.0
+            if not broken.any():
+                ending = Ending.OPTIMAL
+                point = rest
+                point[basic] = value
+                break
+            if self._tilted @ rest + self._tilted[basic] @ value > cutoff + CLEARLY * abs(cutoff):
+                ending = Ending.ABOVE_CUTOFF
+                break
+            steepness = (table[:, num:] ** 2).sum(axis=1)
+            row = int(np.argmax(broken**2 / steepness))
+            rises = bool(value[row] < low[row])
+            pull = table[row] if rises else -table[row]
+            towards = np.where(at_upper, pull > SMALLEST_PIVOT, pull < -SMALLEST_PIVOT)
+            candidates = np.flatnonzero(resting & movable & towards)
+            if not len(candidates):
+                certain = self._cannot_hold(-table[row, num:], lower, upper)
+                ending = Ending.INFEASIBLE if certain else Ending.UNDECIDED
+                break
+            entering, passed = _entering(candidates, np.abs(reduced), np.abs(pull), width, float(broken[row]))
+            at_upper[passed] = ~at_upper[passed]
+            table[row] /= table[row, entering]
+            column = table[:, entering].copy()
+            column[row] = 0.0
+            table -= column[:, None] * table[row]
+            reduced = reduced - reduced[entering] * table[row]
+            leaving = basic[row]
+            at_upper[leaving] = not rises
+            resting[leaving], resting[entering] = True, False
+            basic[row] = entering
+            reduced[entering] = 0.0
+        bound = np.inf if ending is Ending.INFEASIBLE else self.bound(reduced[num:], lower, upper)
+        return Vertex(ending, bound, Basis(basic, at_upper), point, table, reduced)
+
+    def _table(self, basic: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Returns [M T] the table and [T] the reduced costs of a basis."""
+        table: Floats = np.linalg.solve(self._wide[:, basic], self._wide).astype(np.float64, copy=False)
+        reduced = self._tilted - self._tilted[basic] @ table
+        reduced[basic] = 0.0
+        return table, reduced
+
+    def bound(self, prices: Floats, lower: Floats, upper: Floats) -> float:
+        """Returns what some prices [M] of the rows prove: the least of the costs less priced rows within the bounds."""
+        num = self.num_variables
+        prices = np.where(np.isinf(lower[num:]), np.minimum(prices, 0.0), prices)
+        prices = np.where(np.isinf(upper[num:]), np.maximum(prices, 0.0), prices)
+        return _least(np.concatenate([self.cost - prices @ self._matrix, prices]), lower, upper)
+
+    def _cannot_hold(self, weights: Floats, lower: Floats, upper: Floats) -> bool:
+        """Tells whether a weighed sum of the rows, each less what it says, is never zero in the bounds."""
+        weighed = weights @ self._wide
+        weighed[np.abs(weighed) <= SMALLEST_PIVOT] = 0.0
+        size = float(np.abs(weighed).max(initial=1.0))
+        return (
+            _least(weighed, lower, upper) > FEASIBLE * size
+            or _least(-weighed, lower, upper) > FEASIBLE * size
+        )
+
+
+def _entering(
+    candidates: NDArray[np.int64], reduced: Floats, pull: Floats, width: Floats, broken: float
+) -> tuple[int, NDArray[np.int64]]:
+    """Returns what enters the basis, and what is passed on the way and goes to its other bound.
+
+    As long as a bound stays broken when the next candidate has gone to its other bound, the candidate behind it is reached.
+    """
+    ratio = reduced[candidates] / pull[candidates]
+    order = np.argsort(ratio, kind="stable")
+    candidates, ratio = candidates[order], ratio[order]
+    number = int(np.searchsorted(np.cumsum(pull[candidates] * width[candidates]), broken))
+    number = min(number, len(candidates) - 1)
+    if pull[candidates[number]] < FIRM_PIVOT:
+        equal = np.flatnonzero(ratio <= ratio[number] * (1.0 + FEASIBLE) + FEASIBLE)
+        number = int(equal[np.argmax(pull[candidates[equal]])])
+    return int(candidates[number]), candidates[:number]
+
+
+def _least(weights: Floats, lower: Floats, upper: Floats) -> float:
+    """Returns the least weighed sum within some bounds."""
+    extreme = np.where(weights > 0, lower, upper)
+    used = weights != 0
+    return float(weights[used] @ extreme[used])

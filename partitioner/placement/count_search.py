@@ -1,0 +1,132 @@
+"""Whole numbers by branch and bound, in which sums that mean something are decided before their parts.
+
+A general solver branches on single variables. Where alike layers are counted, a mixture trades one variable for another at next
+to no cost, so that no single one decides anything, and the tree has thousands of nodes. Sums such as the weights on a tier
+decide (``count_sums``): between two values of a sum lies a whole weight. They are rows of the program, and come first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.bounded_simplex import Basis, BoundedProgram, Ending, Floats, Vertex
+
+ROUNDING = 1e-6
+"""Relative error of bounds, by the tilt of costs and by rounding."""
+WHOLE = 1e-6
+"""How far from a whole number a count may be."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Holds the outcome.
+
+    Attributes:
+        solution: [N] the best whole solution found, or None.
+        bound: Lower bound on the cost of any; infinite where there is none below the cutoff.
+        finished: Whether the search came to its end.
+        num_nodes: Nodes of the tree.
+    """
+
+    solution: Floats | None
+    bound: float
+    finished: bool
+    num_nodes: int
+
+
+def best_counts(
+    program: BoundedProgram,
+    lower: Floats,
+    upper: Floats,
+    rank: NDArray[np.int64],
+    *,
+    gap: float,
+    cutoff: float,
+    max_nodes: int,
+) -> Counted:
+    """Returns the cheapest solution in whole numbers.
+
+    Args:
+        program: Costs and rows.
+        lower: [T] bounds of variables and rows.
+        upper: Likewise.
+        rank: [T] what is branched on first has the largest; below zero what need not be a whole number.
+        gap: Relative gap that is enough.
+        cutoff: What solutions may cost at most.
+        max_nodes: Nodes at which the search ends.
+    """
+    waiting: list[tuple[float, int, Basis, Floats, Floats]] = [(-np.inf, 0, program.start, lower, upper)]
+    best: Floats | None = None
+    value, closed = cutoff, np.inf
+    num_nodes = num_made = 0
+    while waiting:
+        below, _, basis, low, high = heapq.heappop(waiting)
+        enough = value if best is None else value - gap * abs(value)
+        if below >= enough or num_nodes >= max_nodes:
+            closed = min(closed, below)
+            break
+        num_nodes += 1
+        vertex = program.solve(low, high, basis, enough)
+        bound = max(below, vertex.bound)
+        if vertex.ending is Ending.INFEASIBLE:
+            continue
+        if vertex.ending is not Ending.OPTIMAL or bound >= enough:
+            closed = min(closed, bound)
+            continue
+        split = _split(vertex, low, high, rank, enough - bound)
+        if split is None:
+            best = vertex.point[: program.num_variables]
+            value = min(value, float(program.cost @ best))
+            closed = min(closed, bound)
+            continue
+        for half in split:
+            num_made += 1
+            heapq.heappush(waiting, (bound, num_made, vertex.basis, *half))
+    bound = min([closed, *(below for below, *_ in waiting)])
+    enough = value - gap * abs(value)
+    return Counted(best, bound, bool(bound >= enough - ROUNDING * abs(enough)), num_nodes)
+
+
+def _split(
+    vertex: Vertex, lower: Floats, upper: Floats, rank: NDArray[np.int64], room: float
+) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
+    """Returns the bounds of two halves between which a fractional count lies, or None where all counts are whole.
+
+    Of the fractional counts of the highest rank it is the one of which the first pivot raises the costs most, in the half where
+    it raises them less.
+
+    Args:
+        vertex: The optimum of the whole.
+        lower: [T] its bounds.
+        upper: Likewise.
+        rank: [T] see ``best_counts``.
+        room: By how much costs may rise before a half is of no interest.
+    """
+    basic, point = vertex.basis.basic, vertex.point
+    fraction = point[basic] - np.floor(point[basic])
+    open_rank = np.where(np.minimum(fraction, 1.0 - fraction) > WHOLE, rank[basic], -1)
+    highest = int(open_rank.max(initial=-1))
+    if highest < 0:
+        return None
+    rows = np.flatnonzero(open_rank == highest)
+    resting = np.ones(len(point), bool)
+    resting[basic] = False
+    movable = np.flatnonzero(resting & (upper > lower))
+    pull, at_upper = vertex.table[np.ix_(rows, movable)], vertex.basis.at_upper[movable]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(pull == 0, np.inf, np.abs(vertex.reduced[movable]) / np.abs(pull))
+    falls = np.where(at_upper, pull < 0, pull > 0)
+    down = fraction[rows] * np.where(falls, ratio, np.inf).min(axis=1, initial=np.inf)
+    up = (1.0 - fraction[rows]) * np.where(falls, np.inf, ratio).min(axis=1, initial=np.inf)
+    down, up = np.minimum(down, room), np.minimum(up, room)
+    balance = np.minimum(fraction[rows], 1.0 - fraction[rows])
+    order = np.lexsort((balance, np.maximum(down, up), np.minimum(down, up)))
+    count = int(basic[rows[order[-1]]])
+    below, above = upper.copy(), lower.copy()
+    below[count] = np.floor(point[count])
+    above[count] = below[count] + 1.0
+    return (lower, below), (above, upper)

@@ -1,0 +1,90 @@
+"""Sums of counts that a search decides before their parts: how much is on a tier, in whole weights and units.
+
+Weights of one model come in few sizes, and most are small multiples of one of them: a layer's wide ones are four times as large
+as its square ones. Between two whole numbers of such multiples on a tier lies a whole weight, whichever one it is. The same
+holds for the units in which attentions are split, and for the number of attentions that have any on a tier.
+
+Letters in the shapes: K kinds, S sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.folded import Folded
+from partitioner.placement.units import MANY, common_step
+
+COARSEST = 1000.0
+"""How many multiples of a size that all others are measured by the largest may be."""
+TELLING = 0.01
+"""Share of all bytes that variants of a size make up together if others are measured by it."""
+WEIGHTS, SHARED, UNITS, ALIKE = 4, 3, 2, 1
+"""Ranks: multiples of weights on a tier, attentions with any units on it, their units, and how often one kind of home or way
+is taken."""
+
+
+@dataclass(frozen=True)
+class CountSums:
+    """Holds the sums.
+
+    Attributes:
+        weights: [S K] what a variant of each kind adds to each sum, a whole number.
+        rank: [S] those of the largest are decided first.
+    """
+
+    weights: NDArray[np.float64]
+    rank: NDArray[np.int64]
+
+
+def count_sums(folded: Folded) -> CountSums:
+    """Returns the sums of a problem."""
+    kinds, num_kinds = folded.kinds, len(folded.kinds.vector)
+    memory = kinds.vector[:, folded.first_tier :]
+    families = [found for stage in kinds.of for of in stage if len(found := np.unique(of)) >= MANY]
+    split = np.zeros(num_kinds, bool)
+    for family in families:
+        split[family] = True
+    unit = _unit(memory[~split].max(axis=1, initial=0.0), kinds.most[:num_kinds][~split])
+    sums: list[tuple[int, NDArray[np.float64]]] = []
+    for bytes_there in memory.T:
+        sums.append((WEIGHTS, np.where(split, 0.0, np.rint(bytes_there / unit))))
+        for family in families:
+            own = bytes_there[family]
+            sums.append((SHARED, _spread(num_kinds, family, own > 0)))
+            step = common_step(own)
+            if step:
+                sums.append((UNITS, _spread(num_kinds, family, own / step)))
+    sums += [(ALIKE, row) for row in kinds.feature[num_kinds:].toarray()]
+    rows = np.array([row for _, row in sums])
+    _, first = np.unique(rows, axis=0, return_index=True)
+    kept = [n for n in sorted(first.tolist()) if rows[n].any()]
+    return CountSums(rows[kept], np.array([rank for rank, _ in sums], np.int64)[kept])
+
+
+def _spread(num_kinds: int, family: NDArray[np.int64], values: NDArray[np.generic]) -> NDArray[np.float64]:
+    row = np.zeros(num_kinds)
+    row[family] = values
+    return row
+
+
+def _unit(sizes: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
+    """Returns the size of which most bytes are whole multiples.
+
+    Args:
+        sizes: Bytes of each kind.
+        counts: How often it may be taken.
+    """
+    total = float(sizes @ counts)
+    present = np.unique(sizes)
+    telling = [s for s in present.tolist() if counts[sizes == s].sum() * s > TELLING * total]
+    telling = [s for s in telling if s * COARSEST >= sizes.max()]
+    if not telling:
+        return float(sizes.max(initial=1.0)) or 1.0
+
+    def rest(size: float) -> float:
+        return float(np.abs(sizes / size - np.rint(sizes / size)) @ counts) * size
+
+    return min(telling, key=rest)

@@ -1,0 +1,85 @@
+"""The dual simplex method against HiGHS on random programs, one after the other with other bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from partitioner.placement.bounded_simplex import BoundedProgram, Ending
+
+NUM_VARIABLES, NUM_ROWS = 9, 6
+
+
+class RandomProgram:
+    """A program whose variables have bounds, and whose rows may have none, one, two or equal ones."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.matrix = self.random.integers(-3, 4, (NUM_ROWS, NUM_VARIABLES)).astype(float)
+        self.cost = self.random.integers(-4, 5, NUM_VARIABLES).astype(float)
+        self.program = BoundedProgram(self.cost, self.matrix)
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns new bounds of variables and rows."""
+        lower = self.random.integers(-3, 1, NUM_VARIABLES).astype(float)
+        upper = lower + self.random.integers(0, 5, NUM_VARIABLES)
+        middle = self.matrix @ self.random.uniform(lower, upper + 0.2)
+        low = middle - self.random.choice([0.0, 1.0, np.inf], NUM_ROWS)
+        high = middle + self.random.choice([0.0, 2.0, np.inf], NUM_ROWS)
+        return np.concatenate([lower, low]), np.concatenate([upper, high])
+
+    def best(self, lower: np.ndarray, upper: np.ndarray) -> float:
+        """Returns the optimum, infinite where there is none."""
+        n = NUM_VARIABLES
+        rows = LinearConstraint(self.matrix, lower[n:], upper[n:])  # pyright: ignore[reportArgumentType]
+        box = Bounds(lower[:n], upper[:n])  # pyright: ignore[reportArgumentType]
+        result = milp(self.cost, bounds=box, constraints=rows)
+        return float(result.fun) if result.status == 0 else np.inf
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_optima_are_those_of_highs_from_any_basis_before(seed: int) -> None:
+    given = RandomProgram(seed)
+    basis, endings = given.program.start, set()
+    for _ in range(8):
+        lower, upper = given.bounds()
+        best = given.best(lower, upper)
+        vertex = given.program.solve(lower, upper, basis, np.inf)
+        endings.add(vertex.ending)
+        if np.isinf(best):
+            assert (vertex.ending, vertex.bound) == (Ending.INFEASIBLE, np.inf)
+            continue
+        basis = vertex.basis
+        assert vertex.ending is Ending.OPTIMAL
+        assert vertex.bound == pytest.approx(best, rel=1e-5, abs=1e-5)
+        assert vertex.bound <= best + 1e-9
+        point = vertex.point
+        assert (lower - 1e-7 <= point).all()
+        assert (point <= upper + 1e-7).all()
+        assert given.matrix @ point[:NUM_VARIABLES] == pytest.approx(point[NUM_VARIABLES:], abs=1e-7)
+        assert given.cost @ point[:NUM_VARIABLES] == pytest.approx(best, rel=1e-5, abs=1e-5)
+    assert Ending.OPTIMAL in endings
+
+
+def test_what_is_above_a_cutoff_is_given_up_with_a_bound_that_says_so() -> None:
+    given_up = 0
+    for seed in range(40):
+        given = RandomProgram(seed)
+        lower, upper = given.bounds()
+        best = given.best(lower, upper)
+        if np.isinf(best):
+            continue
+        cutoff = best - 1.0
+        vertex = given.program.solve(lower, upper, given.program.start, cutoff)
+        given_up += vertex.ending is Ending.ABOVE_CUTOFF
+        assert cutoff - 1e-6 <= vertex.bound <= best + 1e-9
+    assert given_up >= 5
+
+
+def test_any_prices_prove_a_bound() -> None:
+    for seed in range(40):
+        given = RandomProgram(seed)
+        lower, upper = given.bounds()
+        prices = given.random.normal(size=NUM_ROWS)
+        assert given.program.bound(prices, lower, upper) <= given.best(lower, upper) + 1e-9
