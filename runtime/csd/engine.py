@@ -15,6 +15,7 @@ from runtime.csd.sparse import TwoSteps
 from runtime.csd.task import Task
 from runtime.kernels.addresses import Pages
 from runtime.kernels.attend_pages import attend_pages
+from runtime.kernels.count_tokens import count_tokens
 from runtime.kernels.elements import ELEMENTS, FLOAT32
 from runtime.kernels.softmax import NO_SLOPES
 from runtime.kernels.thread_team import ALONE
@@ -94,12 +95,12 @@ def attend(
     attend_staged(nand, edges, read, run)
     by_channel = pages_read.sum(axis=0)
     nand.pages_read += int(by_channel.sum())
-    buffered = int(np.maximum(lengths - np.maximum(first, in_flash), 0).sum())
+    attended, buffered, _, _ = count_tokens(first, lengths, in_flash, in_flash)
     return Attended(
         output=output,
         pages_read=by_channel,
         buffered_bytes=buffered * heads * 2 * task.token_bytes,
-        flops=4 * int((lengths - first).sum()) * task.query_heads(layer) * task.head_size,
+        flops=4 * attended * task.query_heads(layer) * task.head_size,
     )
 
 

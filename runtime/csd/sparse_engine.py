@@ -13,6 +13,7 @@ from runtime.csd.sparse import Sparse, TwoSteps
 from runtime.csd.store import KvStore
 from runtime.kernels.addresses import Pages
 from runtime.kernels.attend_sparse import attend_sparse
+from runtime.kernels.count_tokens import count_tokens
 from runtime.kernels.elements import ELEMENTS, FLOAT32
 from runtime.kernels.softmax import NO_SLOPES
 from runtime.kernels.sparse_request import Chosen, Layout, Request
@@ -76,18 +77,19 @@ def attend_sparsely(
     table, channel_table = ftl.table(layer), ftl.channel_table(layer)
     output = np.empty(query.shape, np.float32)
     channels = np.empty((len(rows), heads, sparse.num_channels), np.int64)
-    tokens = np.full((len(rows), heads, int(sparse.num_tokens.max(initial=0))), -1, np.int64)
+    tokens = np.empty((len(rows), heads, int(sparse.num_tokens.max(initial=0))), np.int64)
     work = (last - first) * sparse.num_channels + 2 * sparse.num_tokens * task.head_size
     edges = cut_staged(nand, work, heads, task.dtype.itemsize)
     pages_read = np.zeros((len(edges) - 1, 2, nand.geometry.channels), np.int64)
+    stored = np.zeros((len(edges) - 1, 2), np.int64)
     buffer_address = store.buffer.layer(layer).ctypes.data
     request = Request(
         query, np.float32(scale), np.float32(soft_cap or 0.0), slopes, rows, first, last, sparse.num_tokens,
         sparse.num_newest, sparse.mean_value, store.value_sums(layer),
     )  # fmt: skip
 
-    def pages_of_groups(table: np.ndarray, group_tokens: int, stored: np.ndarray) -> AttendedPages:
-        return AttendedPages(table, rows, first // group_tokens, np.minimum(-(-last // group_tokens), stored))
+    def pages_of_groups(table: np.ndarray, group_tokens: int, groups: np.ndarray) -> AttendedPages:
+        return AttendedPages(table, rows, first // group_tokens, np.minimum(-(-last // group_tokens), groups))
 
     def read() -> CandidatePages:
         return CandidatePages(
@@ -100,58 +102,27 @@ def attend_sparsely(
             in_flash, in_lanes, table, channel_table, buffer_address, task.group_tokens, task.channel_tokens,
             ELEMENTS[task.dtype.name], task.dtype.itemsize, pages,
         )  # fmt: skip
-        attend_sparse(team, edges, request, layout, output, Chosen(channels, tokens, pages_read[parts]))
+        attend_sparse(
+            team, edges, request, layout, output, Chosen(channels, tokens, pages_read[parts], stored[parts])
+        )
 
     attend_staged(nand, edges, read, run)
-    nand.pages_read += int(pages_read.sum())
     step_one, step_two = pages_read.sum(axis=0)
-    buffered = int(np.maximum(last - np.maximum(first, in_flash), 0).sum())
-    scored, attended = int((last - first).sum()), int(sparse.num_tokens.sum())
-    elements = _elements(
-        task.head_size,
-        sparse.num_channels,
-        first,
-        np.minimum(last, in_lanes),
-        np.minimum(last, in_flash),
-        tokens,
-    )
+    scored, buffered, by_channel, by_token = count_tokens(first, last, in_flash, in_lanes)
+    # Of keys that are stored by channel, step one wants the chosen channels; the others it takes whole, and step two has them.
+    wanted = heads * (by_channel * sparse.num_channels + by_token * task.head_size)
+    wanted += int(stored.sum()) * task.head_size
+    steps = TwoSteps(step_one, step_two, len(rows) * heads, wanted * task.dtype.itemsize)
+    nand.pages_read += int(pages_read.sum())
     return SparselyAttended(
         output=output,
         channels=channels,
         tokens=tokens,
-        steps=TwoSteps(step_one, step_two, len(rows) * heads, elements * task.dtype.itemsize),
+        steps=steps,
         buffered_bytes=buffered * heads * 2 * task.token_bytes,
-        flops=task.query_heads(layer) * (2 * scored * sparse.num_channels + 4 * attended * task.head_size),
+        flops=task.query_heads(layer)
+        * (2 * scored * sparse.num_channels + 4 * int(sparse.num_tokens.sum()) * task.head_size),
     )
-
-
-def _elements(
-    head_size: int,
-    num_channels: int,
-    first: np.ndarray,
-    in_lanes: np.ndarray,
-    in_flash: np.ndarray,
-    tokens: np.ndarray,
-) -> int:
-    """Returns the elements in flash pages that are wanted.
-
-    By channel, step one wants the chosen ones; keys that are in token pages alone it takes whole, and step two uses them, too.
-
-    Args:
-        head_size: Channels of a head.
-        num_channels: Those that step one reads.
-        first: Oldest token attended to, int64 ``[n]``.
-        in_lanes: Token after the last one of them that is stored by channel, int64 ``[n]``.
-        in_flash: Token after the last one of them that is in flash, int64 ``[n]``.
-        tokens: Tokens of step two, int64 ``[n, kv_heads, k]``, -1 for none.
-    """
-    heads = tokens.shape[1]
-    by_channel = int(np.maximum(in_lanes - first, 0).sum()) * num_channels
-    whole = int(np.maximum(in_flash - np.maximum(first, in_lanes), 0).sum()) * head_size
-    none = int(np.count_nonzero(tokens < 0))
-    keys = int(np.count_nonzero(tokens < in_lanes[:, None, None])) - none
-    values = int(np.count_nonzero(tokens < in_flash[:, None, None])) - none
-    return heads * (by_channel + whole) + (keys + values) * head_size
 
 
 def prepare_sparse() -> None:
@@ -173,4 +144,4 @@ def prepare_sparse() -> None:
     )
     layout = Layout(counts, counts, table, table, 0, 1, 1, FLOAT32, 4, no_pages())
     no_pairs = cut_work(np.zeros(0, np.int64), 1, 1)
-    attend_sparse(ALONE, no_pairs, request, layout, query, Chosen(chosen, chosen, table[0]))
+    attend_sparse(ALONE, no_pairs, request, layout, query, Chosen(chosen, chosen, table[0], table[0, 0]))

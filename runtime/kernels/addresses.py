@@ -1,6 +1,6 @@
 """Where pages, and tokens in them, lie in this machine's memory."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,11 +30,24 @@ class Pages(NamedTuple):
 
 
 @inner
+def quotient(number: int, divisor: int) -> int:
+    """Returns ``number // divisor`` of numbers from 0 to 2**48, in less time than a processor divides 64 bits.
+
+    A float64 is off by ``2**-53`` of itself at most, and half of one divisor-th keeps the result farther than that from whole
+    numbers.
+    """
+    whole: Any = np.int64((np.float64(number) + 0.5) * (1.0 / np.float64(divisor)))
+    return whole
+
+
+@inner
 def page_address(page: int, pages: Pages) -> int:
     """Returns where the bytes of a physical page start in memory."""
-    block = page // pages.pages_per_block
-    frame = np.int64(pages.frames[pages.slot[block], page - block * pages.pages_per_block])
-    return pages.chunk_addresses[frame >> pages.shift] + (frame & ((1 << pages.shift) - 1)) * pages.page_bytes
+    block = quotient(page, pages.pages_per_block)
+    slot = np.uint64(pages.slot[np.uint64(block)])  # unsigned: an index that may be negative takes longer
+    frame = np.int64(pages.frames[slot, np.uint64(page - block * pages.pages_per_block)])
+    chunk = np.uint64(frame >> pages.shift)
+    return pages.chunk_addresses[chunk] + (frame & ((1 << pages.shift) - 1)) * pages.page_bytes
 
 
 @inner

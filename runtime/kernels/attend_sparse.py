@@ -12,7 +12,7 @@ from runtime.kernels.compiling import SOURCE_DIGEST, entry_point, inner
 from runtime.kernels.packed_call import address_of, call_of
 from runtime.kernels.sparse_request import Chosen, Layout, Request, Scratch
 from runtime.kernels.step_one import ask_for_lanes, choose_tokens
-from runtime.kernels.step_two import ask_for_tokens, attend_to_tokens
+from runtime.kernels.step_two import TILE_TOKENS, ask_for_tokens, attend_to_tokens
 from runtime.kernels.thread_team import share_parts
 
 BYTES_AHEAD = 64 << 10
@@ -25,7 +25,8 @@ def _attend_part(
 ) -> None:
     """Attends for the pairs of a part; arguments as in :data:`attend_sparse`."""
     begin, end = edges[part], edges[part + 1]
-    chosen = Chosen(every.channels, every.tokens, every.pages_read[part : part + 1])
+    own = slice(part, part + 1)
+    chosen = Chosen(every.channels, every.tokens, every.pages_read[own], every.stored[own])
     heads = layout.table.shape[1]
     shared = request.query.shape[1] // heads
     head_size = request.query.shape[2]
@@ -45,7 +46,7 @@ def _attend_part(
         np.empty(chosen.tokens.shape[2], np.int64),
         np.empty(chosen.tokens.shape[2], np.int64),
         np.empty((shared, head_size), np.float32),
-        np.empty((shared, layout.group_tokens), np.float32),
+        np.empty((shared, TILE_TOKENS), np.float32),
         np.empty((shared, head_size), np.float32),
         np.empty(shared, np.float32),
         np.empty(shared, np.float32),
@@ -78,7 +79,7 @@ def _build(digest: int) -> Callable[..., None]:
             request: What is attended to.
             layout: Where K and V lie.
             out: float32 ``[n, H, D]``, written.
-            chosen: Written; its pages are counted up.
+            chosen: Written; pages read and tokens stored are counted up.
         """
         _ = digest  # what the compiler keeps is renewed with it
         arguments = (edges, request, layout, out, chosen)

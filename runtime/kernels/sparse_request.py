@@ -74,13 +74,15 @@ class Chosen(NamedTuple):
 
     Attributes:
         channels: int64 ``[n, K, r]``, channels of step one, ascending.
-        tokens: int64 ``[n, K, k]``, tokens of step two, ascending.
+        tokens: int64 ``[n, K, k]``, tokens of step two, ascending, -1 behind the last one.
         pages_read: int64 ``[parts, 2, flash channels]``, pages by step; a part works on its own row.
+        stored: int64 ``[parts, 2]``, tokens of step two whose key is stored by channel, and whose value is in flash; likewise.
     """
 
     channels: np.ndarray
     tokens: np.ndarray
     pages_read: np.ndarray
+    stored: np.ndarray
 
 
 class Scratch(NamedTuple):
@@ -97,7 +99,7 @@ class Scratch(NamedTuple):
         keys: int64 ``[k]``, addresses of the chosen keys.
         values: int64 ``[k]``, addresses of the chosen values.
         queries: float32 ``[G, D]``, scaled.
-        scores: float32 ``[G, group_tokens]``.
+        scores: float32 ``[G, TILE_TOKENS]``, see :mod:`runtime.kernels.step_two`.
         sums: float32 ``[G, D]``.
         top: float32 ``[G]``.
         total: float32 ``[G]``.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.kernels.addresses import page_address
+from runtime.kernels.addresses import page_address, quotient
 from runtime.kernels.compiling import inner
 from runtime.kernels.prefetch import prefetch_all
 from runtime.kernels.selection import choose_largest
@@ -59,7 +59,7 @@ def choose_tokens(pair: int, request: Request, layout: Layout, chosen: Chosen, s
     for group in range(tail // group_tokens, (last + group_tokens - 1) // group_tokens):
         if group * group_tokens < layout.flash_tokens[i]:
             page = layout.table[row, head, 0, group]
-            chosen.pages_read[0, 0, page // layout.pages.pages_per_channel] += 1
+            chosen.pages_read[0, 0, quotient(page, layout.pages.pages_per_channel)] += 1
             address = page_address(page, layout.pages)
         else:
             address = layout.buffer_address + (row * heads + head) * 2 * group_tokens * token_bytes
@@ -86,6 +86,7 @@ def choose_tokens(pair: int, request: Request, layout: Layout, chosen: Chosen, s
         scratch.alpha[pair % 2, h] = alpha
     for t in range(num):
         tokens[t] += first
+    chosen.tokens[i, head, num:] = -1
 
 
 @inner
@@ -105,17 +106,18 @@ def _find_lanes(
     i = pair // heads
     head = pair - i * heads
     lane_bytes = layout.channel_tokens * layout.element_bytes
-    channels = chosen.channels[i, head]
+    channels, counts = chosen.channels[i, head], chosen.pages_read[0, 0]
     lanes = scratch.lanes[pair % 2]
     addresses = lanes[group % len(lanes)]
+    table = layout.channel_table[request.rows[i], head]
     before = np.int64(-1)
     address = np.int64(0)
     for c in range(len(channels)):
-        part = channels[c] // channels_per_page
+        part = quotient(channels[c], channels_per_page)
         if part != before:
             before = part
-            page = layout.channel_table[request.rows[i], head, part, group]
-            chosen.pages_read[0, 0, page // layout.pages.pages_per_channel] += 1
+            page = table[np.uint64(part), np.uint64(group)]
+            counts[np.uint64(quotient(page, layout.pages.pages_per_channel))] += 1
             address = page_address(page, layout.pages)
         addresses[c] = address + (channels[c] - part * channels_per_page) * lane_bytes
         prefetch_all(addresses[c], lane_bytes)

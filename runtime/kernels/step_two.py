@@ -2,11 +2,14 @@
 
 import numpy as np
 
-from runtime.kernels.addresses import page_address
+from runtime.kernels.addresses import page_address, quotient
 from runtime.kernels.compiling import inner
 from runtime.kernels.prefetch import prefetch_tokens
 from runtime.kernels.softmax import add_keys, add_values, forget
 from runtime.kernels.sparse_request import Chosen, Layout, Request, Scratch
+
+TILE_TOKENS = 128
+"""Tokens that are worked on together: many, since they are read once and lie apart anyway."""
 
 
 @inner
@@ -24,29 +27,40 @@ def ask_for_tokens(
     read_by_step_one = tail // group_tokens if tail < in_flash else layout.table.shape[3]  # and later ones
     flash_groups = layout.flash_tokens[i] // group_tokens
     buffered = layout.buffer_address + (row * heads + head) * 2 * group_tokens * token_bytes
-    tokens = chosen.tokens[i, head]
+    tokens, counts = chosen.tokens[i, head], chosen.pages_read[0, 1]
+    k_pages, v_pages = layout.table[row, head, 0], layout.table[row, head, 1]
     before = np.int64(-1)
     k_address = v_address = np.int64(0)
     for t in range(num):
-        group = tokens[t] // group_tokens
+        group = quotient(tokens[t], group_tokens)
         if group != before:
             before = group
             k_address = buffered
             v_address = buffered + group_tokens * token_bytes
             if group < flash_groups:
-                k_page = layout.table[row, head, 0, group]
-                v_page = layout.table[row, head, 1, group]
+                k_page, v_page = k_pages[np.uint64(group)], v_pages[np.uint64(group)]
                 if group < read_by_step_one:
-                    chosen.pages_read[0, 1, k_page // pages.pages_per_channel] += 1
-                chosen.pages_read[0, 1, v_page // pages.pages_per_channel] += 1
+                    counts[np.uint64(quotient(k_page, pages.pages_per_channel))] += 1
+                counts[np.uint64(quotient(v_page, pages.pages_per_channel))] += 1
                 k_address = page_address(k_page, pages)
                 v_address = page_address(v_page, pages)
         skipped_bytes = (tokens[t] - group * group_tokens) * token_bytes
         scratch.keys[t] = k_address + skipped_bytes
         scratch.values[t] = v_address + skipped_bytes
+    in_lanes = min(layout.lane_tokens[i], request.last_token[i])
+    chosen.stored[0, 0] += _count_before(tokens, num, in_lanes)
+    chosen.stored[0, 1] += _count_before(tokens, num, in_flash)
     ahead = min(num, max(group_tokens, bytes_ahead // (2 * token_bytes)))
     prefetch_tokens(scratch.keys[:ahead], token_bytes)
     prefetch_tokens(scratch.values[:ahead], token_bytes)
+
+
+@inner
+def _count_before(tokens: np.ndarray, num: int, end: int) -> int:
+    """Returns how many of the first ``num`` tokens, ascending, are older than ``end``; few are not."""
+    while num > 0 and tokens[num - 1] >= end:
+        num -= 1
+    return num
 
 
 @inner
@@ -69,8 +83,8 @@ def attend_to_tokens(
         for t in range(num):
             scratch.distances[t] = request.last_token[i] - 1 - tokens[t]
     forget(sums, top, total)
-    for start in range(0, num, layout.group_tokens):
-        count = min(layout.group_tokens, num - start)
+    for start in range(0, num, TILE_TOKENS):
+        count = min(TILE_TOKENS, num - start)
         add_keys(
             queries,
             scratch.keys[start:],
