@@ -40,12 +40,13 @@ class PlainJit:
             logits, cache = nnx.merge(graph, weights)(tokens, cache, positions, logits_at=last)
             return jnp.argmax(logits[:, 0], axis=-1).astype(jnp.int32)[:, None], cache, positions[:, -1:] + 1
 
+        self._run = step
         self._step = jax.jit(step, donate_argnums=(2,))
 
     def generate(self, prompts: np.ndarray, num_tokens: int) -> tuple[np.ndarray, float, float]:
         """Returns int32[batch, num_tokens], and the seconds of the prefill and of one decode step."""
         batch_size, prompt_len = prompts.shape
-        cache = self._model.init_cache(batch_size, self._max_len)
+        cache = self._empty(batch_size)
         positions = jnp.broadcast_to(jnp.arange(prompt_len, dtype=jnp.int32), prompts.shape)
         begun = time.perf_counter()
         tokens, cache, positions = self._step(self._weights, jnp.asarray(prompts), cache, positions)
@@ -57,6 +58,10 @@ class PlainJit:
         jax.block_until_ready(tokens)
         seconds = time.perf_counter() - start
         return np.concatenate(jax.device_get(made), axis=1), start - begun, seconds / (num_tokens - 1)
+
+    def _empty(self, batch_size: int) -> Any:
+        """Returns empty caches."""
+        return self._model.init_cache(batch_size, self._max_len)
 
 
 def measure(model: Transformer, hw: str, prompts: np.ndarray, num_tokens: int, repeats: int) -> str:

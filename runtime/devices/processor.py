@@ -13,7 +13,7 @@ from jax.sharding import Sharding
 from cost_models.components import ComputeSpec
 from runtime.busy import BusyUntil
 from runtime.event_log import EventLog
-from runtime.jax_device import JaxDevice, sharding_on
+from runtime.jax_device import JaxDevice, has_own_memory, num_devices, sharding_on
 from runtime.pace import Pace
 
 
@@ -30,7 +30,9 @@ class Processor:
 
     A throttled processor takes as long as its specification says, at least. One that is not runs as it can: a GPU's work is
     only dispatched, and what it did is logged when somebody waits for a result. The host's is waited for at once: whoever
-    waits for it later would do so in the lane of a link, where weights on their way to the GPU queue behind it.
+    waits for it later would do so in the lane of a link, where weights on their way to the GPU queue behind it. So is that of
+    several CPU devices in place of GPUs: each exchange keeps a thread of a common pool waiting for every device, and with more
+    than one execution in flight no thread may be left for the last of them.
 
     Attributes:
         name: ``gpu0`` or ``host``.
@@ -56,6 +58,7 @@ class Processor:
         self.axes = axes
         self.throttled = pace.throttles(spec.emulated)
         self.weights: dict[str, jax.Array] = {}
+        self._at_once = spec.kind == "host" or (num_devices(device) > 1 and not has_own_memory(device))
         self._pace = pace
         self._log = log
         self._busy = BusyUntil(name)
@@ -97,7 +100,7 @@ class Processor:
         if not self.throttled:
             with self._lock:
                 self._pending.append((name, phase, start_s))
-            return self.wait_for(outputs, start_s) if self.spec.kind == "host" else self._pace.clock.now_s()
+            return self.wait_for(outputs, start_s) if self._at_once else self._pace.clock.now_s()
         self._pace.settle(outputs)
         begin_s, end_s = self._busy.reserve(start_s, sum(d.seconds(self.spec) for d in demands))
         end_s = self._pace.finish(begin_s, end_s)
