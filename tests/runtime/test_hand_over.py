@@ -1,5 +1,8 @@
 """Both ways between a device and the threads of the host, on JAX's CPU device, which has pinned memory too."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import ml_dtypes
 import numpy as np
@@ -7,9 +10,14 @@ import pytest
 from jax import numpy as jnp
 
 from runtime import hand_over
-from runtime.hand_over import DirectHandOver, HandOver, PinnedHandOver, hand_over_of
+from runtime.hand_over import DirectHandOver, HandOver, MeshHandOver, PinnedHandOver, hand_over_of
+from runtime.jax_device import mesh_of
 
-WAYS = {"direct": DirectHandOver, "pinned": PinnedHandOver}
+WAYS: dict[str, Callable[[Any], HandOver]] = {
+    "direct": DirectHandOver,
+    "pinned": PinnedHandOver,
+    "mesh": lambda device: MeshHandOver(mesh_of([device])),
+}
 SHAPES = {
     "one dtype": [((2, 3, 4), np.float16), ((2, 3), np.float16), ((5,), np.float16)],
     "two dtypes": [((2, 3), ml_dtypes.bfloat16), ((4,), np.float32), ((3, 2), ml_dtypes.bfloat16)],
@@ -53,6 +61,13 @@ def test_what_was_given_is_not_changed_later_where_it_was_copied() -> None:
 
 def test_a_device_of_the_host_takes_the_direct_way() -> None:
     assert isinstance(hand_over_of(jax.devices("cpu")[0]), DirectHandOver)
+
+
+def test_several_devices_with_memory_of_their_own_go_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand_over, "has_own_memory", lambda device: True)
+    device = jax.devices("cpu")[0]
+    assert isinstance(hand_over_of(device), PinnedHandOver)
+    assert isinstance(hand_over_of(mesh_of([device])), MeshHandOver)
 
 
 @pytest.mark.parametrize("own_memory", [False, True])
