@@ -7,7 +7,7 @@ from runtime.csd.engine import Attended, attend
 from runtime.csd.engine import prepare as prepare_exact
 from runtime.csd.nand import NandArray
 from runtime.csd.sparse import Sparse
-from runtime.csd.sparse_engine import attend_sparsely, prepare_sparse
+from runtime.csd.sparse_engine import SparselyAttended, attend_sparsely, prepare_sparse
 from runtime.csd.store import KvStore
 
 
@@ -34,7 +34,7 @@ def attend_stored(
         slopes: float32 ``[query_heads]``, checked; ``NO_SLOPES`` for none.
     """
     first = np.zeros_like(lengths) if command.window is None else np.maximum(lengths - command.window, 0)
-    reads_all = np.ones(len(rows), bool) if sparse is None else sparse.num_tokens >= lengths - first
+    reads_all = None if sparse is None else sparse.num_tokens >= lengths - first
 
     def exactly(select: np.ndarray | slice) -> Attended:
         return attend(
@@ -43,26 +43,30 @@ def attend_stored(
             soft_cap=command.soft_cap, window=command.window, slopes=slopes,
         )  # fmt: skip
 
-    if sparse is None or reads_all.all():
+    def sparsely(sparse: Sparse, select: np.ndarray | slice) -> SparselyAttended:
+        return attend_sparsely(
+            store, nand, sparse, layer=command.layer, rows=rows[select], query=query[select], scale=command.scale,
+            first=first[select], last=lengths[select], soft_cap=command.soft_cap, slopes=slopes,
+        )  # fmt: skip
+
+    if sparse is None or reads_all is None or reads_all.all():
         return exactly(slice(None))
-    some = np.flatnonzero(~reads_all)
-    sparsely = attend_sparsely(
-        store, nand, sparse.of(some), layer=command.layer, rows=rows[some], query=query[some], scale=command.scale,
-        first=first[some], last=lengths[some], soft_cap=command.soft_cap, slopes=slopes,
-    )  # fmt: skip
-    if len(some) == len(rows):
+    if not reads_all.any():
+        chosen = sparsely(sparse, slice(None))
         none = np.zeros(nand.geometry.channels, np.int64)
-        return Attended(sparsely.output, none, sparsely.buffered_bytes, sparsely.flops, sparsely.steps)
+        return Attended(chosen.output, none, chosen.buffered_bytes, chosen.flops, chosen.steps)
+    some = np.flatnonzero(~reads_all)
+    chosen = sparsely(sparse.of(some), some)
     others = np.flatnonzero(reads_all)
     exact = exactly(others)
     output = np.empty(query.shape, np.float32)
-    output[some], output[others] = sparsely.output, exact.output
+    output[some], output[others] = chosen.output, exact.output
     return Attended(
         output=output,
         pages_read=exact.pages_read,
-        buffered_bytes=exact.buffered_bytes + sparsely.buffered_bytes,
-        flops=exact.flops + sparsely.flops,
-        steps=sparsely.steps,
+        buffered_bytes=exact.buffered_bytes + chosen.buffered_bytes,
+        flops=exact.flops + chosen.flops,
+        steps=chosen.steps,
     )
 
 

@@ -25,6 +25,8 @@ def check_rows(num_rows: int, rows: np.ndarray | None, count: int) -> np.ndarray
     Raises:
         DriveError: Their number is not ``count``, one is outside of the batch, or one is named twice.
     """
+    if rows is None and count <= num_rows:
+        return np.arange(count)
     chosen = np.arange(count) if rows is None else check_integers("rows", rows, count)
     if chosen.size and not 0 <= chosen.min() <= chosen.max() < num_rows:
         raise DriveError(

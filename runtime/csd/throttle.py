@@ -83,9 +83,11 @@ class Throttle:
         flash = self._spec.flash
         retried = self._faults.retried(pages)
         spans: dict[int, Occupied] = {}
+        steady_s: dict[int, float] = {}  # channels often read equal numbers of pages
         for channel, count in _counted(pages):
             if retried is None:
-                seconds = steady_read_s(flash, count)
+                seconds = steady_s[count] if count in steady_s else steady_read_s(flash, count)
+                steady_s[count] = seconds
             else:
                 seconds = retried_read_s(flash, count, *retried.of_channel(channel))
             begin_s, end_s = self.channels[channel].reserve(start_s + flash.t_read_s, seconds)
@@ -106,10 +108,10 @@ class Throttle:
         last_sensed_s = last_chosen_s + self._spec.flash.t_read_s
         last_s = [last_sensed_s + span.busy_s / steps.num_pairs for span in two.values()]
         whole = _together(start_s, [*one.values(), *others.values(), *two.values()])
-        busy_s = [
-            sum(part[channel].busy_s for part in (one, others, two) if channel in part)
-            for channel in range(len(self.channels))
-        ]
+        busy_s = [0.0] * len(self.channels)
+        for part in (one, others, two):
+            for channel, span in part.items():
+                busy_s[channel] += span.busy_s
         return Occupied(whole.begin_s, max([whole.end_s, *last_s]), max(busy_s))
 
     def program(self, start_s: float, pages: np.ndarray) -> Occupied:
@@ -185,8 +187,10 @@ def _counted(numbers: np.ndarray) -> list[tuple[int, int]]:
 
 def _together(start_s: float, spans: list[Occupied]) -> Occupied:
     """Returns the hull of spans that run side by side; an empty one at ``start_s`` without any."""
+    if not spans:
+        return Occupied(start_s, start_s, 0.0)
     return Occupied(
-        begin_s=min((span.begin_s for span in spans), default=start_s),
-        end_s=max((span.end_s for span in spans), default=start_s),
-        busy_s=max((span.busy_s for span in spans), default=0.0),
+        begin_s=min([span.begin_s for span in spans]),
+        end_s=max([span.end_s for span in spans]),
+        busy_s=max([span.busy_s for span in spans]),
     )
