@@ -5,7 +5,7 @@ from __future__ import annotations
 from partitioner.errors import PassError
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
-from partitioner.jaxpr import Var, variables
+from partitioner.jaxpr import Var, shape_of, variables
 
 
 def verify_graph(graph: OpGraph, after: str) -> None:
@@ -39,10 +39,25 @@ def verify_graph(graph: OpGraph, after: str) -> None:
     for eqn in graph.phase.equations:
         if id(eqn) not in covered and id(eqn) not in repeated:
             raise PassError(f"after {after}: an equation is in no op: {eqn}")
+    _verify_parallel(graph, after)
     index_made = {v for e in graph.index_equations for v in e.outvars}
     for output in graph.phase.outputs:
         if isinstance(output.atom, Var) and output.atom not in defined and output.atom not in index_made:
             raise PassError(f"after {after}: output {output.name!r} is made by no op")
+
+
+def _verify_parallel(graph: OpGraph, after: str) -> None:
+    """Checks that what is cut over several GPUs are inputs of the phase, each along an axis of equal parts."""
+    if graph.parallel is None:
+        return
+    shapes = {i.name: shape_of(i.var) for i in graph.phase.inputs}
+    for name, axis in graph.parallel.axes.items():
+        shape = shapes.get(name, ())
+        if name in shapes and (axis >= len(shape) or shape[axis] % graph.parallel.num_gpus):
+            raise PassError(
+                f"after {after}: {name!r} of shape {list(shape)} is cut along axis {axis} into "
+                f"{graph.parallel.num_gpus} parts, which are not equal"
+            )
 
 
 def _verify_values(op: Op, after: str) -> None:

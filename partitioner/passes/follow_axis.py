@@ -64,68 +64,82 @@ class AxisFollower:
             into_products: Whether to go on through matrix products, beyond what is added to or multiplied with the value.
         """
         found: Axes = {}
-        self._go_back(var, axis, into_products, found, set())
+        seen: set[Var] = set()
+        pending = [(var, axis)]
+        while pending:
+            var, axis = pending.pop()
+            eqn = self._flow.maker.get(var)
+            if var in self._named:
+                found.setdefault(self._named[var], set()).add(axis)
+                continue
+            if var in seen or eqn is None or (eqn.primitive.name == "dot_general" and not into_products):
+                continue
+            seen.add(var)
+            pending += self._before(eqn, axis)
         return found
 
     def ahead(self, var: Var, axis: int) -> Chain | None:
         """Returns what becomes of a value cut along an axis; None where something needs more than its part."""
         chain = Chain()
-        return chain if self._go_ahead(var, axis, chain, set()) else None
+        seen: set[Var] = set()
+        pending = [(var, axis)]
+        while pending:
+            var, axis = pending.pop()
+            if var in seen:
+                continue
+            seen.add(var)
+            if var is self._logits:
+                chain.ends = True
+            elif var in self._outputs:
+                return None
+            for eqn in self._flow.readers.get(var, ()):
+                after = self._after(eqn, var, axis, chain)
+                if after is None:
+                    return None
+                pending += after
+        return chain
 
-    def _go_back(self, var: Var, axis: int, into_products: bool, found: Axes, seen: set[Var]) -> None:
-        if var in seen:
-            return
-        seen.add(var)
-        if var in self._named:
-            found.setdefault(self._named[var], set()).add(axis)
-            return
-        eqn = self._flow.maker.get(var)
-        if eqn is None or (eqn.primitive.name == "dot_general" and not into_products):
-            return
-        for number, operand in enumerate(eqn.invars):
-            if isinstance(operand, Var):
-                for own in range(len(shape_of(operand))):
-                    if axis_through(eqn, number, own, self._parts) == axis and shape_of(operand)[own] > 1:
-                        self._go_back(operand, own, into_products, found, seen)
+    def _before(self, eqn: Eqn, axis: int) -> list[tuple[Var, int]]:
+        """Returns the operands of an equation, with the axes that become an axis of its results."""
+        return [
+            (operand, own)
+            for number, operand in enumerate(eqn.invars)
+            if isinstance(operand, Var)
+            for own, size in enumerate(shape_of(operand))
+            if size > 1 and self.through(eqn, number, own) == axis
+        ]
 
-    def _go_ahead(self, var: Var, axis: int, chain: Chain, seen: set[Var]) -> bool:
-        if var in seen:
-            return True
-        seen.add(var)
-        if var is self._logits:
-            chain.ends = True
-        elif var in self._outputs:
-            return False
-        return all(self._read(eqn, var, axis, chain, seen) for eqn in self._flow.readers.get(var, ()))
+    def _after(self, eqn: Eqn, var: Var, axis: int, chain: Chain) -> list[tuple[Var, int]] | None:
+        """Follows an axis into one equation: returns its results with the axis they are cut along, or None if they cannot be.
 
-    def _read(self, eqn: Eqn, var: Var, axis: int, chain: Chain, seen: set[Var]) -> bool:
-        """Follows an axis into one equation that reads the value."""
+        Where a parameter is summed over together with the axis, the chain ends, and there is nothing to return.
+        """
+        found: list[tuple[Var, int]] = []
         for number in [n for n, a in enumerate(eqn.invars) if a is var]:
             other = contracted_with(eqn, number, axis)
             parameter = eqn.invars[1 - number] if other is not None else None
             if other is not None and isinstance(parameter, Var) and parameter in self._of_params:
-                _merge(chain.cut, self.back(parameter, other))
+                merge_axes(chain.cut, self.back(parameter, other))
                 chain.ends = True
                 continue
-            after = axis_through(eqn, number, axis, self._parts)
+            after = self.through(eqn, number, axis)
             if after is None:
-                return False
-            _merge(chain.cut, self._cut_beside(eqn, var, after))
-            if not all(self._go_ahead(v, after, chain, seen) for v in eqn.outvars):
-                return False
-        return True
+                return None
+            merge_axes(chain.cut, self._cut_beside(eqn, var, after))
+            found += [(v, after) for v in eqn.outvars]
+        return found
 
     def _cut_beside(self, eqn: Eqn, var: Var, axis: int) -> Axes:
         """Returns the axes of parameters that an equation adds to a cut value, or the like."""
         found: Axes = {}
-        for number, beside in enumerate(eqn.invars):
-            if isinstance(beside, Var) and beside is not var and eqn.primitive.name != "dot_general":
-                for own in range(len(shape_of(beside))):
-                    if self.through(eqn, number, own) == axis and shape_of(beside)[own] > 1:
-                        _merge(found, self.back(beside, own, into_products=False))
+        if eqn.primitive.name != "dot_general":
+            for beside, own in self._before(eqn, axis):
+                if beside is not var:
+                    merge_axes(found, self.back(beside, own, into_products=False))
         return found
 
 
-def _merge(into: Axes, more: Axes) -> None:
+def merge_axes(into: Axes, more: Axes) -> None:
+    """Adds axes of parameters to others."""
     for name, axes in more.items():
         into.setdefault(name, set()).update(axes)

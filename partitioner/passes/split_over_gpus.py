@@ -17,7 +17,7 @@ from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Layout, Op
 from partitioner.ir.tensor_parallel import Collective, TensorParallel
 from partitioner.jaxpr import Eqn, Var, num_bytes, shape_of
-from partitioner.passes.follow_axis import Axes, AxisFollower
+from partitioner.passes.follow_axis import Axes, AxisFollower, merge_axes
 
 ROWS_ONLY = "single rows of it are read"
 NO_CHAIN = "nothing that reads it can be done part by part"
@@ -95,7 +95,7 @@ class _Search:
             chain = None if after is None else self._follow.ahead(eqn.outvars[0], after)
             if chain is not None and chain.ends:
                 cut = self._follow.back(parameter, axis)
-                _add(cut, chain.cut)
+                merge_axes(cut, chain.cut)
                 if self._settle(cut):
                     return
 
@@ -139,11 +139,6 @@ def _reason(decode: OpGraph, name: str) -> str:
     if not read:
         return NO_ATTENTION
     return ROWS_ONLY if all(name in op.gathered for op in read) else NO_CHAIN
-
-
-def _add(into: Axes, more: Axes) -> None:
-    for name, axes in more.items():
-        into.setdefault(name, set()).update(axes)
 
 
 def _with_splits(graph: OpGraph, chosen: TensorParallel) -> OpGraph:

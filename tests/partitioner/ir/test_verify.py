@@ -11,6 +11,7 @@ from partitioner.errors import PartitionError, PassError
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
 from partitioner.ir.verify import verify_graph
+from partitioner.passes.split_over_gpus import split_over_gpus
 from tests.partitioner.small_models import (
     LLAMA,
     OPT,
@@ -179,6 +180,19 @@ def test_a_broken_twin_is_refused_with_the_pass_and_what_is_broken(rule: str) ->
     verify_graph(valid(), "group_ops")
     with pytest.raises(PassError, match=rf"(?s)^after some_pass: {message}"):
         verify_graph(break_it(), "some_pass")
+
+
+def test_parts_of_several_gpus_are_equal() -> None:
+    (graph,) = split_over_gpus([valid()], 2)
+    verify_graph(graph, "some_pass")
+    assert graph.parallel is not None
+    for axis, gpus in ((2, 2), (0, 3)):
+        wrong = dataclasses.replace(graph.parallel, num_gpus=gpus, axes={"blocks.0.mlp.up.kernel": axis})
+        message = (
+            rf"up.kernel' of shape \[32, 40\] is cut along axis {axis} into {gpus} parts, which are not equal"
+        )
+        with pytest.raises(PassError, match=message):
+            verify_graph(dataclasses.replace(graph, parallel=wrong), "some_pass")
 
 
 def test_a_broken_graph_is_a_partition_error() -> None:

@@ -81,6 +81,18 @@ def test_a_gated_chain_is_cut_and_a_plain_residual_is_not() -> None:
     assert [op.repeated for op in graphs[-1].ops if "d" in op.params] == [repeated]
 
 
+def test_chains_may_be_long() -> None:
+    def long(params: Any, x: jax.Array) -> jax.Array:
+        hidden = x @ params["a"]
+        for _ in range(1000):
+            hidden = hidden + 1.0
+        return normed(params, hidden @ params["b"])
+
+    found = graphs_of(separate, long, **COLOURS, a=(HIDDEN, 40), b=(40, HIDDEN))[-1].parallel
+    assert found is not None
+    assert (found.axes["a"], found.axes["b"]) == (1, 0)
+
+
 def test_q_k_and_v_side_by_side_in_one_parameter_stay_whole() -> None:
     def fused(params: Any, x: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(jnp.split(x @ params["qkv"], 3, axis=-1))
