@@ -43,6 +43,12 @@ def team_for(edges: np.ndarray) -> np.ndarray:
     return _team() if len(edges) > 2 else ALONE
 
 
+def prepare_team() -> None:
+    """Makes the threads that all kernels share, so that no attention has to wait for them."""
+    if num_cores() > 1:
+        _team()
+
+
 def run_parts(run: Callable[[int], None], num_parts: int) -> None:
     """Runs parts 0 to ``num_parts - 1`` side by side and returns when all are done; the first runs in this thread.
 

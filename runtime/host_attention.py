@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from runtime.core_threads import cut_work, team_for
+from runtime.core_threads import cut_work, prepare_team, team_for
 from runtime.kernels.attend_memory import attend_memory
 from runtime.kernels.elements import ELEMENTS, FLOAT32
 from runtime.kernels.softmax import NO_SLOPES
@@ -80,6 +80,7 @@ def attend_host(
 
 def prepare() -> None:
     """Compiles the kernel, or loads it from the compiler's cache, so that no attention has to wait for it."""
+    prepare_team()
     empty = np.zeros((1, 1, 1), np.float32)
     none, no_pairs = np.zeros(1, np.int64), cut_work(np.zeros(0, np.int64), 1, 1)
     attend_memory(

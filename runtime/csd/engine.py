@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.core_threads import cut_work
+from runtime.core_threads import cut_work, prepare_team
 from runtime.csd.attend_staged import attend_staged, cut_staged
 from runtime.csd.ftl import Ftl
 from runtime.csd.group_buffer import GroupBuffer
@@ -106,9 +106,11 @@ def attend(
 
 def prepare() -> None:
     """Compiles the kernel, or loads it from the compiler's cache, so that no command has to wait for it."""
+    prepare_team()
     counts, table = np.zeros(1, np.int64), np.zeros((1, 1, 2, 1), np.int64)
     query, no_pairs = np.zeros((1, 1, 1), np.float32), cut_work(np.zeros(0, np.int64), 1, 1)
     attend_pages(
         ALONE, no_pairs, query, counts, counts, counts, counts, table, 0, 1, FLOAT32, np.float32(0.0), NO_SLOPES,
         no_pages(), query, table[0, 0],
     )  # fmt: skip
+    count_tokens(counts, counts, counts, counts)
