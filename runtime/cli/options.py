@@ -20,6 +20,9 @@ Hardware = Annotated[
 Drives = Annotated[
     int | None, typer.Option("--drives", min=1, help="Number of drives, where other than the preset's.")
 ]
+Gpus = Annotated[
+    int | None, typer.Option("--gpus", min=1, help="Number of equal GPUs, where other than the preset's.")
+]
 Policy = Annotated[str, typer.Option("--policy", help="auto, or the policy of a published system.")]
 Objective = Annotated[
     str,

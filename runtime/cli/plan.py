@@ -15,7 +15,7 @@ from runtime.cli.given_model import model_to_plan
 from runtime.cli.given_policies import policy_names
 from runtime.cli.given_sparsity import sparsity
 from runtime.cli.one_line_errors import ArgumentError
-from runtime.cli.options import Budget, Drives, Hardware, Json, Model, Objective, Policy, Sparse
+from runtime.cli.options import Budget, Drives, Gpus, Hardware, Json, Model, Objective, Policy, Sparse
 from runtime.cli.progress import GenerationProgress
 from runtime.cli.simulated_table import simulated_data, simulated_table
 from runtime.cli.sweep.axis import parse_axis
@@ -58,6 +58,7 @@ def plan_command(
     model: Model,
     hw: Hardware = "a6000-csd",
     drives: Drives = None,
+    gpus: Gpus = None,
     batch: Batch = 1,
     prompt_len: PromptLen = 512,
     decode_len: DecodeLen = 128,
@@ -79,7 +80,7 @@ def plan_command(
     workload = Workload(
         batch_size=batch, prompt_len=prompt_len, decode_len=decode_len, sparsity=sparsity(sparse)
     )
-    system = hardware(hw, drives)
+    system = hardware(hw, drives, gpus)
     if swept is not None:
         if save is not None or print_after is not None or simulated:
             raise ArgumentError("--sweep makes many plans; leave out --save, --print-after and --simulate")

@@ -26,6 +26,7 @@ from runtime.cli.options import (
     ClockName,
     DriveFolder,
     Drives,
+    Gpus,
     Hardware,
     Json,
     MaxNewTokens,
@@ -61,6 +62,7 @@ def run_command(
     model: Model = "tiny",
     hw: Hardware = "demo",
     drives: Drives = None,
+    gpus: Gpus = None,
     policy: Policy = "auto",
     prompt: Prompts = None,
     prompt_file: PromptFile = None,
@@ -103,7 +105,7 @@ def run_command(
             most = max_new_tokens if given is None else max(r.max_new_tokens for r in given)
             workload = Workload(rows, max(lengths), most, wanted)
             chosen = partition(
-                loaded, hardware(hw, drives), workload, policy, accuracy_budget=accuracy_budget
+                loaded, hardware(hw, drives, gpus), workload, policy, accuracy_budget=accuracy_budget
             )
         progress("planning", 1, 1)
         with Session(

@@ -75,6 +75,9 @@ class TestPlan:
         assert result.exit_code != 0
         assert "leave out --save, --print-after and --simulate" in " ".join(result.output.split())
 
+    def test_takes_a_number_of_gpus(self) -> None:
+        assert "gpu0-3 compute together" in invoke(*PLAN, "--policy", "gpu-only", "--gpus", "4")
+
     def test_takes_a_number_of_drives(self) -> None:
         assert "csd0-1" in invoke(*PLAN, "--policy", "instinfer", "--drives", "2")
 
