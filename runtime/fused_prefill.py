@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
+from partitioner.plan.steps import Run, Step
 from runtime.cache_updates import is_block, put_block, put_rows, rows_or_beyond
 from runtime.errors import step_error
 from runtime.executables import compile_for, remembered, row_of, shape_on
@@ -175,7 +176,15 @@ class _Function:
 
 def keeps_all_caches(program: Program, system: System) -> bool:
     """Tells whether the one processor that runs a prefill also keeps every cache whole."""
-    if not program.runs_alone():
+    device, steps = program.logits_device, program.phase.steps
+    if any(_crosses(step) for step in steps) or {s.device for s in program.phase.segments} != {device}:
         return False
     names = {o.name for o in program.phase.graph.phase.outputs if o.role == "cache"}
-    return all(system.states.home.get(name) == program.logits_device for name in names)
+    return all(system.states.home.get(name) == device for name in names)
+
+
+def _crosses(step: Step) -> bool:
+    """Tells whether a step is more than a run on its device, or a store of a cache where it was made."""
+    if isinstance(step, Run):
+        return step.share is not None
+    return step.kind != "store_cache" or step.src != step.dst
