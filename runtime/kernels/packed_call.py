@@ -57,7 +57,8 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
         array.parent = cgutils.get_null_value(array.parent.type)
         return array._getvalue()
     if isinstance(kind, types.BaseTuple):
-        for index, inner in enumerate(kind.types):
+        inner_kinds: Any = kind  # a tuple's type can be iterated, which it does not say
+        for index, inner in enumerate(inner_kinds):
             part = _borrowed(context, builder, inner, builder.extract_value(value, index))
             value = builder.insert_value(value, part, index)
     return value
