@@ -1,7 +1,7 @@
 """Sessions on several GPUs generate the tokens of plain jit on one device, whatever is cut over them.
 
-JAX shows as many CPU devices as it is told before it starts, so each test runs in a process of its own. Margins as in
-:mod:`tests.runtime.test_same_tokens`; sums over heads and columns are added up in another order.
+JAX shows as many CPU devices as it is told before it starts, so each test runs in a process of its own, where compilers do as
+little as they can. Margins as in :mod:`tests.runtime.test_same_tokens`; sums over heads and columns are added up in another order.
 """
 
 import json
@@ -17,11 +17,9 @@ from tests.runtime.test_same_tokens import HEALTHY_MARGIN
 ROOT = Path(__file__).parents[2]
 
 
-def generated(num_devices: int, *cases: str) -> dict[str, Any]:
+def generated(*cases: str) -> dict[str, Any]:
     """Returns what :mod:`tests.runtime.generate_on_gpus` says of cases, once their tokens are right."""
-    command = [
-        sys.executable, "-W", "error", "-m", "tests.runtime.generate_on_gpus", str(num_devices), *cases
-    ]  # fmt: skip
+    command = [sys.executable, "-W", "error", "-m", "tests.runtime.generate_on_gpus", *cases]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
@@ -34,7 +32,7 @@ def generated(num_devices: int, *cases: str) -> dict[str, Any]:
 def test_policies() -> None:
     """Heads and hidden columns of an OPT-like model are cut, on each tier that may attend."""
     policies = "gpu-only", "deepspeed-host", "instinfer", "auto"
-    found = generated(2, *(f"opt {policy}" for policy in policies))
+    found = generated(*(f"opt {policy}" for policy in policies))
     homes = [found[f"opt {policy}"]["homes"] for policy in policies]
     assert homes == [["gpu0"], ["host"], ["csd0", "csd1"], ["csd0", "csd1", "gpu0"]]
     gpu_only = found["opt gpu-only"]
@@ -50,20 +48,17 @@ def test_policies() -> None:
     }
 
 
-def test_heads_that_cannot_be_shared_evenly() -> None:
-    found = generated(4, "llama gpu-only")["llama gpu-only"]
+def test_front_ends_vocabularies_and_heads_that_cannot_be_shared_evenly() -> None:
+    """A model in Linen, one of Flax's own attention that is fed token by token, one that ties its embedding, and 2 KV heads."""
+    every = generated("linen gpu-only", "nnx gpu-only", "vocabulary gpu-only", "llama gpu-only")
+    assert every["linen gpu-only"]["whole"]["params.Embed_0.embedding"] == "single rows of it are read"
+    assert every["nnx gpu-only"]["cut"]["attentions.0.cached_key"] == 2
+    tied = every["vocabulary gpu-only"]
+    assert tied["cut"]["embed.token.embedding"] == 0
+    assert tied["counted"] == {"all_reduce": 3, "all_gather": 1}
+    found = every["llama gpu-only"]
     assert found["whole"]["0.key"] == "2 KV heads cannot be shared evenly by 4 GPUs"
     assert found["cut"].keys() == {
         f"blocks.{n}.mlp.{name}.kernel" for n in (0, 1) for name in ("gate", "up", "down")
     }
     assert {name for name, parts in found["parts"].items() if parts == 4} == found["cut"].keys()
-
-
-def test_front_ends_and_vocabularies() -> None:
-    """A model in Linen, one of Flax's own attention that is fed token by token, and one that ties its embedding."""
-    found = generated(2, "linen gpu-only", "nnx gpu-only", "vocabulary gpu-only")
-    assert found["linen gpu-only"]["whole"]["params.Embed_0.embedding"] == "single rows of it are read"
-    assert found["nnx gpu-only"]["cut"]["attentions.0.cached_key"] == 2
-    tied = found["vocabulary gpu-only"]
-    assert tied["cut"]["embed.token.embedding"] == 0
-    assert tied["counted"] == {"all_reduce": 3, "all_gather": 1}
