@@ -1,7 +1,7 @@
 """Sessions on several GPUs generate the tokens of plain jit on one device, whatever is cut over them.
 
 JAX shows as many CPU devices as it is told before it starts, so each test runs in a process of its own, where compilers do as
-little as they can. Margins as in :mod:`tests.runtime.test_same_tokens`; sums over heads and columns are added up in another order.
+little as they can. Margins as in :mod:`tests.runtime.test_same_tokens`; sums over heads and columns have another order.
 """
 
 import json
