@@ -53,7 +53,8 @@ class ShardedJit(PlainJit):
         self._mesh = mesh
         whole = self._cut(None)
         self._weights = jax.tree_util.tree_map_with_path(
-            lambda path, a: jax.device_put(a, self._cut(_axis_of(jax.tree_util.keystr(path)))), self._weights
+            lambda path, a: jax.device_put(a, self._cut(_axis_of(jax.tree_util.keystr(path), model.config))),
+            self._weights,
         )
         caches = jax.tree.map(lambda _: self._cut(1), model.init_cache(1, 1))
         self._step = jax.jit(self._run, donate_argnums=(2,), out_shardings=(whole, caches, whole))
@@ -66,12 +67,14 @@ class ShardedJit(PlainJit):
         return NamedSharding(self._mesh, spec)
 
 
-def _axis_of(path: str) -> int | None:
+def _axis_of(path: str, config: TransformerConfig) -> int | None:
     """Returns the axis along which a parameter is cut, by the names in its path."""
     is_bias = "bias" in path
     if any(f"'{name}'" in path for name in _COLUMNS):
         return 0 if is_bias else 1
-    if "'token'" in path or (not is_bias and any(f"'{name}'" in path for name in _ROWS)):
+    if ("'token'" in path and config.tied_embedding) or (
+        not is_bias and any(f"'{name}'" in path for name in _ROWS)
+    ):
         return 0
     return None
 
@@ -158,6 +161,13 @@ def main() -> int:
     parser.add_argument("--model", default="opt-6.7b", help="a name, or tiny for the shipped model alone")
     parser.add_argument("--gpus", type=int, default=2)
     parser.add_argument("--hw", default="h200-csd4", help="one GPU of which the prediction takes several")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="e.g. gpu.memory_bytes_per_s=3.35e12 for an H100",
+    )
     parser.add_argument("--batches", default="1,16")
     parser.add_argument("--prompt-len", type=int, default=1024)
     parser.add_argument("--new", type=int, default=65)
@@ -170,8 +180,10 @@ def main() -> int:
             f"JAX has {len(jax.devices())} devices, and --gpus asks for {given.gpus}; give fewer, or more devices"
         )
     hw, batches = HardwareSpec.load(given.hw), [int(b) for b in given.batches.split(",")]
+    for key, _, value in (text.partition("=") for text in given.set):
+        hw = hw.replace(key, float(value))
     print(this_machine())
-    print(f"predictions for {given.hw} with as many GPUs\n")
+    print(f"predictions for {' with '.join([given.hw, *given.set])}, with as many GPUs\n")
     header = (
         "way           GPUs  batch  prefill ms  spread  predicted     step ms  spread  predicted  equal rows"
     )
