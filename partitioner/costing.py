@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,6 +116,13 @@ class Costing:
             scale: Rows over the rows it was traced with.
             weight_bytes: Bytes of weights among those it reads, which rows do not change.
         """
+        demand = (op.work, op.remakes, op.repeated, op.collectives, op.dtype)
+        key = (demand, tier, scale, weight_bytes)
+        if key not in self._run_costs:
+            self._run_costs[key] = self._run_cost(op, tier, scale, weight_bytes)
+        return self._run_costs[key]
+
+    def _run_cost(self, op: Op, tier: Tier, scale: float, weight_bytes: float) -> Cost:
         stages = [(work, weight_bytes) for work in op.remakes[:1]]
         stages += [(work, 0.0) for work in op.remakes[1:]]
         stages.append((op.work, 0.0 if op.remakes else weight_bytes))
@@ -290,6 +297,11 @@ class Costing:
     def _page_bytes(self, attention: Attention, pages: float) -> float:
         """Returns the bytes of some pages for each row of a micro-batch and KV head."""
         return pages * self.rows * attention.num_kv_heads * self.hw.drives[0].flash.page_bytes
+
+    @cached_property
+    def _run_costs(self) -> dict[Hashable, Cost]:
+        """Holds the costs of runs that were asked for; layers ask for the same ones."""
+        return {}
 
     @cached_property
     def _sparsities(self) -> tuple[SparF, ...]:

@@ -24,7 +24,7 @@ from partitioner.passes.raise_attention import (
     raise_prefill_attention,
 )
 from partitioner.passes.set_sparsity import set_sparsity
-from partitioner.passes.split_equations import split_equations
+from partitioner.passes.split_equations import SplitEquations, split_equations
 from partitioner.passes.split_over_gpus import split_over_gpus
 from partitioner.workload import Workload
 
@@ -78,12 +78,14 @@ class Traced:
         graphs: Prefill (unless the model takes one token a step) and decode.
         fingerprint: Hash of the traced jaxprs.
         tracer: Knows all traces made for them.
+        splits: The equations of each graph, sorted.
     """
 
     function: StepFunction
     graphs: tuple[OpGraph, ...]
     fingerprint: str
     tracer: Tracer
+    splits: tuple[SplitEquations, ...]
 
     @cached_property
     def kv_sources(self) -> KvSources:
@@ -92,7 +94,7 @@ class Traced:
         def trace_probe(name: str, rows: int, tokens: int) -> TracedPhase:
             return self.tracer(name, rows, tokens if name == "prefill" else 1, tokens)
 
-        return KvSources(self.graphs, trace_probe)
+        return KvSources(self.graphs, self.splits, trace_probe)
 
 
 def trace_model(
@@ -120,9 +122,11 @@ def trace_model(
     split = split_equations(decode)
     raised, unraised = raise_decode_attention(decode, split, lambda b, n: tracer("decode", b, 1, n))
     graphs: list[OpGraph] = []
+    splits = [split]
     if function.max_chunk is None:
-        prefill, lost = _prefill_graph(tracer, hw, workload, raised, micro_batches)
+        prefill, lost, prefill_split = _prefill_graph(tracer, hw, workload, raised, micro_batches)
         graphs.append(prefill)
+        splits.insert(0, prefill_split)
         unraised += lost
         without = {u.name for u in lost}
         raised = tuple(r for r in raised if r.attention.key_cache not in without)
@@ -132,7 +136,8 @@ def trace_model(
     if verify:
         for graph in graphs:
             verify_graph(graph, "group_ops")
-    return Traced(function, tuple(graphs), fingerprint_of([g.phase for g in graphs]), tracer)
+    fingerprint = fingerprint_of([g.phase for g in graphs])
+    return Traced(function, tuple(graphs), fingerprint, tracer, tuple(splits))
 
 
 def _prefill_graph(
@@ -141,28 +146,29 @@ def _prefill_graph(
     workload: Workload,
     raised: Sequence[RaisedAttention],
     micro_batches: int,
-) -> tuple[OpGraph, tuple[Unraised, ...]]:
-    """Returns the prefill of as many rows as fit, and the attentions of the decode that have no counterpart in it.
+) -> tuple[OpGraph, tuple[Unraised, ...], SplitEquations]:
+    """Returns the prefill of as many rows as fit, the attentions of the decode that it lacks, and its equations, sorted.
 
     A slice lies within one micro-batch.
     """
     memory = hw.gpus[0].memory_bytes * len(hw.gpus)
     most = workload.batch_size // micro_batches
     rows = _guess_rows(raised, workload, memory, most)
-    graph, lost = _trace_prefill(tracer, workload, rows, raised)
+    found = _trace_prefill(tracer, workload, rows, raised)
+    graph = found[0]
     if _fitting_rows(graph, memory * _SLACK, most) < rows:
         rows = _fitting_rows(graph, memory, most)
-        graph, lost = _trace_prefill(tracer, workload, rows, raised)
-    return graph, lost
+        found = _trace_prefill(tracer, workload, rows, raised)
+    return found
 
 
 def _trace_prefill(
     tracer: Tracer, workload: Workload, rows: int, raised: Sequence[RaisedAttention]
-) -> tuple[OpGraph, tuple[Unraised, ...]]:
+) -> tuple[OpGraph, tuple[Unraised, ...], SplitEquations]:
     phase = tracer("prefill", rows, workload.prompt_len, workload.prompt_len)
     split = split_equations(phase)
     found, lost = raise_prefill_attention(phase, split, raised)
-    return group_ops(phase, split, found), lost
+    return group_ops(phase, split, found), lost, split
 
 
 def _guess_rows(raised: Sequence[RaisedAttention], workload: Workload, memory_bytes: float, most: int) -> int:

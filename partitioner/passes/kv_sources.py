@@ -83,13 +83,17 @@ class KvSources:
 
     Args:
         graphs: Prefill, unless there is none, and decode.
+        splits: The equations of each, sorted.
         trace_probe: Traces a phase by name with few rows and tokens; called only where sizes cannot be told apart.
     """
 
     def __init__(
-        self, graphs: Sequence[OpGraph], trace_probe: Callable[[str, int, int], TracedPhase]
+        self,
+        graphs: Sequence[OpGraph],
+        splits: Sequence[SplitEquations],
+        trace_probe: Callable[[str, int, int], TracedPhase],
     ) -> None:
-        self._graphs = tuple(graphs)
+        self._graphs, self._splits = tuple(graphs), tuple(splits)
         self._probe = trace_probe
         self._proved: dict[Any, tuple[InputAxes, Recompute] | str] = {}
         self._traced: dict[tuple[str, int, int], tuple[TracedPhase, SplitEquations]] = {}
@@ -121,7 +125,7 @@ class KvSources:
 
     @cached_property
     def _found(self) -> Mapping[str, KvCandidate | str]:
-        finders = [_Finder(graph) for graph in self._graphs]
+        finders = [_Finder(*pair) for pair in zip(self._graphs, self._splits, strict=True)]
         attentions = {op.name: op.attention for op in self._graphs[-1].ops if op.attention}
         return {name: _candidate(name, attention, finders) for name, attention in attentions.items()}
 
@@ -200,12 +204,8 @@ class KvSources:
 class _Finder:
     """Looks for the inputs of layers in one phase."""
 
-    def __init__(self, graph: OpGraph) -> None:
-        self.graph, self.phase = graph, graph.phase
-
-    @cached_property
-    def _split(self) -> SplitEquations:
-        return split_equations(self.phase)
+    def __init__(self, graph: OpGraph, split: SplitEquations) -> None:
+        self.graph, self.phase, self._split = graph, graph.phase, split
 
     @cached_property
     def _flow(self) -> Dataflow:

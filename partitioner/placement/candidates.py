@@ -94,7 +94,7 @@ class _ModeSearch:
         self._steps = [*prefills, decode_steps]
         check_activations(self.costing, paired)
         self._kept = kept_inputs(traced, self.costing, policy, paired.activation_bytes(self.costing))
-        pace_s = _pace_s(self.costing, traced, self._steps)
+        pace_s = _pace_s(self.costing, traced, self._steps) if objective.name == "latency" else self._steps
         self._weights = weights_of(objective, hw, workload, decode_steps, pace_s)
         self._limit = limit / self._weights.per_second
         self._bounds: list[float] = []

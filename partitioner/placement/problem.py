@@ -41,8 +41,8 @@ class Variant:
     working: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        numbers = (*self.seconds, *self.memory, *(s for _, s in self.busy), *self.working)
-        if any(math.isnan(x) or math.isinf(x) or x < 0 for x in numbers):
+        numbers = (*self.seconds, *self.memory, *[s for _, s in self.busy], *self.working)
+        if not (math.isfinite(sum(numbers)) and min(numbers, default=0.0) >= 0):
             raise ValueError(f"a variant's seconds and bytes must be finite and not negative, got {self}")
         if len(self.tiers) != len(self.seconds):
             raise ValueError(f"a variant needs one tier and one time per phase, got {self}")

@@ -112,7 +112,7 @@ def _parts(
             shares[size] = share
         launch_s = costing.launch_s(tier)
         share_s = {
-            size: [costing.share_attend_cost(attention, share, c).seconds + launch_s for c, _ in contexts]
+            size: [seconds + launch_s for seconds in _share_s(costing, attention, share, contexts)]
             for size, share in shares.items()
         }
         attend_s = [max(times) for times in zip(*share_s.values(), strict=True)]
@@ -125,3 +125,13 @@ def _parts(
         seconds = tuple(w * (s + way_s) for (_, w), s in zip(contexts, attend_s, strict=True))
         parts.append(_Part(seconds, working_s))
     return parts
+
+
+def _share_s(
+    costing: Costing, attention: Attention, share: Share, contexts: Sequence[tuple[int, float]]
+) -> list[float]:
+    """Returns the seconds of a share at each context length; a GPU's kernel takes the same at all of them."""
+    same = share.device.startswith("gpu")
+    asked = contexts[:1] if same else contexts
+    found = [costing.share_attend_cost(attention, share, length).seconds for length, _ in asked]
+    return found * len(contexts) if same else found
