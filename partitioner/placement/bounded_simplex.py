@@ -2,13 +2,14 @@
 
 The program is::
 
-    minimise  cost . x    such that  lower <= (x, matrix x) <= upper
+    minimise  cost . x    such that  lower <= (matrix x, x) <= upper
 
-with bounds on the variables and, behind these, on the rows. A basis that was optimal for other bounds stays dual feasible, so
+with bounds on the rows and, behind these, on the variables, of which more may be added at the end.
+A basis that was optimal for other bounds stays dual feasible, so
 a few pivots lead from one node of a search tree to the next, where a general solver takes milliseconds to begin. What is
 proven does not depend on the pivots: any prices of the rows give a lower bound, and it is worked out from the program itself.
 
-Letters in the shapes: N variables, M rows, T = N + M.
+Letters in the shapes: M rows, N variables, T = M + N.
 
 References:
     Koberstein, The dual simplex method: techniques for a fast and stable implementation, 2005 (bound flipping, steepest edges).
@@ -22,6 +23,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from partitioner.placement.unthreaded import product, times
+
 Floats = NDArray[np.float64]
 
 FEASIBLE = 1e-9
@@ -32,11 +35,13 @@ SMALLEST_PIVOT = 1e-9
 """Smaller numbers of a row of the table are taken for rounding errors."""
 FIRM_PIVOT = 1e-6
 """Pivots below are avoided among candidates that are as good."""
-TILT = 1e-8
+DRIFT = 1e-9
+"""Largest error of the product of a basis with its inverse."""
+TILT = 1e-6
 """Relative size of what is added to costs so that hardly any two ways to go on are equal; the bound is without it."""
-CLEARLY = 1e-7
+CLEARLY = 5e-7
 """Relative amount by which costs have to be above a cutoff for a program to be given up: more than the tilt makes of them."""
-MAX_PIVOTS = 2000
+MAX_PIVOTS = 400
 
 
 class Ending(Enum):
@@ -55,10 +60,12 @@ class Basis:
     Attributes:
         basic: [M] which of the T are basic.
         at_upper: [T] which of the others are at their upper bounds.
+        inverse: [M M] the inverse of the columns of the basic ones, if it is known.
     """
 
     basic: NDArray[np.int64]
     at_upper: NDArray[np.bool_]
+    inverse: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Vertex:
         ending: How it ended.
         bound: Lower bound on the cost; infinite where there is no solution.
         basis: The last basis.
-        point: [T] variables and rows.
+        point: [T] rows and variables.
         table: [M T] the last table: what the basic ones change by is minus a column times the change of its variable.
         reduced: [T] reduced costs, with the tilt.
     """
@@ -94,19 +101,15 @@ class BoundedProgram:
         self.num_rows, self.num_variables = matrix.shape
         self.cost = cost
         self._matrix = matrix
-        self._wide = np.hstack([matrix, -np.eye(self.num_rows)])
-        tilt = (
-            np.random.default_rng(0).random(self.num_variables)
-            * TILT
-            * (np.abs(cost).max(initial=0.0) or 1.0)
-        )
-        self._tilted = np.concatenate([cost + tilt, np.zeros(self.num_rows)])
+        self._wide = np.hstack([-np.eye(self.num_rows), matrix])
+        size = np.maximum(1.0, np.abs(cost))
+        tilt = np.random.default_rng(0).random(self.num_variables) * TILT * size
+        self._tilted = np.concatenate([np.zeros(self.num_rows), cost + tilt])
 
     @property
     def start(self) -> Basis:
         """Returns the basis of the rows, which is dual feasible where variables of negative cost have an upper bound."""
-        basic = np.arange(self.num_variables, self.num_variables + self.num_rows)
-        return Basis(basic, self._tilted < 0)
+        return Basis(np.arange(self.num_rows), self._tilted < 0, -np.eye(self.num_rows))
 
     def solve(self, lower: Floats, upper: Floats, basis: Basis, cutoff: float) -> Vertex:
         """Returns the optimum between some bounds [T], or that there is none below a cutoff.
@@ -114,22 +117,27 @@ class BoundedProgram:
         Args:
             lower: Least values.
             upper: Largest values.
-            basis: Where to begin; if it is not dual feasible for these bounds, the start is taken.
+            basis: Where to begin, found before some of the last variables were added or after; if it is not dual feasible for
+                these bounds, the start is taken.
             cutoff: Costs from which on nothing is of interest.
         """
-        num, basic = self.num_variables, basis.basic.copy()
-        table, reduced = self._table(basic)
+        num, basic = self.num_rows, basis.basic.copy()
+        try:
+            table, reduced = self._table(basis)
+        except np.linalg.LinAlgError:
+            return self.solve(lower, upper, self.start, cutoff)
+        before = np.pad(basis.at_upper, (0, len(lower) - len(basis.at_upper)))
         resting = np.ones(len(lower), bool)
         resting[basic] = False
         if (resting & np.where(reduced < -DUAL, np.isinf(upper), (reduced > DUAL) & np.isinf(lower))).any():
             return self.solve(lower, upper, self.start, cutoff)
-        at_upper = np.isfinite(upper) & ((reduced < 0) | np.isinf(lower) | (basis.at_upper & (reduced == 0)))
+        at_upper = np.isfinite(upper) & ((reduced < 0) | np.isinf(lower) | (before & (reduced == 0)))
         movable, width = upper > lower, upper - lower
         ending = Ending.UNDECIDED
         point = np.zeros(len(lower))
         for _ in range(MAX_PIVOTS):
             rest = np.where(resting, np.where(at_upper, upper, lower), 0.0)
-            value = -(table @ rest)
+            value = -times(table, rest)
             low, high = lower[basic], upper[basic]
             broken = np.maximum(low - value, value - high)
             broken[broken <= FEASIBLE * (1.0 + np.abs(value))] = 0.0
@@ -141,14 +149,14 @@ class BoundedProgram:
             if self._tilted @ rest + self._tilted[basic] @ value > cutoff + CLEARLY * abs(cutoff):
                 ending = Ending.ABOVE_CUTOFF
                 break
-            steepness = (table[:, num:] ** 2).sum(axis=1)
+            steepness = (table[:, :num] ** 2).sum(axis=1)
             row = int(np.argmax(broken**2 / steepness))
             rises = bool(value[row] < low[row])
             pull = table[row] if rises else -table[row]
             towards = np.where(at_upper, pull > SMALLEST_PIVOT, pull < -SMALLEST_PIVOT)
             candidates = np.flatnonzero(resting & movable & towards)
             if not len(candidates):
-                certain = self._cannot_hold(-table[row, num:], lower, upper)
+                certain = self._cannot_hold(-table[row, :num], lower, upper)
                 ending = Ending.INFEASIBLE if certain else Ending.UNDECIDED
                 break
             entering, passed = _entering(candidates, np.abs(reduced), np.abs(pull), width, float(broken[row]))
@@ -163,26 +171,35 @@ class BoundedProgram:
             resting[leaving], resting[entering] = True, False
             basic[row] = entering
             reduced[entering] = 0.0
-        bound = np.inf if ending is Ending.INFEASIBLE else self.bound(reduced[num:], lower, upper)
-        return Vertex(ending, bound, Basis(basic, at_upper), point, table, reduced)
+        bound = np.inf if ending is Ending.INFEASIBLE else self.bound(reduced[:num], lower, upper)
+        return Vertex(ending, bound, Basis(basic, at_upper, -table[:, :num]), point, table, reduced)
 
-    def _table(self, basic: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def _table(self, basis: Basis) -> tuple[Floats, Floats]:
         """Returns [M T] the table and [T] the reduced costs of a basis."""
-        table: Floats = np.linalg.solve(self._wide[:, basic], self._wide).astype(np.float64, copy=False)
-        reduced = self._tilted - self._tilted[basic] @ table
+        basic = basis.basic
+        table = product(self._inverse(basis), self._wide)
+        reduced = self._tilted - times(table.T, self._tilted[basic])
         reduced[basic] = 0.0
         return table, reduced
 
+    def _inverse(self, basis: Basis) -> Floats:
+        """Returns [M M] the inverse of a basis: the one that was kept with it, unless rounding has added up in it."""
+        columns = self._wide[:, basis.basic]
+        kept = basis.inverse
+        if kept is not None and np.abs(product(kept, columns) - np.eye(self.num_rows)).max() < DRIFT:
+            return kept
+        return np.linalg.inv(columns).astype(np.float64, copy=False)
+
     def bound(self, prices: Floats, lower: Floats, upper: Floats) -> float:
         """Returns what some prices [M] of the rows prove: the least of the costs less priced rows within the bounds."""
-        num = self.num_variables
-        prices = np.where(np.isinf(lower[num:]), np.minimum(prices, 0.0), prices)
-        prices = np.where(np.isinf(upper[num:]), np.maximum(prices, 0.0), prices)
-        return _least(np.concatenate([self.cost - prices @ self._matrix, prices]), lower, upper)
+        num = self.num_rows
+        prices = np.where(np.isinf(lower[:num]), np.minimum(prices, 0.0), prices)
+        prices = np.where(np.isinf(upper[:num]), np.maximum(prices, 0.0), prices)
+        return _least(np.concatenate([prices, self.cost - times(self._matrix.T, prices)]), lower, upper)
 
     def _cannot_hold(self, weights: Floats, lower: Floats, upper: Floats) -> bool:
         """Tells whether a weighed sum of the rows, each less what it says, is never zero in the bounds."""
-        weighed = weights @ self._wide
+        weighed = times(self._wide.T, weights)
         weighed[np.abs(weighed) <= SMALLEST_PIVOT] = 0.0
         size = float(np.abs(weighed).max(initial=1.0))
         return (

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from partitioner.placement.folded import Folded
 from partitioner.placement.states import BlockGraph, Layer
+from partitioner.placement.unthreaded import times
 
 Picks = tuple[int, ...]
 
@@ -77,12 +78,12 @@ def cheapest_paths(
 
 
 def _priced(layer: Layer, price: NDArray[np.float64], surcharge: NDArray[np.float64]) -> PricedLayer:
-    length = layer.variant @ price + surcharge
+    length = times(layer.variant, price) + surcharge
     order = np.argsort(length, kind="stable")
     _, first = np.unique(layer.way[order], return_index=True)
     pick = order[first]
     least = length[pick]
-    return PricedLayer(layer.move @ price + least, pick, length - least[layer.way])
+    return PricedLayer(times(layer.move, price) + least, pick, length - least[layer.way])
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,13 @@ def stage_paths(
     folded: Folded, price: NDArray[np.float64], feature_price: NDArray[np.float64]
 ) -> tuple[CheapestPaths, ...]:
     """Returns the cheapest ways through each stage's block at a price [D] and a price [F] of features."""
-    kind_price = feature_price @ folded.kinds.feature
+    return paths_of_kinds(folded, price, feature_price @ folded.kinds.feature)
+
+
+def paths_of_kinds(
+    folded: Folded, price: NDArray[np.float64], kind_price: NDArray[np.float64]
+) -> tuple[CheapestPaths, ...]:
+    """Returns the cheapest ways through each stage's block at a price [D] and a surcharge [K] on kinds."""
     return tuple(
         cheapest_paths(stage.graph, price, [kind_price[of] for of in kinds])
         for stage, kinds in zip(folded.stages, folded.kinds.of, strict=True)

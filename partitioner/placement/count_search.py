@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from partitioner.placement.bounded_simplex import Basis, BoundedProgram, Ending, Floats, Vertex
 
-ROUNDING = 1e-6
-"""Relative error of bounds, by the tilt of costs and by rounding."""
+DIVE = 25
+"""As long as no solution is known, so many nodes lead down from the best one that waits."""
 WHOLE = 1e-6
 """How far from a whole number a count may be."""
 
@@ -28,7 +28,7 @@ class Counted:
     Attributes:
         solution: [N] the best whole solution found, or None.
         bound: Lower bound on the cost of any; infinite where there is none below the cutoff.
-        finished: Whether the search came to its end.
+        finished: Whether the search came to its end; the bound then is that of the best, up to the gap and the tilt of costs.
         num_nodes: Nodes of the tree.
     """
 
@@ -52,7 +52,7 @@ def best_counts(
 
     Args:
         program: Costs and rows.
-        lower: [T] bounds of variables and rows.
+        lower: [T] bounds of rows and variables.
         upper: Likewise.
         rank: [T] what is branched on first has the largest; below zero what need not be a whole number.
         gap: Relative gap that is enough.
@@ -61,14 +61,21 @@ def best_counts(
     """
     waiting: list[tuple[float, int, Basis, Floats, Floats]] = [(-np.inf, 0, program.start, lower, upper)]
     best: Floats | None = None
-    value, closed = cutoff, np.inf
+    value, closed, finished = cutoff, np.inf, True
     num_nodes = num_made = 0
     while waiting:
-        below, _, basis, low, high = heapq.heappop(waiting)
+        if best is None and num_nodes % DIVE:
+            below, _, basis, low, high = waiting.pop()
+        else:
+            heapq.heapify(waiting)
+            below, _, basis, low, high = heapq.heappop(waiting)
         enough = value if best is None else value - gap * abs(value)
-        if below >= enough or num_nodes >= max_nodes:
-            closed = min(closed, below)
+        if num_nodes >= max_nodes:
+            closed, finished = min(closed, below), False
             break
+        if below >= enough:
+            closed = min(closed, below)
+            continue
         num_nodes += 1
         vertex = program.solve(low, high, basis, enough)
         bound = max(below, vertex.bound)
@@ -76,25 +83,25 @@ def best_counts(
             continue
         if vertex.ending is not Ending.OPTIMAL or bound >= enough:
             closed = min(closed, bound)
+            finished &= vertex.ending is not Ending.UNDECIDED
             continue
-        split = _split(vertex, low, high, rank, enough - bound)
+        split = fractional_split(vertex, low, high, rank, enough - bound)
         if split is None:
-            best = vertex.point[: program.num_variables]
+            best = vertex.point[program.num_rows :]
             value = min(value, float(program.cost @ best))
             closed = min(closed, bound)
             continue
         for half in split:
             num_made += 1
-            heapq.heappush(waiting, (bound, num_made, vertex.basis, *half))
+            waiting.append((bound, num_made, vertex.basis, *half))
     bound = min([closed, *(below for below, *_ in waiting)])
-    enough = value - gap * abs(value)
-    return Counted(best, bound, bool(bound >= enough - ROUNDING * abs(enough)), num_nodes)
+    return Counted(best, bound, finished, num_nodes)
 
 
-def _split(
+def fractional_split(
     vertex: Vertex, lower: Floats, upper: Floats, rank: NDArray[np.int64], room: float
 ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
-    """Returns the bounds of two halves between which a fractional count lies, or None where all counts are whole.
+    """Returns the bounds of two halves between which a fractional count lies, the likelier last; None where all are whole.
 
     Of the fractional counts of the highest rank it is the one of which the first pivot raises the costs most, in the half where
     it raises them less.
@@ -129,4 +136,5 @@ def _split(
     below, above = upper.copy(), lower.copy()
     below[count] = np.floor(point[count])
     above[count] = below[count] + 1.0
-    return (lower, below), (above, upper)
+    low_half, high_half = (lower, below), (above, upper)
+    return (low_half, high_half) if up[order[-1]] <= down[order[-1]] else (high_half, low_half)

@@ -21,9 +21,9 @@ COARSEST = 1000.0
 """How many multiples of a size that all others are measured by the largest may be."""
 TELLING = 0.01
 """Share of all bytes that variants of a size make up together if others are measured by it."""
-WEIGHTS, SHARED, UNITS, ALIKE = 4, 3, 2, 1
-"""Ranks: multiples of weights on a tier, attentions with any units on it, their units, and how often one kind of home or way
-is taken."""
+WEIGHTS, SHARED, UNITS, AWAY, ALIKE = 5, 4, 3, 2, 1
+"""Ranks: multiples of weights on a tier, attentions with any units on it, their units, multiples of weights there by where they
+are used in a phase, and how often one kind of home or way is taken."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,10 @@ def count_sums(folded: Folded) -> CountSums:
     unit = _unit(memory[~split].max(axis=1, initial=0.0), kinds.most[:num_kinds][~split])
     sums: list[tuple[int, NDArray[np.float64]]] = []
     for bytes_there in memory.T:
-        sums.append((WEIGHTS, np.where(split, 0.0, np.rint(bytes_there / unit))))
+        multiples = np.where(split, 0.0, np.rint(bytes_there / unit))
+        sums.append((WEIGHTS, multiples))
+        for ran in kinds.tiers.T:
+            sums += [(AWAY, np.where(ran == tier, multiples, 0.0)) for tier in range(memory.shape[1])]
         for family in families:
             own = bytes_there[family]
             sums.append((SHARED, _spread(num_kinds, family, own > 0)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from partitioner.placement.columns import Column, column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, Goal
+from partitioner.placement.unthreaded import times
 
 MAX_EXCHANGES = 40
 
@@ -69,7 +70,7 @@ def _exchange(
         changes = np.stack([new.vector - old.vector for new in near[old]])
         for count in sorted({1, used}):
             totals = total + count * changes
-            gains = -count * (changes @ weight)
+            gains = -count * times(changes, weight)
             fits = (totals[:, hard] <= goal.limit[hard]).all(axis=1) & (_values(goal, totals) <= value)
             gains = np.where(fits, gains, 0.0)
             index = int(np.argmax(gains))
@@ -83,7 +84,7 @@ def _neighbours(folded: Folded, old: Column, weight: NDArray[np.float64]) -> lis
     graph = folded.stages[old.stage].graph
     found: list[Column] = []
     for position, layer in enumerate(graph.layers):
-        gain = layer.variant[old.picks[position]] @ weight - layer.variant @ weight
+        gain = times(layer.variant[old.picks[position]] - layer.variant, weight)
         same_way = layer.way == layer.way[old.picks[position]]
         for pick in np.flatnonzero(~same_way | (gain > 0)).tolist():
             if pick != old.picks[position]:

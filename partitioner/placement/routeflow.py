@@ -22,6 +22,7 @@ from partitioner.placement.goal import SCALE, Goal
 from partitioner.placement.highs import MAX_GAP, MAX_NODES
 from partitioner.placement.order import Detached, waiting_picks
 from partitioner.placement.routes import Routes
+from partitioner.placement.unthreaded import product
 
 
 def solve_routes(
@@ -35,6 +36,7 @@ def solve_routes(
     *,
     relaxed: bool = True,
     max_nodes: int = MAX_NODES,
+    box: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> Flow:
     """Solves the integer program.
 
@@ -48,6 +50,7 @@ def solve_routes(
         gap: Relative gap at which the search may end.
         relaxed: Whether a route costs no more than those it stands for; the bound counts for all of them only then.
         max_nodes: Nodes of the search tree at which the search ends.
+        box: Bounds on the sums of counts (see ``count_sums``).
     """
     meeting, variants = boundaries(folded), routes.variants
     counts = np.array([float(stage.count) for stage in folded.stages])
@@ -62,7 +65,8 @@ def solve_routes(
     chosen = incidence(variants.slot, np.arange(num_variants), (variants.num_slots, num_variants)).toarray()
     used = np.flatnonzero(routes.slots.any(axis=1))
     here = incidence(routes.stage, np.arange(num_routes), (len(counts), num_routes)).toarray()
-    sums, rank = _sums(folded, routes, num_meeting)
+    sums, rank, kept = _sums(folded, routes, num_meeting)
+    low, high = (-np.inf, np.inf) if box is None else (box[0][kept], box[1][kept])
     slots = np.hstack([routes.slots[used], np.zeros((len(used), num_meeting)), -chosen[used]])
     nodes = np.hstack([_leaving(folded, routes, meeting).toarray(), meeting.balance.toarray()])
     rows: list[tuple[NDArray[np.float64], ArrayLike, ArrayLike]] = [
@@ -72,7 +76,7 @@ def solve_routes(
         (nodes, 0.0, 0.0),
         (here, counts, counts),
         (np.reshape(cuts, (len(cuts), num_routes + num_meeting)), 0.0, np.inf),
-        (sums, -np.inf, np.inf),
+        (sums, low, high),
     ]
     size = vectors.shape[1] + goal.num_groups
     matrix = np.concatenate([np.pad(row, ((0, 0), (0, size - row.shape[1]))) for row, _, _ in rows])
@@ -84,22 +88,22 @@ def solve_routes(
     worth = value / step * (1 + FEASIBLE)
     bounds = (
         np.concatenate(
-            [np.zeros(num_routes), meeting.lower, np.zeros(num_variants + goal.num_groups), least]
+            [least, np.zeros(num_routes), meeting.lower, np.zeros(num_variants + goal.num_groups)]
         ),
         np.concatenate(
             [
+                most,
                 counts[routes.stage],
                 meeting.upper,
                 np.full(num_variants, float((counts * longest).max())),
                 np.full(goal.num_groups, worth),
-                most,
             ]
         ),
     )
     cost = np.repeat([0.0, 1.0], [vectors.shape[1], goal.num_groups])
     ranks = np.full(size + len(matrix), -1)
-    ranks[: vectors.shape[1]] = 0
-    ranks[len(ranks) - len(rank) :] = rank
+    ranks[len(matrix) : len(matrix) + vectors.shape[1]] = 0
+    ranks[len(matrix) - len(rank) : len(matrix)] = rank
     found = best_counts(
         BoundedProgram(cost, matrix), *bounds, ranks, gap=gap, cutoff=worth, max_nodes=max_nodes
     )
@@ -110,8 +114,10 @@ def solve_routes(
     return Flow((on_route, starts, on_variant), found.bound * step, found.finished)
 
 
-def _sums(folded: Folded, routes: Routes, num_meeting: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Returns what routes and variants add to sums of counts (see ``count_sums``), and the ranks of these."""
+def _sums(
+    folded: Folded, routes: Routes, num_meeting: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Returns what routes and variants add to sums of counts (see ``count_sums``), and the ranks and numbers of these."""
     sums = count_sums(folded)
     taken = np.zeros((len(folded.kinds.vector), len(routes.stage)))
     for route, (stage, fixed) in enumerate(zip(routes.stage.tolist(), routes.fixed, strict=True)):
@@ -119,12 +125,16 @@ def _sums(folded: Folded, routes: Routes, num_meeting: int) -> tuple[NDArray[np.
             if only >= 0:
                 taken[kinds[only], route] += 1.0
     rows = np.hstack(
-        [sums.weights @ taken, np.zeros((len(sums.rank), num_meeting)), sums.weights[:, routes.variants.kind]]
+        [
+            product(sums.weights, taken),
+            np.zeros((len(sums.rank), num_meeting)),
+            sums.weights[:, routes.variants.kind],
+        ]
     )
     telling = np.flatnonzero(rows.any(axis=1))
     _, first = np.unique(rows[telling], axis=0, return_index=True)
     kept = telling[np.sort(first)]
-    return rows[kept], sums.rank[kept]
+    return rows[kept], sums.rank[kept], kept
 
 
 def _leaving(folded: Folded, routes: Routes, meeting: Boundaries) -> csr_array:

@@ -13,12 +13,14 @@ Letters in the shapes: R routes, D components of a cost vector, S slots.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.arcs import SlotVariants, thinned, within
+from partitioner.placement.columns import Column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, UNASKED, Goal
 from partitioner.placement.relaxation import Relaxation
@@ -107,6 +109,7 @@ def kept_routes(
     *,
     thin: bool = False,
     little: float = 0.0,
+    along: Sequence[Column] | None = None,
 ) -> Routes | None:
     """Returns the routes of placements that may be as good as a value, or None where they are too many.
 
@@ -117,6 +120,7 @@ def kept_routes(
         value: The value.
         thin: Keep few of many variants in a slot (see ``thinned``).
         little: Share of the value, and of capacities, that does not matter.
+        along: Columns, if only arcs are to be followed that some of them take.
     """
     most, price = goal.most_on_one(value), relaxation.price
     num_instances = sum(stage.count for stage in folded.stages)
@@ -149,7 +153,10 @@ def kept_routes(
         options.append([own[number] for number in range(len(stage.graph.layers))])
     found: list[tuple[int, _Labels, NDArray[np.int64]]] = []
     for position, stage in enumerate(folded.stages):
-        labels = _stage_routes(folded, relaxation, position, value, most, options[position], num_slots, few)
+        passed = None if along is None else _passed(folded, position, along)
+        labels = _stage_routes(
+            folded, relaxation, position, value, most, options[position], num_slots, few, passed
+        )
         if labels is None:
             return None
         found.append((position, labels, stage.graph.leaves[labels.state]))
@@ -187,6 +194,7 @@ def _stage_routes(
     options: list[Options],
     num_slots: int,
     few: NDArray[np.float64],
+    passed: list[NDArray[np.bool_]] | None,
 ) -> _Labels | None:
     """Returns the routes of a stage, or None where they are too many."""
     path, around = relaxation.paths[position], relaxation.model.around[position]
@@ -207,14 +215,16 @@ def _stage_routes(
         nothing,
         nothing,
     )
-    for layer, priced, to_exit, option in zip(
-        graph.layers, path.layers, path.to_exit[1:], options, strict=True
+    for number, (layer, priced, to_exit, option) in enumerate(
+        zip(graph.layers, path.layers, path.to_exit[1:], options, strict=True)
     ):
         ahead = (to_exit[None, :, :] + around[:, None, :]).min(axis=2)
         target = layer.target[labels.state]
         length = labels.length[:, None] + priced.length[labels.state]
         small = (layer.move[labels.state] <= most).all(axis=2)
         near = length + ahead[labels.entry[:, None], target] <= budget
+        if passed is not None:
+            near &= passed[number][labels.state]
         label, way = np.nonzero(near & small & (option.slot >= 0)[None, :])
         if len(label) > 4 * MAX_ROUTES:
             return None
@@ -240,6 +250,21 @@ def _stage_routes(
         if len(labels.state) > MAX_ROUTES:
             return None
     return labels
+
+
+def _passed(folded: Folded, position: int, columns: Sequence[Column]) -> list[NDArray[np.bool_]]:
+    """Returns for each layer of a stage [S W] which arcs some columns take."""
+    graph = folded.stages[position].graph
+    passed = [np.zeros(layer.target.shape, bool) for layer in graph.layers]
+    for used in columns:
+        if used.stage != position:
+            continue
+        state = int(graph.roots[used.entry])
+        for layer, pick, taken in zip(graph.layers, used.picks, passed, strict=True):
+            way = int(layer.way[pick])
+            taken[state, way] = True
+            state = int(layer.target[state, way])
+    return passed
 
 
 def _counted(

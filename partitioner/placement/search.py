@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from partitioner.placement.arcflow import solve_flow
 from partitioner.placement.arcs import Arcs, kept_arcs
 from partitioner.placement.balance import boundaries
+from partitioner.placement.bounded_simplex import Floats
 from partitioner.placement.branching import open_boxes
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.components import breakdown_vector, first_tier_component
@@ -21,6 +22,7 @@ from partitioner.placement.goal import HARD, Goal
 from partitioner.placement.highs import MAX_NODES
 from partitioner.placement.order import Detached, in_order, stage_columns
 from partitioner.placement.polish import polish
+from partitioner.placement.priced_search import PricedSearch
 from partitioner.placement.problem import Problem
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.routeflow import reach_row, route_columns, solve_routes
@@ -58,8 +60,12 @@ LARGE = 2000
 MOST_NODES = 10
 NEARLY, NEARLY_OF_LARGE = 1e-4, 5e-4
 """Relative gaps at which a tree that came to its limit is not followed by a larger one: of small and of large programs."""
+WIDE_GAP = 2e-3
+"""Relative gap up to which a search with columns made on demand is not followed by one over arcs."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
+FEW_REPAIRS = 5
+"""Likewise where it is one of several that look for a placement."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class Search:
         """
         few = self.folded.num_arcs <= FEW_ARCS
         least = 1e-3 * self.unit
-        many, little = self.folded.num_arcs > MANY_ARCS, LITTLE
+        many, little, proven_before = self.folded.num_arcs > MANY_ARCS, LITTLE, 0.0
         if many and min(limit, np.inf if known is None else known.value) > root.bound * (1 + SHORT / 5):
             first = self._first(root, known, limit)
             near = first.placed is not None and first.bound >= first.placed.value * (1 - self.gap)
@@ -154,11 +160,16 @@ class Search:
             if near or (nearly and not first.finished):
                 return first
             known = first.placed
+            if self._is_wide(root, known, limit):
+                priced = self._priced(root, pool, known, limit)
+                if priced.finished or self._gap_of(priced) <= WIDE_GAP:
+                    return priced
+                known, proven_before = priced.placed, priced.bound
             little = LITTLE if first.placed is not None and not first.finished else 0.0
         boxes = (
             [root] if few or many else open_boxes(self.folded, self.goal, max(root.bound, least), pool, root)
         )
-        lower = max(0.0, root.bound, boxes[0].bound)
+        lower = max(0.0, root.bound, boxes[0].bound, proven_before)
         distance = max(lower, least) * (1.0 if few else FIRST_DISTANCE)
         worst = min(limit, self.goal.value(self.folded.most))
         best, num_arcs = known, 0
@@ -197,6 +208,8 @@ class Search:
             whole = len(arcs.variants.slot) <= FEW_VARIANTS
             if not whole:
                 arcs = self._kept([root], value, thin=True, little=LITTLE)
+            if isinstance(arcs, Arcs) and arcs.size > LARGE / 4:
+                break
             gap = 0.2 * self.gap if whole else max(0.2 * self.gap, COARSE * distance)
             found = self._along(arcs, root.box, value, best, gap, FEW_NODES)
             best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
@@ -207,6 +220,58 @@ class Search:
             if value >= limit or (best is not None and best.value <= root.bound * (1 + distance)):
                 break
         return Found(best, lower, num_arcs, finished)
+
+    def _is_wide(self, root: Relaxation, known: Placed | None, limit: float) -> bool:
+        """Tells whether there are too many routes to search all that may be as good as the best placement known."""
+        value = min(limit, root.bound * (1 + SHORT) if known is None else known.value)
+        arcs = self._kept([root], value, little=LITTLE)
+        return isinstance(arcs, Arcs) and arcs.size > LARGE / 2
+
+    @staticmethod
+    def _gap_of(found: Found) -> float:
+        return np.inf if found.placed is None else 1.0 - found.bound / found.placed.value
+
+    def _priced(self, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float) -> Found:
+        """Returns the best placement of a search that makes columns as they are asked for (see ``priced_search``)."""
+        limit = min(limit, self.goal.value(self.folded.most), np.inf if known is None else known.value)
+
+        def worth(stages: list[Counter[Column]]) -> float:
+            placed = self.place(stages)
+            return placed.value if self.goal.holds(placed.total) else np.inf
+
+        search = PricedSearch(self.folded, self.goal, root, pool, limit, NEARLY, worth, self._one_along)
+        found = search.search()
+        if found.stages is not None:
+            placed = self.place(found.stages)
+            known = self.polished(placed, found.stages)
+        return Found(known, found.bound, found.num_columns, found.bound >= limit)
+
+    def _one_along(
+        self, routes: Routes, value: float, nodes: int, box: tuple[Floats, Floats] | None
+    ) -> list[Counter[Column]] | None:
+        """Returns a placement along some routes, if one is found."""
+        cuts: list[NDArray[np.float64]] = []
+        none = np.zeros(0, np.int64)
+        for _ in range(FEW_REPAIRS):
+            flow = solve_routes(
+                self.folded,
+                self.goal,
+                value,
+                routes,
+                cuts,
+                none,
+                0.2 * self.gap,
+                relaxed=False,
+                max_nodes=nodes,
+                box=box,
+            )
+            if flow.solution is None:
+                return None
+            stages = route_columns(self.folded, routes, *flow.solution)
+            if not isinstance(stages, Detached):
+                return stages
+            cuts.append(reach_row(self.folded, routes, stages))
+        return None
 
     def _near(
         self, boxes: list[Relaxation], value: float, little: float

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.states import Layer
+from partitioner.placement.unthreaded import times
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def options_of(
     stand_in, shift = np.arange(num_ways), np.zeros((num_ways, layer.variant.shape[1]))
     if not len(pick):
         return Options(slot, only, stand_in, shift)
-    dear = layer.variant @ price
+    dear = times(layer.variant, price)
     ways = sorted(
         np.flatnonzero(count).tolist(), key=lambda way: float(dear[pick[layer.way[pick] == way]].min())
     )
@@ -80,7 +81,7 @@ def options_of(
             fits = (more <= few).all(axis=2)
             if (count[way] == 1 and count[base] == 1) or not np.any(fits, axis=1).all():
                 continue
-            nearest = np.where(fits, np.maximum(more, 0.0) @ (1.0 / size), np.inf).argmin(axis=1)
+            nearest = np.where(fits, times(np.maximum(more, 0.0), 1.0 / size), np.inf).argmin(axis=1)
             taken = offered[nearest] if count[base] > 1 else np.zeros(own.shape)
             stand_in[way] = base
             shift[way] = (taken - (own if count[way] > 1 else 0.0)).max(axis=0)

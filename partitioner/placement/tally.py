@@ -32,12 +32,14 @@ class Kinds:
         vector: [K D] the cost vector of each kind, without moves.
         feature: [F K] which kinds each feature sums up; the first K features are the kinds themselves.
         most: [F] how often each can be taken at most.
+        tiers: [K phases] on which tier each runs, -1 where it does not occur.
     """
 
     of: tuple[tuple[NDArray[np.int64], ...], ...]
     vector: NDArray[np.float64]
     feature: csr_array
     most: NDArray[np.float64]
+    tiers: NDArray[np.int64]
 
     def tally(self, stage: int, picks: tuple[int, ...]) -> NDArray[np.float64]:
         """Returns [F] how often a way to place a stage's block has each feature."""
@@ -91,7 +93,9 @@ def kinds_of(problem: Problem) -> Kinds:
     stacked = np.stack(vectors) if vectors else np.zeros((0, vector_size(problem)))
     sums = _sums(problem, [(stage, tiers) for stage, tiers, _ in known], stacked)
     feature = csr_array(vstack([eye_array(len(vectors), format="csr"), sums], format="csr"))
-    return Kinds(tuple(of), stacked, feature, feature @ np.array(most))
+    ways = [[-1 if tier is None else tier for tier in tiers] for _, tiers, _ in known]
+    tiers = np.array(ways, np.int64).reshape(len(known), len(problem.phases))
+    return Kinds(tuple(of), stacked, feature, feature @ np.array(most), tiers)
 
 
 def _sums(

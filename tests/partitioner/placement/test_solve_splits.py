@@ -9,6 +9,7 @@ import pytest
 
 from partitioner.placement import search
 from partitioner.placement.evaluate import breakdown
+from partitioner.placement.priced_search import PricedFound, PricedSearch
 from partitioner.placement.problem import Infeasible, Problem, Solution
 from partitioner.placement.solve import solve
 from tests.partitioner.placement.problems import split_problem
@@ -44,3 +45,27 @@ def test_splits_are_as_good_as_the_best_of_all(monkeypatch: pytest.MonkeyPatch, 
         assert result.objective * (1 - slack) - 1e-9 <= result.bound <= best * (1 + 1e-9)
         assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
     assert 15 <= num_infeasible <= 85
+
+
+def test_columns_made_on_demand_prove_what_they_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problems with too many routes to list are searched by a tree whose nodes price the columns they miss."""
+    monkeypatch.setattr(search, "MANY_ARCS", 20)
+    monkeypatch.setattr(search, "FEW_ROUTES", -1)
+    monkeypatch.setattr(search, "LARGE", 0)
+    searched: list[PricedFound] = []
+    run = PricedSearch.search
+    monkeypatch.setattr(PricedSearch, "search", lambda self: searched.append(run(self)) or searched[-1])
+    num_close = 0
+    for seed in range(40):
+        problem = split_problem(seed)
+        best, result = best_of_all_pairs(problem), solve(problem)
+        if math.isinf(best):
+            assert isinstance(result, Infeasible)
+            continue
+        assert isinstance(result, Solution)
+        assert best * (1 - 1e-9) <= result.objective <= best * (1 + search.WIDE_GAP)
+        assert result.bound <= best * (1 + 1e-9)
+        assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
+        num_close += result.gap <= search.NEARLY
+    assert len(searched) >= 10
+    assert num_close >= 10

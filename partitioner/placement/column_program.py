@@ -1,0 +1,202 @@
+"""The relaxation over some columns between bounds on sums of counts, as a program that goes from node to node.
+
+It says what ``master`` says, and besides bounds the sums (``count_sums``) that a search decides. These and the hard limits
+may be broken at a price, so that there is always a solution whose prices tell which columns are missing.
+
+Letters in the shapes: C columns, D components, K kinds, S sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.balance import Boundaries, boundaries
+from partitioner.placement.bounded_simplex import BoundedProgram, Floats, Vertex
+from partitioner.placement.cheapest import CheapestPaths, cheapest_model, paths_of_kinds
+from partitioner.placement.columns import Column, column
+from partitioner.placement.count_sums import CountSums
+from partitioner.placement.folded import Folded
+from partitioner.placement.goal import SCALE, Goal
+from partitioner.placement.unthreaded import times
+
+NEGATIVE = 1e-9
+"""Share of the objective by which a column has to lower it to be added."""
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Holds what the prices of a solution prove, and what they ask for.
+
+    Attributes:
+        bound: Lower bound on the goal's value.
+        missing: Columns that lower the relaxation's value, the best of each stage first.
+    """
+
+    bound: float
+    missing: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class ColumnProgram:
+    """Holds the program.
+
+    Rows are soft limits, hard limits, nodes, stages and sums. Variables are the boundaries between stages, times, what hard
+    limits and sums are exceeded or missed by, and columns.
+
+    Attributes:
+        folded: The problem.
+        goal: What is minimised.
+        value: The most that the goal's value may be.
+        sums: What is branched on.
+        columns: The columns.
+    """
+
+    folded: Folded
+    goal: Goal
+    value: float
+    sums: CountSums
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def step(self) -> float:
+        """Returns what seconds are counted in."""
+        return self.goal.step(self.value)
+
+    @cached_property
+    def num_rows(self) -> int:
+        """Returns the number of rows."""
+        limits = len(self.goal.soft) + len(self.goal.hard)
+        return limits + self._meeting.num_nodes + len(self.folded.stages) + len(self.sums.rank)
+
+    @property
+    def num_meeting(self) -> int:
+        """Returns the number of boundary variables, which are the first."""
+        return len(self._meeting.upper)
+
+    @property
+    def first_sum(self) -> int:
+        """Returns the row of the first sum."""
+        return self.num_rows - len(self.sums.rank)
+
+    @cached_property
+    def num_fixed(self) -> int:
+        """Returns the number of variables before the columns."""
+        return len(self._meeting.upper) + self.goal.num_groups + len(self.goal.hard) + 2 * len(self.sums.rank)
+
+    @cached_property
+    def program(self) -> BoundedProgram:
+        """Returns costs and rows."""
+        goal, meeting = self.goal, self._meeting
+        soft, hard, nodes = len(goal.soft), len(goal.hard), meeting.num_nodes
+        num_meeting, num_sums = len(meeting.upper), len(self.sums.rank)
+        fixed = np.zeros((self.num_rows, self.num_fixed))
+        fixed[soft + hard : soft + hard + nodes, :num_meeting] = meeting.balance.toarray()
+        fixed[:soft, num_meeting : num_meeting + goal.num_groups] = -goal.members(goal.soft)
+        first = num_meeting + goal.num_groups
+        fixed[soft : soft + hard, first : first + hard] = -np.eye(hard)
+        fixed[self.first_sum :, first + hard : first + hard + num_sums] = -np.eye(num_sums)
+        fixed[self.first_sum :, first + hard + num_sums :] = np.eye(num_sums)
+        cost = np.zeros(self.num_fixed + len(self.columns))
+        cost[num_meeting:first] = 1.0
+        cost[first : self.num_fixed] = SCALE
+        return BoundedProgram(cost, np.hstack([fixed, self._column_rows]))
+
+    def bounds(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """Returns the bounds of rows and variables for bounds [S] on the sums."""
+        goal, meeting = self.goal, self._meeting
+        counts = np.array([float(stage.count) for stage in self.folded.stages])
+        none = np.full(len(goal.soft) + len(goal.hard), -np.inf)
+        nodes = np.zeros(meeting.num_nodes)
+        broken = len(goal.hard) + 2 * len(self.sums.rank)
+        lower = [none, nodes, counts, low, meeting.lower, np.zeros(self.num_fixed - len(meeting.upper))]
+        upper = [
+            goal.limit[goal.soft] / self.step,
+            goal.limit[goal.hard] / self._room,
+            nodes,
+            counts,
+            high,
+            meeting.upper,
+            np.full(goal.num_groups, 10.0 * SCALE),
+            np.full(broken, 1e3 * SCALE),
+            counts[[c.stage for c in self.columns]],
+        ]
+        return np.concatenate([*lower, np.zeros(len(self.columns))]), np.concatenate(upper)
+
+    def priced(self, vertex: Vertex, low: Floats, high: Floats) -> Priced:
+        """Returns what the prices of a solution between bounds [S] on the sums prove, and which columns they miss."""
+        goal, folded = self.goal, self.folded
+        prices = vertex.reduced[: self.num_rows]
+        soft, hard = len(goal.soft), len(goal.hard)
+        price = np.zeros(len(goal.group))
+        price[goal.soft] = np.maximum(0.0, -prices[:soft])
+        for group in range(goal.num_groups):
+            price[goal.group == group] /= max(1.0, float(price[goal.group == group].sum()))
+        price[goal.hard] = np.maximum(0.0, -prices[soft : soft + hard]) * self.step / self._room
+        extra = -prices[self.first_sum :] * self.step
+        paths = paths_of_kinds(folded, price, times(self.sums.weights.T, extra))
+        model = cheapest_model(folded, paths)
+        extra[np.abs(extra) <= NEGATIVE * self.value / SCALE] = 0.0
+        most = float(np.where(extra > 0, np.minimum(high, self._most), low) @ extra)
+        bound = model.price - float(price @ goal.limit) - most
+        return Priced(bound, self._missing(paths, prices * self.step))
+
+    def extended(self, new: tuple[Column, ...]) -> ColumnProgram:
+        """Returns the program with more columns."""
+        return ColumnProgram(self.folded, self.goal, self.value, self.sums, self.columns + new)
+
+    def _missing(self, paths: tuple[CheapestPaths, ...], prices: Floats) -> tuple[Column, ...]:
+        known = {(c.stage, c.entry, c.picks) for c in self.columns}
+        first = len(self.goal.soft) + len(self.goal.hard)
+        found: list[Column] = []
+        for position, (stage, path) in enumerate(zip(self.folded.stages, paths, strict=True)):
+            node = first + int(self._meeting.first_node[position])
+            entering = prices[node : node + len(stage.graph.entries)]
+            leaving = prices[node + stage.onward]
+            reduced = path.prices - prices[first + self._meeting.num_nodes + position]
+            reduced = reduced - entering[:, None] + leaving[None, :]
+            for entry, leave in np.argwhere(reduced < -NEGATIVE * self.value).tolist():
+                picks = path.picks(entry, leave)
+                if (position, entry, picks) not in known:
+                    found.append(column(position, stage.graph, entry, picks))
+        return tuple(found)
+
+    @cached_property
+    def _meeting(self) -> Boundaries:
+        return boundaries(self.folded)
+
+    @cached_property
+    def _most(self) -> Floats:
+        """Returns [S] what no sum exceeds."""
+        return times(self.sums.weights, self.folded.kinds.most[: self.sums.weights.shape[1]])
+
+    @cached_property
+    def _room(self) -> NDArray[np.float64]:
+        limit = self.goal.limit[self.goal.hard]
+        return np.where(limit > 0, limit, 1.0) / SCALE
+
+    @cached_property
+    def _column_rows(self) -> NDArray[np.float64]:
+        """Returns [rows C]."""
+        goal, meeting, folded = self.goal, self._meeting, self.folded
+        rows = np.zeros((self.num_rows, len(self.columns)))
+        if not self.columns:
+            return rows
+        number = np.arange(len(self.columns))
+        vectors = np.stack([c.vector for c in self.columns], axis=1)
+        soft, hard = len(goal.soft), len(goal.hard)
+        rows[:soft] = vectors[goal.soft] / self.step
+        rows[soft : soft + hard] = np.minimum(vectors[goal.hard] / self._room[:, None], 1e3 * SCALE)
+        stage = np.array([c.stage for c in self.columns])
+        first = soft + hard + meeting.first_node[stage]
+        onward = np.array([folded.stages[c.stage].onward[c.leave] for c in self.columns])
+        np.add.at(rows, (first + [c.entry for c in self.columns], number), 1.0)
+        np.add.at(rows, (first + onward, number), -1.0)
+        rows[soft + hard + meeting.num_nodes + stage, number] = 1.0
+        for n, c in enumerate(self.columns):
+            kinds = [int(of[pick]) for of, pick in zip(folded.kinds.of[c.stage], c.picks, strict=True)]
+            rows[self.first_sum :, n] = self.sums.weights[:, kinds].sum(axis=1)
+        return rows

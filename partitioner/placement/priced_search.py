@@ -1,0 +1,203 @@
+"""Branch and bound with columns that are made as they are asked for: for problems with too many routes to list.
+
+At every node the relaxation over the columns known so far gives prices, and the cheapest ways through the blocks at these
+prices either are columns it misses or prove its bound; so the bound counts for all placements, and there is no list of routes
+or arcs to choose from. Sums are branched on (``count_sums``). Placements are looked for along the arcs that columns take.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from partitioner.placement.bounded_simplex import Basis, Ending, Floats, Vertex
+from partitioner.placement.column_program import ColumnProgram
+from partitioner.placement.columns import Column, ColumnPool
+from partitioner.placement.count_search import fractional_split
+from partitioner.placement.count_sums import count_sums
+from partitioner.placement.folded import Folded
+from partitioner.placement.goal import Goal
+from partitioner.placement.relaxation import Relaxation
+from partitioner.placement.routes import Routes, kept_routes
+
+Placement = list[Counter[Column]]
+"""For each stage its columns and how many instances make use of each."""
+MAX_NODES = 800
+MAX_ROUNDS = 30
+"""Rounds of prices of one node."""
+COUNT_NODES = 600
+"""Nodes of a search for a placement along the columns."""
+NOTHING = 1e-9
+"""So small a share of an instance is none."""
+FEW_NODES = 60
+"""Likewise at a node at which all sums are whole."""
+MOST_ROUTES = 600
+"""More routes along the columns are not searched."""
+DISTANCES = (6e-4, 2e-3, 6e-3, 2e-2)
+"""Relative distances from the root's bound within which a first placement is looked for."""
+COUNTED_AT = (1, 30, 150, 500)
+"""Nodes after which a better placement is looked for, besides those at which all sums are whole."""
+
+
+@dataclass(frozen=True)
+class PricedFound:
+    """Holds the outcome.
+
+    Attributes:
+        stages: For each stage its columns and how many instances make use of each; None where none is below the limit.
+        bound: Lower bound on the goal's value.
+        num_columns: How many columns were made.
+        num_nodes: Nodes of the tree.
+    """
+
+    stages: Placement | None
+    bound: float
+    num_columns: int
+    num_nodes: int
+
+
+class PricedSearch:
+    """Keeps the columns and the best placement of a search.
+
+    Args:
+        folded: The problem.
+        goal: What is minimised.
+        root: The solved relaxation.
+        pool: Its columns.
+        limit: What the goal's value may be at most.
+        gap: Relative gap that is enough.
+        worth: Returns the value of a placement, infinite where it breaks a limit.
+        along: Returns a placement along some routes up to a value, if one is found in so many nodes, within bounds on sums.
+    """
+
+    def __init__(
+        self,
+        folded: Folded,
+        goal: Goal,
+        root: Relaxation,
+        pool: ColumnPool,
+        limit: float,
+        gap: float,
+        worth: Callable[[Placement], float],
+        along: Callable[[Routes, float, int, tuple[Floats, Floats] | None], Placement | None],
+    ) -> None:
+        self._goal, self._root, self._worth, self._along, self._gap = goal, root, worth, along, gap
+        self._first = list(pool)
+        self._program = ColumnProgram(folded, goal, limit, count_sums(folded), tuple(pool))
+        self._value = limit
+        self._best: Placement | None = None
+
+    @property
+    def _enough(self) -> float:
+        return self._value * (1.0 - self._gap)
+
+    def search(self) -> PricedFound:
+        """Searches until the gap is small enough, or the tree has its most nodes."""
+        self._begin()
+        sums = self._program.sums
+        low, high = np.zeros(len(sums.rank)), np.full(len(sums.rank), np.inf)
+        waiting: list[tuple[float, int, Basis, Floats, Floats]] = [
+            (0.0, 0, self._program.program.start, low, high)
+        ]
+        closed, num_nodes, num_made = np.inf, 0, 0
+        while waiting:
+            if self._best is None:
+                below, _, basis, low, high = waiting.pop()  # down to where all sums are whole
+            else:
+                heapq.heapify(waiting)
+                below, _, basis, low, high = heapq.heappop(waiting)
+            if num_nodes >= MAX_NODES:
+                closed = min(closed, below)
+                break
+            if below >= self._enough:
+                closed = min(closed, below)
+                continue
+            num_nodes += 1
+            bound, vertex = self._node(below, basis, low, high)
+            if vertex is None or bound >= self._enough:
+                closed = min(closed, bound)
+                continue
+            split = self._split(vertex, low, high, bound)
+            if num_nodes in COUNTED_AT:
+                self._count(vertex, None)
+            if split is None:
+                self._count(vertex, (low, high))
+                closed = min(closed, bound)
+                continue
+            for half in split:
+                num_made += 1
+                waiting.append((bound, num_made, vertex.basis, *half))
+        bound = min([closed, *(below for below, *_ in waiting)])
+        return PricedFound(self._best, bound, len(self._program.columns), num_nodes)
+
+    def _begin(self) -> None:
+        """Looks for a first placement along arcs that the root's columns take, ever farther from the bound."""
+        folded, bound = self._program.folded, self._root.bound
+        for distance in DISTANCES:
+            value = min(self._value, bound * (1.0 + distance))
+            routes = kept_routes(folded, self._goal, self._root, value, thin=True, along=self._first)
+            if routes is None or len(routes.stage) > MOST_ROUTES:
+                return
+            self._take(self._along(routes, value, COUNT_NODES, None))
+            if self._best is not None or value == self._value:
+                return
+
+    def _node(self, below: float, basis: Basis, low: Floats, high: Floats) -> tuple[float, Vertex | None]:
+        """Returns a node's bound, and the optimum of its relaxation unless that is of no interest or was not found."""
+        bound, vertex = below, None
+        for _ in range(MAX_ROUNDS):
+            program = self._program
+            vertex = program.program.solve(*program.bounds(low, high), basis, np.inf)
+            if vertex.ending is not Ending.OPTIMAL:
+                return bound, None
+            priced = program.priced(vertex, low, high)
+            bound, basis = max(bound, priced.bound), vertex.basis
+            if bound >= self._enough:
+                return bound, None
+            if not priced.missing:
+                return bound, vertex
+            self._program = program.extended(priced.missing)
+        return bound, vertex
+
+    def _split(
+        self, vertex: Vertex, low: Floats, high: Floats, bound: float
+    ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
+        program = self._program
+        rank = np.full(len(vertex.point), -1)
+        rank[program.first_sum : program.num_rows] = program.sums.rank
+        room = (self._enough - bound) / program.step
+        lower, upper = program.bounds(low, high)
+        lower, upper = lower[: len(rank)], upper[: len(rank)]
+        halves = fractional_split(vertex, lower, upper, rank, room)
+        if halves is None:
+            return None
+        rows = slice(program.first_sum, program.num_rows)
+        first, second = ((half[0][rows], half[1][rows]) for half in halves)
+        return first, second
+
+    def _count(self, vertex: Vertex, box: tuple[Floats, Floats] | None) -> None:
+        """Looks for a better placement along arcs that columns of a solution, of the root or of the best placement take."""
+        program, goal = self._program, self._goal
+        shares = vertex.point[program.num_rows + program.num_fixed :]
+        used = [program.columns[n] for n in np.flatnonzero(shares > NOTHING).tolist()]
+        used += [] if box else self._first
+        used += [] if self._best is None else [c for counted in self._best for c in counted]
+        routes = kept_routes(program.folded, goal, self._root, self._enough, along=used)
+        if routes is not None and len(routes.stage) <= MOST_ROUTES:
+            nodes = COUNT_NODES if box is None else FEW_NODES
+            self._take(self._along(routes, self._enough, nodes, box))
+
+    def _take(self, stages: Placement | None) -> None:
+        if stages is None:
+            return
+        value = self._worth(stages)
+        if value < self._value:
+            self._best, self._value = stages, value
+            new = {(c.stage, c.entry, c.picks): c for counted in stages for c in counted}
+            for c in self._program.columns:
+                new.pop((c.stage, c.entry, c.picks), None)
+            self._program = self._program.extended(tuple(new.values()))
