@@ -208,7 +208,7 @@ class Search:
             whole = len(arcs.variants.slot) <= FEW_VARIANTS
             if not whole:
                 arcs = self._kept([root], value, thin=True, little=LITTLE)
-            if isinstance(arcs, Arcs) and arcs.size > LARGE / 4:
+            if isinstance(arcs, Arcs) and arcs.size > LARGE / 3:
                 break
             gap = 0.2 * self.gap if whole else max(0.2 * self.gap, COARSE * distance)
             found = self._along(arcs, root.box, value, best, gap, FEW_NODES)
