@@ -82,7 +82,8 @@ class CacheMoves:
             )
             for name, value in arrived.items():
                 frame.put(step.dst, name, value)
-            return self._crossings.end(transfer, arrived)
+            destination.arrive(arrived)
+            return self._crossings.end(transfer, ())
         attention, share = self._crossings.shared(step)
         drive = self._system.drives[step.src]
         name = step.attention or ""

@@ -27,9 +27,9 @@ class Crossings:
         self._program = program
         self._system = system
 
-    def begin(self, frame: Frame, step: Move, ready_s: float) -> Transfer:
-        """Reserves the links of a move, or of its next part, that may begin at ``ready_s``."""
-        size = move_bytes(self._program, step, frame.rows_of, frame.before, frame.after) / step.num_parts
+    def begin(self, frame: Frame, step: Move, ready_s: float, num_parts: int = 1) -> Transfer:
+        """Reserves the links of a move, or of its next of equal parts, that may begin at ``ready_s``."""
+        size = move_bytes(self._program, step, frame.rows_of, frame.before, frame.after) / num_parts
         hops = self._program.hops[step.id]
         name = self._program.label(step)
         return self._system.links.transfer(hops, size, ready_s, name, self._program.name)

@@ -45,7 +45,7 @@ class ReadyStep:
 
     def rest(self, end_s: float) -> ReadyStep | None:
         """Returns what is left of the step once its next part has ended."""
-        if self.part + 1 == self.step.num_parts:
+        if self.part + 1 == self.run.stream.runner.num_parts(self.step):
             return None
         return ReadyStep(self.run, self.step, end_s, self.part + 1)
 

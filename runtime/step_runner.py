@@ -135,6 +135,11 @@ class StepRunner:
         """Compiles what draws tokens by settings of their rows, the first time."""
         self._choice.prepare_sampling()
 
+    def num_parts(self, step: Step) -> int:
+        """Returns in how many parts a step is performed; streams to a real device, whose link is real, are not cut."""
+        processor = self.system.processors.get(step.dst) if isinstance(step, Move) else None
+        return step.num_parts if processor is None or processor.throttled else 1
+
     def perform(self, frame: Frame, step: Step, ready_s: float, part: int = 0) -> float:
         """Performs a part of a step whose predecessors have ended by ``ready_s``, and returns when that ends."""
         match step:
@@ -279,11 +284,11 @@ class StepRunner:
 
     def _stream_weights(self, frame: Frame, step: Move, ready_s: float, part: int) -> float:
         """Copies the weights with the first part, and lets the time of all parts pass."""
-        transfer = self._crossings.begin(frame, step, ready_s)
+        transfer = self._crossings.begin(frame, step, ready_s, self.num_parts(step))
         if part == 0:
             home = self.system.processors[step.src]
             arrived = self.system.processors[step.dst].place_named({n: home.weights[n] for n in step.names})
             for name, value in arrived.items():
                 frame.put(step.dst, name, value)
-            self.system.pace.settle(arrived)
-        return transfer.free_s if part + 1 < step.num_parts else self._crossings.end(transfer, ())
+            self.system.processors[step.dst].arrive(arrived)
+        return transfer.free_s if part + 1 < self.num_parts(step) else self._crossings.end(transfer, ())

@@ -24,6 +24,10 @@ class Runner(Protocol):
         """What times are told by."""
         ...
 
+    def num_parts(self, step: Step) -> int:
+        """Returns in how many parts, one after the other, a step is performed."""
+        ...
+
     def perform(self, frame: Frame, step: Step, ready_s: float, part: int = 0) -> float:
         """Performs a part of a step whose predecessors have ended by ``ready_s``, and returns when that ends."""
         ...

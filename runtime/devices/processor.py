@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -15,6 +16,9 @@ from runtime.busy import BusyUntil
 from runtime.event_log import EventLog
 from runtime.jax_device import JaxDevice, has_own_memory, num_devices, sharding_on
 from runtime.pace import Pace
+
+COPIES_UNDER_WAY = 2
+"""Copies to a real device that may be under way at the same time."""
 
 
 class TimedDemand(Protocol):
@@ -63,6 +67,7 @@ class Processor:
         self._log = log
         self._busy = BusyUntil(name)
         self._pending: list[tuple[str, str, float]] = []
+        self._arriving: deque[Any] = deque()
         self._lock = threading.Lock()
 
     def place(self, value: Any) -> Any:
@@ -77,8 +82,22 @@ class Processor:
         """Returns how a parameter or a cache lies here."""
         return sharding_on(self.device, self.axes.get(name))
 
+    def arrive(self, arrays: Any) -> None:
+        """Takes arrays whose copies to this device have just begun, one call after the other.
+
+        An emulated device waits for them. A real one lets what reads them wait, so that the link need not: while that is busy
+        with one copy, the next one is there already. It waits for those before, so that no more than two are under way.
+        """
+        if self.throttled:
+            self._pace.settle(arrays)
+            return
+        self._arriving.append(arrays)
+        if len(self._arriving) > COPIES_UNDER_WAY:
+            self._pace.settle(self._arriving.popleft())
+
     def forget(self) -> None:
-        """Leaves unlogged what was dispatched and never waited for."""
+        """Leaves unlogged what was dispatched and never waited for, and lets go of what was copied here."""
+        self._arriving.clear()
         with self._lock:
             self._pending.clear()
 

@@ -44,6 +44,10 @@ class StepTimes:
         """Returns the clock of the system."""
         return self._system.pace.clock
 
+    def num_parts(self, step: Step) -> int:
+        """Returns in how many parts a step is performed: those of the plan."""
+        return step.num_parts
+
     def perform(self, frame: Frame, step: Step, ready_s: float, part: int = 0) -> float:
         """Returns when a part of a step ends whose predecessors have ended by ``ready_s``."""
         self._system.log.begin(frame)

@@ -59,6 +59,9 @@ class FakeRunner:
         self.spans: dict[tuple[str, int], tuple[float, float]] = {}
         self._busy, self._act = busy, act
 
+    def num_parts(self, step: Any) -> int:
+        return step.num_parts
+
     def perform(self, frame: Any, step: Any, ready_s: float, part: int) -> float:
         self._act(frame, step.id)
         busy = self._busy.setdefault(step.lane, BusyUntil(step.lane))
