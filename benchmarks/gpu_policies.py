@@ -5,7 +5,7 @@
         [--gpu-memory 14e9] [--set drive.flash.channel_bytes_per_s=0.35e9]
 
 Weights are random. Drives are emulated and keep to their rates; GPU and host run as they can. Rows are equal where they hold
-the tokens of the first policy; random weights find many tokens about equally likely, so rounding may decide.
+the tokens of plain ``jax.jit``; random weights find many tokens about equally likely, so rounding may decide.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from flax import nnx
 
-from benchmarks.decode_step import make_prompts
+from benchmarks.decode_step import PlainJit, make_prompts
 from cost_models import HardwareSpec
 from models import Transformer, TransformerConfig
 from partitioner import Workload, partition
@@ -88,12 +88,12 @@ def main() -> None:
     print(
         "policy           tokens/s   ms/step  spread  predicted  ratio  prefill ms  predicted  busy ms/step; equal rows"
     )
-    first: Sequence[Sequence[int]] | None = None
+    workload = Workload(given.batch, given.prompt_len, given.new)
+    prompts = make_prompts(model, given.batch, given.prompt_len)
+    expected = PlainJit(model, workload.max_len).generate(prompts, given.new)[0].tolist()
     for policy in given.policies.split(","):
-        workload = Workload(given.batch, given.prompt_len, given.new)
         line, tokens = measure(model, hw, workload, policy, given.repeats)
-        first = tokens if first is None else first
-        same = sum(a == b for a, b in zip(first, tokens, strict=True))
+        same = sum(a == list(b) for a, b in zip(expected, tokens, strict=True))
         print(f"{line.rstrip()}; {same} of {given.batch}", flush=True)
 
 
