@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,23 @@ def check_output(path: Path | None, suffixes: Sequence[str] = ()) -> None:
         raise ArgumentError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
     if suffixes and path.suffix not in suffixes:
         raise ArgumentError(f"cannot write {str(path)!r}: the suffix must be one of {', '.join(suffixes)}")
+
+
+def check_folder(folder: Path) -> None:
+    """Checks, before any work is done, that files can be written into a folder.
+
+    Raises:
+        ArgumentError: It is a file, or cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ArgumentError(
+            f"cannot write into --out {str(folder)!r}: {reason}; give a folder that can be written or made"
+        ) from None
 
 
 def write_to(path: Path, write: Callable[[Path], None]) -> None:

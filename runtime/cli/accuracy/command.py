@@ -20,7 +20,7 @@ from runtime.cli.given_model import model_to_run
 from runtime.cli.one_line_errors import ArgumentError
 from runtime.cli.options import Json, Model
 from runtime.cli.progress import GenerationProgress
-from runtime.cli.written_file import PLOT_FORMATS, check_output, write_to
+from runtime.cli.written_file import PLOT_FORMATS, check_folder, check_output, write_to
 
 TextFile = Annotated[
     Path | None,
@@ -65,7 +65,7 @@ Plot = Annotated[Path | None, typer.Option("--plot", help="Write a figure to thi
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", exists=True, file_okay=False, help="Write accuracy.txt, .json and .png into this folder."
+        "--out", file_okay=False, help="Write accuracy.txt, .json and .png into this folder, made if need be."
     ),
 ]
 
@@ -86,6 +86,8 @@ def accuracy_command(
 ) -> None:
     """Measure what sparse attention costs in bits per byte and in retrieval."""
     check_output(plot, PLOT_FORMATS)
+    if out is not None:
+        check_folder(out)
     if budget is not None and sensitivities:
         raise ArgumentError("--sensitivities measures what --budget chooses from; give one of them at a time")
     if (plot is not None and sensitivities) or (budget is not None and (plot is not None or out is not None)):

@@ -19,6 +19,7 @@ from runtime.cli.reproduce.figures import figures_named
 from runtime.cli.reproduce.results import Result, mean_error, result_cells, results
 from runtime.cli.reproduce.testbed import Testbed
 from runtime.cli.reproduce.text import figure_text, summary_text
+from runtime.cli.written_file import check_folder
 
 FigureName = Annotated[
     str | None,
@@ -58,23 +59,6 @@ def as_data(summary: tuple[Result, ...], made: list[Figure]) -> dict[str, Any]:
     if summary:
         data = {"results": [r.to_dict() for r in summary], "mean_error": mean_error(summary), **data}
     return data
-
-
-def check_folder(folder: Path) -> None:
-    """Checks, before any work is done, that files can be written into a folder.
-
-    Raises:
-        ArgumentError: It is a file, or cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ArgumentError(
-            f"cannot write into --out {str(folder)!r}: {reason}; give a folder that can be written or made"
-        ) from None
 
 
 def write_folder(folder: Path, data: dict[str, Any], text: str, made: list[Figure]) -> None:

@@ -33,8 +33,7 @@ def refused(*arguments: str) -> str:
 
 
 def test_the_study_is_printed_and_written(text: str, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
+    out = tmp_path / "new" / "out"
     small = ("--text", text, "--context", "256", "--texts", "2", "--needles", "1", "--out", str(out))
     printed = run("tiny", *small, "--methods", "sparf,window", "--ratios", "1,1/8")
     assert printed.rstrip() == (out / "accuracy.txt").read_text().rstrip()
