@@ -54,7 +54,11 @@ def _validate_block(problem: Problem, block: Block) -> None:
             raise ValueError(
                 f"choice {choice.name!r} of block {block.name!r} has no variants; give at least one"
             )
-        for variant in choice.variants:
+        alike = {
+            (v.tiers, len(v.seconds), len(v.memory), tuple([r for r, _ in v.busy])): v
+            for v in choice.variants
+        }
+        for variant in alike.values():
             fault = _variant_fault(problem, variant)
             if fault:
                 raise ValueError(f"choice {choice.name!r} of block {block.name!r}: {fault}, got {variant}")
