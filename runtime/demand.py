@@ -91,7 +91,8 @@ def count_demand(
     Args:
         equations: In order.
         outputs: What is read when they are done.
-        copies: How many devices do the same with what they read, by parameter or cache; 1 where none is given.
+        copies: How many devices read all of it, by parameter or cache; 1 for what is cut over them. A product with what is cut
+            is cut itself, whatever else it reads; one with what every device has is done by every device.
     """
     contractions: list[Contraction] = []
     moved = num_passes = 0.0
@@ -132,8 +133,8 @@ def _count(
         products[position] = replace(product, num_bytes=product.num_bytes + extra)
     for position, product in products.items() if copies else ():
         read = [stored_as(v, maker)[0] for v in variables(equations[position].invars[:2])]
-        count = max((copies.get(v, 1) for v in read), default=1)
-        products[position] = _times(product, count)
+        found_on = [copies[v] for v in read if v in copies]
+        products[position] = _times(product, min(found_on, default=1))
     return list(products.values()), sum(moved.values()) + sum(passes.values()), num_passes
 
 

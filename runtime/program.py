@@ -158,7 +158,7 @@ class Program:
             return count_demand(segment.equations, segment.outputs)
         described = [(v, self.phase.graph.input_of.get(v)) for v in segment.inputs]
         stored = {v: i.name for v, i in described if i is not None and i.role in ("param", "cache")}
-        copies = {v: parallel.num_gpus for v, name in stored.items() if parallel.is_whole(name)}
+        copies = {v: parallel.num_gpus if parallel.is_whole(name) else 1 for v, name in stored.items()}
         own = count_demand(segment.equations, segment.outputs, copies)
         exchanged = [c for name in segment.ops for c in self.phase.op[name].collectives]
         return ExchangingDemand(own, exchange_s(self.plan.hw, exchanged))

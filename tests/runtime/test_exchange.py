@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from cost_models import HardwareSpec
+from models import abstract
 from partitioner import Workload, partition
 from partitioner.ir.tensor_parallel import Collective
 from partitioner.jaxpr import trace, variables
@@ -35,6 +36,17 @@ def test_what_all_do_alike_counts_for_each() -> None:
     assert (twice.flops, twice.num_bytes) == (2 * once.flops, 2 * once.num_bytes)
 
 
+def test_what_all_have_times_what_is_cut_is_cut() -> None:
+    """As the inputs of layers, of which each GPU makes K and V of its own heads."""
+    shapes = jax.ShapeDtypeStruct((4, 8), "float32"), jax.ShapeDtypeStruct((8, 6), "float32")
+    jaxpr, _, _ = trace(lambda x, w: x @ w.astype("float32"), *shapes)
+    once = count_demand(jaxpr.eqns, variables(jaxpr.outvars))
+    assert (
+        count_demand(jaxpr.eqns, variables(jaxpr.outvars), dict(zip(jaxpr.invars, (2, 1), strict=True)))
+        == once
+    )
+
+
 def test_segments_on_several_gpus_exchange() -> None:
     plan = partition(transformer(), demo_hardware().with_gpus(2), Workload(4, 12, 10), "gpu-only")
     (demand,) = Program(plan, plan.decode).demands
@@ -57,3 +69,8 @@ def test_predictions_hold_for_several_gpus() -> None:
     for policy in ("gpu-only", "instinfer"):
         plan = partition(transformer(), demo_hardware().with_gpus(2), Workload(4, 12, 10), policy)
         assert simulate(plan).total_s == pytest.approx(plan.total_seconds, rel=0.15)
+
+
+def test_a_gpu_makes_k_and_v_of_its_own_heads_again() -> None:
+    plan = partition(abstract("opt-30b"), "2xa6000-csd", Workload(64, 512, 256), "recompute")
+    assert simulate(plan).total_s == pytest.approx(plan.total_seconds, rel=0.03)
