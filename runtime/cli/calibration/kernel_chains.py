@@ -27,7 +27,7 @@ class Chain:
     """Describes links that follow one another.
 
     Attributes:
-        kind: ``product``, ``attention``, ``reduction`` or ``peak``.
+        kind: ``reduction`` or ``peak``.
         label: Its shape, for people.
         dtype: Name of the dtype it computes in.
         link: One link.
@@ -74,22 +74,16 @@ def chains(effort: KernelEffort) -> Iterator[Chain]:
     dtype = effort.dtypes[0]
     for rows, columns in effort.reductions:
         yield _reduction(rows, columns, dtype, effort)
-    for inner, outer in effort.weights:
-        for rows in effort.rows:
-            yield _products("product", rows, inner, outer, dtype, effort)
-    for sizes in effort.attentions:
-        yield _attention(*sizes, dtype, effort)
     for dtype in effort.dtypes:
-        yield _products("peak", *effort.large, dtype, effort)
+        yield _products(*effort.large, dtype, effort)
 
 
 def num_chains(effort: KernelEffort) -> int:
     """Returns how many chains there are."""
-    products = len(effort.weights) * len(effort.rows)
-    return len(effort.reductions) + products + len(effort.attentions) + len(effort.dtypes)
+    return len(effort.reductions) + len(effort.dtypes)
 
 
-def _products(kind: str, rows: int, inner: int, outer: int, dtype: str, effort: KernelEffort) -> Chain:
+def _products(rows: int, inner: int, outer: int, dtype: str, effort: KernelEffort) -> Chain:
     """Returns pairs of products, there and back, with a norm before and a residual behind them."""
 
     def link(x: jax.Array, weights: Any) -> jax.Array:
@@ -103,34 +97,13 @@ def _products(kind: str, rows: int, inner: int, outer: int, dtype: str, effort: 
     label = f"{rows} x {inner} x {outer} and back"
     size = 2.0 * inner * outer * jnp.dtype(dtype).itemsize
     num_arrays, num_links = _lengths(size, 4.0 * rows * inner * outer, effort)
-    return Chain(kind, label, dtype, link, _shaped((rows, inner), dtype), reads, num_arrays, num_links)
+    return Chain("peak", label, dtype, link, _shaped((rows, inner), dtype), reads, num_arrays, num_links)
 
 
 def _product(x: jax.Array, weight: jax.Array, dtype: str) -> jax.Array:
     """Multiplies as models do: sums in float32, scaled so that values neither grow nor vanish."""
     made = jnp.einsum("rk,kn->rn", x, weight, preferred_element_type=jnp.float32)
     return (made * weight.shape[0] ** -0.5).astype(dtype)
-
-
-def _attention(
-    batch: int, kv_heads: int, group: int, tokens: int, head_size: int, dtype: str, effort: KernelEffort
-) -> Chain:
-    """Returns attentions of one new token over caches, whose output is the next one's query."""
-
-    def link(query: jax.Array, cache: Any) -> jax.Array:
-        keys, values = cache
-        logits = jnp.einsum("bkgtd,bksd->bkgts", query, keys, preferred_element_type=jnp.float32)
-        visible = jnp.arange(tokens) < tokens - 1
-        weights = jax.nn.softmax(jnp.where(visible, logits * head_size**-0.5, -1e30), axis=-1).astype(dtype)
-        made = jnp.einsum("bkgts,bksd->bkgtd", weights, values, preferred_element_type=jnp.float32)
-        return made.astype(dtype)
-
-    shape = (batch, kv_heads, tokens, head_size)
-    size = 2.0 * math.prod(shape) * jnp.dtype(dtype).itemsize
-    num_arrays, num_links = _lengths(size, 4.0 * math.prod(shape) * group, effort)
-    label = f"{batch} x {kv_heads} KV heads of {group} x {tokens} tokens x {head_size}"
-    begins = _shaped((batch, kv_heads, group, 1, head_size), dtype)
-    return Chain("attention", label, dtype, link, begins, (shape, shape), num_arrays, num_links)
 
 
 def _reduction(rows: int, columns: int, dtype: str, effort: KernelEffort) -> Chain:

@@ -4,16 +4,38 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class LayerShape:
+    """Describes a layer of a decoder.
+
+    Attributes:
+        num_heads: Query heads.
+        num_kv_heads: KV heads.
+        head_size: Width of one head; heads together are as wide as the residual stream.
+        ffn_size: Inner width of the feed-forward layer.
+        gated: Whether that has a gate, and the layer norms without bias and rotary positions.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    ffn_size: int
+    gated: bool
+
+    def __str__(self) -> str:
+        heads = f"{self.num_heads} ({self.num_kv_heads} KV) heads of {self.head_size}"
+        return f"{heads}, {self.ffn_size} {'gated' if self.gated else 'plain'}"
+
+
+@dataclass(frozen=True)
 class KernelEffort:
     """Says which chains are measured, and how long they are.
 
     No shape is one of a model that predictions are usually held against, so that these hold for shapes that were not measured.
 
     Attributes:
-        rows: Rows of products, as of decode steps of that many sequences.
-        weights: Inner and outer size of pairs of products, there and back; the first is so small that nothing but the kernels
-            counts, the second as narrow as projections to few KV heads.
-        attentions: Batch, KV heads, query heads of each, tokens and head size of decode attentions.
+        layers: Layers of decoders.
+        steps: Rows and cached tokens of decode steps, taken of each of them.
+        num_layers: Layers of a model that is measured.
         reductions: Rows and columns of arrays that are summed by row.
         large: Rows, inner and outer size of products of which the peak is taken.
         dtypes: Those of ``large``; the first is that of everything else.
@@ -25,27 +47,15 @@ class KernelEffort:
         budget_s: Seconds for each chain.
     """
 
-    rows: tuple[int, ...] = (1, 4, 16, 64, 256)
-    weights: tuple[tuple[int, int], ...] = (
-        (256, 256),
-        (5120, 1280),
-        (2048, 8192),
-        (5120, 5120),
-        (5120, 20480),
-        (7168, 28672),
+    layers: tuple[LayerShape, ...] = (
+        LayerShape(20, 20, 128, 10240, gated=False),
+        LayerShape(40, 40, 128, 20480, gated=False),
+        LayerShape(24, 6, 128, 8192, gated=True),
+        LayerShape(40, 8, 128, 13824, gated=True),
+        LayerShape(64, 8, 128, 28672, gated=True),
     )
-    attentions: tuple[tuple[int, int, int, int, int], ...] = (
-        (1, 40, 1, 1024, 128),
-        (1, 40, 1, 6144, 128),
-        (8, 40, 1, 1024, 128),
-        (8, 40, 1, 6144, 128),
-        (48, 40, 1, 1024, 128),
-        (1, 10, 4, 6144, 128),
-        (8, 10, 4, 1024, 128),
-        (8, 10, 4, 6144, 128),
-        (48, 10, 4, 1024, 128),
-        (48, 10, 4, 6144, 128),
-    )
+    steps: tuple[tuple[int, int], ...] = ((1, 1024), (1, 6144), (4, 1024), (16, 6144), (64, 1024))
+    num_layers: int = 4
     reductions: tuple[tuple[int, int], ...] = (
         (8, 5120),
         (512, 5120),

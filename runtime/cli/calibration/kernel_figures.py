@@ -12,6 +12,7 @@ from jax import numpy as jnp
 from cost_models import Work
 from runtime.cli.calibration.kernel_chains import Chain, chains, num_chains
 from runtime.cli.calibration.kernel_effort import KernelEffort
+from runtime.cli.calibration.layer_chains import LayerChain, layer_chains, random_like
 from runtime.cli.calibration.steady_time import steady_seconds_of
 from runtime.jax_device import JaxDevice
 
@@ -71,12 +72,15 @@ def measure_kernels(
         for chain in chains(effort):
             samples.append(_time(chain, effort))
             tell()
+        for layers in layer_chains(effort):
+            samples.append(_time_layers(layers, effort))
+            tell()
     return KernelFigures(name, launch_s, tuple(samples))
 
 
 def num_kernel_figures(effort: KernelEffort) -> int:
     """Returns how many figures :func:`measure_kernels` tells of."""
-    return 1 + num_chains(effort)
+    return 1 + num_chains(effort) + len(effort.layers) * len(effort.steps)
 
 
 def _time(chain: Chain, effort: KernelEffort) -> ChainSample:
@@ -90,6 +94,14 @@ def _time(chain: Chain, effort: KernelEffort) -> ChainSample:
     run = jax.jit(chain.run)
     seconds = steady_seconds_of(lambda value: run(value, drawn), first, effort.budget_s)
     return ChainSample(chain.kind, chain.label, chain.dtype, chain.num_links, chain.work, seconds)
+
+
+def _time_layers(chain: LayerChain, effort: KernelEffort) -> ChainSample:
+    """Times decode steps on random parameters and caches."""
+    weights, carried = random_like(chain.weights), random_like(chain.carried)
+    run = jax.jit(chain.step, donate_argnums=1)
+    seconds = steady_seconds_of(lambda given: run(weights, given), carried, effort.budget_s)
+    return ChainSample("layers", chain.label, effort.dtypes[0], chain.config.num_layers, chain.work, seconds)
 
 
 _random = jax.jit(jax.random.normal, static_argnums=(1, 2))

@@ -6,12 +6,16 @@ import math
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import TypeVar
 
 import jax
 
+Carried = TypeVar("Carried")
+"""What a run makes and the next one is given: arrays in any arrangement."""
+
 
 def steady_seconds_of(
-    step: Callable[[jax.Array], jax.Array], first: jax.Array, budget_s: float, *, repeats: int = 3
+    step: Callable[[Carried], Carried], first: Carried, budget_s: float, *, repeats: int = 3
 ) -> float:
     """Returns the seconds of a run that follows others, as the difference between long and short sequences of runs.
 
@@ -19,14 +23,16 @@ def steady_seconds_of(
     exceeds the host's time to start a run; starting and waiting for a sequence cancels out.
 
     Args:
-        step: One run; returns at once.
+        step: One run; returns at once, and may take over the memory of what it is given.
         first: What the first run is given.
         budget_s: Seconds for everything, about.
         repeats: Differences of which the median is taken.
     """
 
+    value = first
+
     def sequence_s(count: int) -> float:
-        value = first
+        nonlocal value
         begun_s = time.perf_counter()
         for _ in range(count):
             value = step(value)
