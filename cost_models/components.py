@@ -36,12 +36,12 @@ class ComputeSpec:
         memory_efficiency: Share of the peak memory rate that streaming code reaches.
         compute_efficiency: Share of peak FLOP/s that large matrix products reach.
         emulated: True where the runtime throttles this device down to these rates.
-        attention_efficiency: Share of the peak memory rate at which decode attention reads its share of a KV cache; None where
-            it is that of other streaming code.
+        attention_efficiency: Share of the peak memory rate at which decode attention reads its share of a KV cache, and any
+            product of many matrices with a vector each reads those; None where it is that of other streaming code.
         kernel_s: Least time of each kernel of a program that is running: its start, its end and what its memory pipeline takes
             to fill. Bytes at ``memory_efficiency`` come on top.
-        matvec_efficiency: Share of the peak memory rate at which products with a single vector read their matrix; None where
-            it is that of other streaming code.
+        matvec_s: What a product of one matrix with one vector takes beyond any other kernel that reads as much: it has few
+            results, and too few processors read for them.
         price_usd: What it costs to buy, in US dollars; the host's price includes its memory, board and chassis.
         idle_w: Watts while it waits.
         active_w: Watts while it works.
@@ -58,7 +58,7 @@ class ComputeSpec:
     emulated: bool = False
     attention_efficiency: float | None = None
     kernel_s: float = 0.0
-    matvec_efficiency: float | None = None
+    matvec_s: float = 0.0
     price_usd: float | None = None
     idle_w: float | None = None
     active_w: float | None = None
@@ -80,8 +80,7 @@ class ComputeSpec:
         if self.attention_efficiency is not None:
             require_fraction("attention_efficiency", self.attention_efficiency)
         require_non_negative("kernel_s", self.kernel_s)
-        if self.matvec_efficiency is not None:
-            require_fraction("matvec_efficiency", self.matvec_efficiency)
+        require_non_negative("matvec_s", self.matvec_s)
         require_price("price_usd", self.price_usd)
         require_powers(self.idle_w, self.active_w)
         object.__setattr__(self, "peak_flops", FrozenMapping(self.peak_flops))
@@ -90,12 +89,6 @@ class ComputeSpec:
     def attention_bytes_per_s(self) -> float:
         """Rate at which decode attention reads a KV cache in this memory."""
         efficiency = self.attention_efficiency
-        return self.memory_bytes_per_s * (self.memory_efficiency if efficiency is None else efficiency)
-
-    @property
-    def matvec_bytes_per_s(self) -> float:
-        """Rate at which products with a single vector read their matrix."""
-        efficiency = self.matvec_efficiency
         return self.memory_bytes_per_s * (self.memory_efficiency if efficiency is None else efficiency)
 
     def flops(self, dtype: str) -> float:

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from cost_models.equation_flops import equation_flops
 from cost_models.jaxpr_protocol import Equation, Value, is_literal, itemsize, num_bytes, num_elements
-from cost_models.matrix_vector import matrix_of_vector
+from cost_models.matrix_vector import is_matrix_of_vector, matrices_of_vectors
 from cost_models.primitive_table import (
     COMBINING_UPDATES,
     IN_PLACE_UPDATE_OPERAND,
@@ -65,7 +65,8 @@ def work_of(
         bytes_read=float(traffic.bytes_read()),
         bytes_written=float(traffic.bytes_written()),
         num_kernels=float(own.num_kernels()),
-        matvec_bytes=float(traffic.matvec_bytes()),
+        num_matvecs=float(sum(map(is_matrix_of_vector, equations))),
+        batched_matvec_bytes=float(traffic.batched_matvec_bytes()),
     )
 
 
@@ -97,13 +98,13 @@ class _Traffic:
             for reads in self._reads(index, eqn)
         )
 
-    def matvec_bytes(self) -> float:
-        """Adds up what products with a single vector read of their matrices."""
+    def batched_matvec_bytes(self) -> float:
+        """Adds up what is read of batches of matrices that each meet one vector."""
         return self._sum_of_reads(
             (index, reads)
             for index, eqn in enumerate(self._equations)
-            if (matrix := matrix_of_vector(eqn)) is not None
-            for reads in self._leaves(matrix, index).items()
+            if (matrices := matrices_of_vectors(eqn)) is not None
+            for reads in self._leaves(matrices, index).items()
         )
 
     def num_kernels(self) -> int:

@@ -123,7 +123,7 @@ def _compute(table: TomlTable, kind: str, file: str) -> tuple[ComputeSpec, ...]:
         "compute_efficiency": table.number("compute_efficiency"),
         **{key: table.optional_number(key) for key in _UPKEEP},
     }
-    for key in ("attention_efficiency", "kernel_s", "matvec_efficiency"):
+    for key in ("attention_efficiency", "kernel_s", "matvec_s"):
         if table.has(key):
             fields[key] = table.number(key)
     table.finish()

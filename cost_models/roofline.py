@@ -18,13 +18,14 @@ def compute_cost(work: Work, device: ComputeSpec, dtype: str) -> Cost:
         dtype: Name of the dtype that is computed in, such as ``"float16"``.
 
     Returns:
-        ``max(flops / effective peak, bytes / effective memory rate) + kernels * kernel_s``, where matrices that meet a single
-        vector are read at a rate of their own; work without bytes, FLOP and kernels is free.
+        ``max(flops / effective peak, bytes / effective memory rate) + kernels * kernel_s + matvecs * matvec_s``, where batches
+        of matrices that each meet one vector are read at the rate of attention; work without bytes, FLOP and kernels is free.
     """
     compute = Cost(work.flops / effective_flops(device, dtype), "compute")
-    streamed_s = (work.num_bytes - work.matvec_bytes) / effective_bytes_per_s(device)
-    memory = Cost(streamed_s + work.matvec_bytes / device.matvec_bytes_per_s, "memory")
-    return sequential((slowest((memory, compute)), Cost(work.num_kernels * device.kernel_s, "overhead")))
+    streamed_s = (work.num_bytes - work.batched_matvec_bytes) / effective_bytes_per_s(device)
+    memory = Cost(streamed_s + work.batched_matvec_bytes / device.attention_bytes_per_s, "memory")
+    kernels_s = work.num_kernels * device.kernel_s + work.num_matvecs * device.matvec_s
+    return sequential((slowest((memory, compute)), Cost(kernels_s, "overhead")))
 
 
 def launch_cost(device: ComputeSpec, num_dispatches: int = 1) -> Cost:

@@ -10,6 +10,7 @@ from cost_models.hardware import HardwareSpec
 _INVERSE_RATES = (
     "launch_s",
     "kernel_s",
+    "matvec_s",
     "command_s",
     "setup_s",
     "latency_s",

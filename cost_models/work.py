@@ -17,23 +17,27 @@ class Work:
         bytes_read: Bytes read.
         bytes_written: Bytes written.
         num_kernels: Kernels that run one after another, each with a start and an end of its own.
-        matvec_bytes: Those of the bytes read that are matrices multiplied with a single vector.
+        num_matvecs: Those of the kernels that multiply one matrix with one vector.
+        batched_matvec_bytes: Those of the bytes read that are batches of matrices of which each meets one vector, such as K and
+            V of a decode attention whose heads do not share them.
     """
 
     flops: float = 0.0
     bytes_read: float = 0.0
     bytes_written: float = 0.0
     num_kernels: float = 0.0
-    matvec_bytes: float = 0.0
+    num_matvecs: float = 0.0
+    batched_matvec_bytes: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise WorkError(f"{name} = {value!r} is not accepted: expected a finite number of at least 0")
-        if self.matvec_bytes > self.bytes_read:
+        if self.batched_matvec_bytes > self.bytes_read:
             raise WorkError(
-                f"matvec_bytes = {self.matvec_bytes!r} is not accepted: they are among the {self.bytes_read!r} bytes read"
+                f"batched_matvec_bytes = {self.batched_matvec_bytes!r} is not accepted: they are among the "
+                f"{self.bytes_read!r} bytes read"
             )
 
     @property
@@ -54,7 +58,8 @@ class Work:
             self.bytes_read + other.bytes_read,
             self.bytes_written + other.bytes_written,
             self.num_kernels + other.num_kernels,
-            self.matvec_bytes + other.matvec_bytes,
+            self.num_matvecs + other.num_matvecs,
+            self.batched_matvec_bytes + other.batched_matvec_bytes,
         )
 
     def __mul__(self, count: float) -> "Work":

@@ -349,7 +349,8 @@ def _scaled(work: Work, scale: float, weight_bytes: float) -> Work:
         bytes_read,
         work.bytes_written * scale,
         work.num_kernels,
-        min(work.matvec_bytes, bytes_read),
+        work.num_matvecs,
+        min(work.batched_matvec_bytes * scale, bytes_read),
     )
 
 

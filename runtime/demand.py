@@ -36,13 +36,15 @@ class Contraction:
         flops: Two per multiply and add.
         num_bytes: Operands as they are stored, the result, and what is read and written to make the operands.
         dtype: Name of the dtype of its operands, which chooses the peak.
-        matvec_bytes: Those of the bytes that are a matrix multiplied with nothing but one vector.
+        is_matvec: Whether it multiplies one matrix with one vector.
+        batched_bytes: Those of the bytes that are many matrices, multiplied with one vector each.
     """
 
     flops: float
     num_bytes: float
     dtype: str
-    matvec_bytes: float = 0.0
+    is_matvec: bool = False
+    batched_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,12 @@ class Demand:
         products = sum(
             max(
                 c.flops / (spec.flops(c.dtype) * spec.compute_efficiency),
-                (c.num_bytes - c.matvec_bytes) / memory + c.matvec_bytes / spec.matvec_bytes_per_s,
+                (c.num_bytes - c.batched_bytes) / memory + c.batched_bytes / spec.attention_bytes_per_s,
             )
             for c in self.contractions
         )
         kernels_s = spec.kernel_s * (len(self.contractions) + self.num_passes)
+        kernels_s += spec.matvec_s * sum(c.is_matvec for c in self.contractions)
         return spec.launch_s + products + self.moved_bytes / memory + kernels_s
 
 
@@ -140,8 +143,8 @@ def _count(
 
 def _times(product: Contraction, count: int) -> Contraction:
     """Returns what several devices do that each compute all of a product."""
-    amounts = product.flops * count, product.num_bytes * count, product.matvec_bytes * count
-    return replace(product, flops=amounts[0], num_bytes=amounts[1], matvec_bytes=amounts[2])
+    amounts = product.flops * count, product.num_bytes * count, product.batched_bytes * count
+    return replace(product, flops=amounts[0], num_bytes=amounts[1], batched_bytes=amounts[2])
 
 
 def _blocks(
@@ -184,6 +187,7 @@ def _contraction(eqn: Eqn, flops: float, maker: Mapping[Var, Eqn]) -> Contractio
     operands = [stored_as(v, maker)[1] for v in variables(eqn.invars[:2])]
     made, aval = eqn.outvars[0], cast(Any, eqn.invars[0].aval)
     elements = [math.prod(shape_of(v)) for v in eqn.invars[:2]]
-    alone = flops == 2.0 * max(elements) and math.prod(shape_of(made)) * min(elements) == max(elements)
-    matvec_bytes = float(max(operands, default=0)) if alone else 0.0
-    return Contraction(flops, float(sum(operands) + num_bytes(made)), aval.dtype.name, matvec_bytes)
+    once = flops == 2.0 * max(elements)
+    is_matvec = once and math.prod(shape_of(made)) * min(elements) == max(elements)
+    batched = float(max(operands, default=0)) if once and not is_matvec else 0.0
+    return Contraction(flops, float(sum(operands) + num_bytes(made)), aval.dtype.name, is_matvec, batched)

@@ -193,7 +193,9 @@ def _repeated(op: Op, chosen: TensorParallel, follow: AxisFollower, sizes: dict[
     """Returns what of an op's work no GPU leaves to the others: reading whole parameters and multiplying with them."""
     attention = op.attention
     if attention is not None and chosen.is_whole(attention.key_cache):
-        return dataclasses.replace(op.work, num_kernels=0.0)  # kernels of several GPUs run side by side
+        return dataclasses.replace(
+            op.work, num_kernels=0.0, num_matvecs=0.0
+        )  # kernels of several GPUs run side by side
     read = [n for n in op.params if n in sizes and n not in op.gathered and chosen.is_whole(n)]
     flops = 0.0
     for eqn in op.equations:

@@ -82,14 +82,20 @@ def test_a_view_of_an_operand_keeps_it_from_being_fused() -> None:
 
 
 def test_only_products_with_one_vector_count_as_such() -> None:
-    assert work(lambda x, w: x @ w, (1, 16), (16, 32)).matvec_bytes == 4 * 16 * 32
-    assert work(lambda x, w: w @ x, (16,), (32, 16)).matvec_bytes == 4 * 16 * 32
-    assert work(lambda x, w: x @ w, (2, 16), (16, 32)).matvec_bytes == 0
-    batched = work(lambda q, k: jnp.einsum("bhd,bhsd->bhs", q, k), (2, 4, 8), (2, 4, 16, 8))
-    assert batched.matvec_bytes == 0
-    assert (
-        work(lambda x, w: x @ w.astype(jnp.float16).astype(jnp.float32), (1, 16), (16, 32)).matvec_bytes > 0
-    )
+    assert work(lambda x, w: x @ w, (1, 16), (16, 32)).num_matvecs == 1
+    assert work(lambda x, w: w @ (w.T @ x), (32,), (32, 16)).num_matvecs == 2
+    assert work(lambda x, w: x @ w, (2, 16), (16, 32)).num_matvecs == 0
+    assert work(lambda x, w: x @ w, (1, 16), (16, 32)).batched_matvec_bytes == 0
+
+
+def test_caches_that_heads_do_not_share_are_batches_of_matrices_that_meet_one_vector() -> None:
+    def scores(q: jax.Array, k: jax.Array) -> jax.Array:
+        return jnp.einsum("bghd,bhsd->bghs", q, k.astype(jnp.float16).astype(jnp.float32))
+
+    alone = work(scores, (2, 1, 4, 8), (2, 4, 16, 8))
+    assert alone.batched_matvec_bytes == 4 * 2 * 4 * 16 * 8
+    assert alone.num_matvecs == 0
+    assert work(scores, (2, 3, 4, 8), (2, 4, 16, 8)).batched_matvec_bytes == 0
 
 
 def test_every_kernel_takes_its_least_time() -> None:
@@ -101,9 +107,15 @@ def test_every_kernel_takes_its_least_time() -> None:
     assert compute_cost(some, GPU, "float32").seconds == pytest.approx(0.1)
 
 
-def test_matrices_that_meet_one_vector_are_read_at_their_own_rate() -> None:
-    gpu = replace(GPU, matvec_efficiency=0.25)
-    some = Work(0.0, 3e9, 2e9, matvec_bytes=1e9)
+def test_products_with_one_vector_take_a_time_of_their_own_besides() -> None:
+    gpu = replace(GPU, kernel_s=KERNEL_S, matvec_s=3 * KERNEL_S)
+    some = Work(0.0, 3e9, 2e9, num_kernels=7, num_matvecs=2)
+    assert compute_cost(some, gpu, "float32").seconds == pytest.approx(0.1 + 13 * KERNEL_S)
+
+
+def test_batches_of_matrices_that_meet_one_vector_are_read_at_the_rate_of_attention() -> None:
+    gpu = replace(GPU, attention_efficiency=0.25)
+    some = Work(0.0, 3e9, 2e9, batched_matvec_bytes=1e9)
     assert compute_cost(some, gpu, "float32").seconds == pytest.approx(4e9 / 50e9 + 1e9 / 25e9)
     assert compute_cost(some, GPU, "float32").seconds == pytest.approx(0.1)
 
@@ -119,6 +131,6 @@ def test_a_share_of_an_attention_pays_for_its_kernels(device: Any, num_kernels: 
 
 def test_more_matrix_bytes_than_bytes_are_refused() -> None:
     with pytest.raises(
-        WorkError, match=r"matvec_bytes = 2\.0 is not accepted: they are among the 1\.0 bytes"
+        WorkError, match=r"batched_matvec_bytes = 2\.0 is not accepted: they are among the 1\.0 bytes"
     ):
-        Work(bytes_read=1.0, matvec_bytes=2.0)
+        Work(bytes_read=1.0, batched_matvec_bytes=2.0)

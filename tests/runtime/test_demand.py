@@ -1,6 +1,7 @@
 """What segments demand, against figures worked out by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -31,6 +32,33 @@ def test_batched_product_counts_the_batch_once() -> None:
     counted = demand(lambda q, k: jnp.einsum("bhd,bhsd->bhs", q, k), (2, 4, 8), (2, 4, 16, 8))
     assert counted.flops == 2 * (2 * 4 * 16) * 8
     assert counted.num_bytes == 4 * (2 * 4 * 8 + 2 * 4 * 16 * 8 + 2 * 4 * 16)
+
+
+def test_products_with_vectors_are_told_apart_and_take_what_predictions_say() -> None:
+    """One matrix with one vector takes longer; many with one each are read at the rate of attention."""
+    one, many, rows = (
+        demand(jnp.matmul, (1, 32), (32, 16)),
+        demand(lambda q, k: jnp.einsum("bhd,bhsd->bhs", q, k), (2, 4, 8), (2, 4, 16, 8)),
+        demand(jnp.matmul, (2, 32), (32, 16)),
+    )
+    assert [c.is_matvec for c in (*one.contractions, *many.contractions, *rows.contractions)] == [
+        True,
+        False,
+        False,
+    ]
+    assert [c.batched_bytes for c in (*one.contractions, *many.contractions, *rows.contractions)] == [
+        0.0,
+        4.0 * 2 * 4 * 16 * 8,
+        0.0,
+    ]
+    plain = ComputeSpec(
+        name="x", kind="gpu", memory_bytes=1.0, memory_bytes_per_s=1e9, peak_flops={"float32": 1e15},
+        launch_s=0.0, memory_efficiency=1.0, compute_efficiency=1.0,
+    )  # fmt: skip
+    spec = replace(plain, matvec_s=1e-3, attention_efficiency=0.5)
+    assert one.seconds(spec) - one.seconds(plain) == pytest.approx(1e-3)
+    assert many.seconds(spec) - many.seconds(plain) == pytest.approx(4 * 2 * 4 * 16 * 8 / 1e9)
+    assert rows.seconds(spec) == rows.seconds(plain)
 
 
 def test_operands_count_as_they_are_stored() -> None:

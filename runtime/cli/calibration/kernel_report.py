@@ -12,6 +12,7 @@ def kernel_lines(figures: KernelFigures | None, fit: KernelFit | None) -> list[s
     if figures is None or fit is None:
         return []
     spec = fit.spec
+    attention = spec.attention_bytes_per_s / spec.memory_bytes_per_s
     peaks = ", ".join(f"{dtype} {flops / 1e12:.3g} TFLOP/s" for dtype, flops in spec.peak_flops.items())
     rows = [
         (
@@ -27,9 +28,9 @@ def kernel_lines(figures: KernelFigures | None, fit: KernelFit | None) -> list[s
     return [
         f"{figures.name}: {peaks}, memory {spec.memory_bytes_per_s / 1e12:.3g} TB/s, "
         f"an executable {1e6 * spec.launch_s:.1f} us",
-        f"fit: kernel {1e6 * spec.kernel_s:.2f} us, memory_efficiency {spec.memory_efficiency:.3f}, matvec_efficiency "
-        f"{spec.matvec_efficiency or 0.0:.3f}, compute_efficiency {spec.compute_efficiency:.3f}; residual {fit.residual:.1%} "
-        "(root mean square)",
+        f"fit: kernel {1e6 * spec.kernel_s:.2f} us, product with one vector {1e6 * spec.matvec_s:.2f} us more, "
+        f"memory_efficiency {spec.memory_efficiency:.3f}, attention_efficiency {attention:.3f}; "
+        f"residual {fit.residual:.1%} (root mean square, decode steps)",
         *align([("chain", "one link", "measured us", "GB/s", "fitted us", "error"), *rows]),
         "",
     ]

@@ -59,7 +59,7 @@ class LayerChain:
         return nnx.state(abstract(self.config))
 
     @property
-    def carried(self) -> Carried:
+    def carried(self) -> tuple[jax.ShapeDtypeStruct, list[Any]]:
         """Returns shapes and dtypes of what a step is given of the one before."""
         model = abstract(self.config)
         cache = jax.eval_shape(lambda: model.init_cache(self.rows, self.tokens))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cost_models import HardwareSpec
 from runtime.cli.calibration.fit import Roofline
+from runtime.cli.calibration.kernel_fit import FITTED
 from runtime.cli.calibration.measured_machine import MeasuredMachine
 from runtime.cli.calibration.processor import ProcessorFigures
 
@@ -81,15 +82,16 @@ def _gpu(found: MeasuredMachine, taken: str) -> list[str]:
     if found.kernels is None or found.kernel_fit is None:
         return _processor(found.host, found.host_line, found.gpu_memory_bytes, taken, "gpu")
     spec, fit = found.kernel_fit.spec, found.kernel_fit
-    chains = f"{taken}: fit to {len(found.kernels.samples)} chains of kernels, residual {fit.residual:.1%}"
-    efficiencies = ("memory_efficiency", "matvec_efficiency", "compute_efficiency")
+    steps = sum(s.kind == "layers" for s in found.kernels.samples)
+    fitted = f"{taken}: fit to {steps} decode steps of models of few layers, residual {fit.residual:.1%}"
+    reached = f"{taken}: the peaks are rates that were reached"
     return [
         f"name = {_text(spec.name)}",
         _number("memory_bytes", spec.memory_bytes, f"{taken}: as JAX says"),
         _number("memory_bytes_per_s", spec.memory_bytes_per_s, f"{taken}: the fastest chain of kernels"),
         _number("launch_s", spec.launch_s, f"{taken}: one of many executables that do next to nothing"),
-        _number("kernel_s", spec.kernel_s, chains),
-        *(_number(key, getattr(spec, key), chains) for key in efficiencies),
+        *(_number(key, getattr(spec, key), fitted) for key in FITTED),
+        _number("compute_efficiency", spec.compute_efficiency, reached),
         "",
         "[gpu.peak_flops]",
         *(

@@ -31,7 +31,8 @@ SPEC = ComputeSpec(
     memory_efficiency=0.9,
     compute_efficiency=0.6,
     kernel_s=2.5e-6,
-    matvec_efficiency=0.55,
+    matvec_s=6.5e-6,
+    attention_efficiency=0.75,
 )
 LITTLE = Effort(
     products=((1, 64, 256), (64, 256, 256)),
@@ -96,7 +97,7 @@ def test_a_device_with_memory_of_its_own_is_described_by_its_chains(found: Measu
     )
     hw = parse(machine_text(apart), "a GPU")
     assert hw.gpus[0] == SPEC
-    assert "fit to 0 chains of kernels, residual 5.0%" in hw.sources["gpu.kernel_s"]
+    assert "fit to 0 decode steps of models of few layers, residual 5.0%" in hw.sources["gpu.kernel_s"]
     assert "pinned memory" in hw.sources["link.gpu.bytes_per_s"]
     assert hw.host.kernel_s == 0.0
 
