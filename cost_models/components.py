@@ -36,8 +36,8 @@ class ComputeSpec:
         memory_efficiency: Share of the peak memory rate that streaming code reaches.
         compute_efficiency: Share of peak FLOP/s that large matrix products reach.
         emulated: True where the runtime throttles this device down to these rates.
-        attention_efficiency: Share of the peak memory rate at which decode attention reads its share of a KV cache, and any
-            product of many matrices with a vector each reads those; None where it is that of other streaming code.
+        attention_efficiency: Share of the peak memory rate at which decode attention reads its share of a KV cache; None where
+            it is that of other streaming code. On the host it is that of a kernel for nothing else.
         kernel_s: Least time of each kernel of a program that is running: its start, its end and what its memory pipeline takes
             to fill. Bytes at ``memory_efficiency`` come on top.
         matvec_s: What a product of one matrix with one vector takes beyond any other kernel that reads as much: it has few
@@ -90,6 +90,16 @@ class ComputeSpec:
         """Rate at which decode attention reads a KV cache in this memory."""
         efficiency = self.attention_efficiency
         return self.memory_bytes_per_s * (self.memory_efficiency if efficiency is None else efficiency)
+
+    @property
+    def batched_matvec_bytes_per_s(self) -> float:
+        """Rate at which compiled programs read many matrices that meet one vector each.
+
+        On a GPU attention is such a program. The host has a kernel for it, whose rate says nothing of programs.
+        """
+        if self.kind == "gpu":
+            return self.attention_bytes_per_s
+        return self.memory_bytes_per_s * self.memory_efficiency
 
     def flops(self, dtype: str) -> float:
         """Returns the peak FLOP/s for a dtype name; a dtype without its own peak runs at float32's.

@@ -19,11 +19,11 @@ def compute_cost(work: Work, device: ComputeSpec, dtype: str) -> Cost:
 
     Returns:
         ``max(flops / effective peak, bytes / effective memory rate) + kernels * kernel_s + matvecs * matvec_s``, where batches
-        of matrices that each meet one vector are read at the rate of attention; work without bytes, FLOP and kernels is free.
+        of matrices that each meet one vector are read at a rate of their own; work without bytes, FLOP and kernels is free.
     """
     compute = Cost(work.flops / effective_flops(device, dtype), "compute")
     streamed_s = (work.num_bytes - work.batched_matvec_bytes) / effective_bytes_per_s(device)
-    memory = Cost(streamed_s + work.batched_matvec_bytes / device.attention_bytes_per_s, "memory")
+    memory = Cost(streamed_s + work.batched_matvec_bytes / device.batched_matvec_bytes_per_s, "memory")
     kernels_s = work.num_kernels * device.kernel_s + work.num_matvecs * device.matvec_s
     return sequential((slowest((memory, compute)), Cost(kernels_s, "overhead")))
 

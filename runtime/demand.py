@@ -77,7 +77,7 @@ class Demand:
         products = sum(
             max(
                 c.flops / (spec.flops(c.dtype) * spec.compute_efficiency),
-                (c.num_bytes - c.batched_bytes) / memory + c.batched_bytes / spec.attention_bytes_per_s,
+                (c.num_bytes - c.batched_bytes) / memory + c.batched_bytes / spec.batched_matvec_bytes_per_s,
             )
             for c in self.contractions
         )

@@ -113,11 +113,16 @@ def test_products_with_one_vector_take_a_time_of_their_own_besides() -> None:
     assert compute_cost(some, gpu, "float32").seconds == pytest.approx(0.1 + 13 * KERNEL_S)
 
 
-def test_batches_of_matrices_that_meet_one_vector_are_read_at_the_rate_of_attention() -> None:
+def test_on_a_gpu_batches_of_matrices_that_meet_one_vector_are_read_at_the_rate_of_attention() -> None:
     gpu = replace(GPU, attention_efficiency=0.25)
     some = Work(0.0, 3e9, 2e9, batched_matvec_bytes=1e9)
     assert compute_cost(some, gpu, "float32").seconds == pytest.approx(4e9 / 50e9 + 1e9 / 25e9)
     assert compute_cost(some, GPU, "float32").seconds == pytest.approx(0.1)
+
+
+def test_on_the_host_the_rate_of_the_kernel_for_attention_is_that_of_no_program() -> None:
+    host, some = replace(HOST, attention_efficiency=0.25), Work(0.0, 3e9, 2e9, batched_matvec_bytes=1e9)
+    assert compute_cost(some, host, "float32") == compute_cost(some, HOST, "float32")
 
 
 @pytest.mark.parametrize(("device", "num_kernels"), [(GPU, 5), (HOST, 1)])
