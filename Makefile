@@ -35,7 +35,9 @@ bench-gpu:
 	$(GPU_PYTHON) -m benchmarks.hand_over
 	$(GPU_PYTHON) -m benchmarks.host_attention --rows 16 --heads 32 --kv-heads 32 --tokens 1056
 	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-6.7b --batches 1,16 --prompt-len 1024 --new 65 --repeats 10
-	$(GPU_PYTHON) -m benchmarks.gpu_policies
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --policies gpu-only,recompute,host-attention
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --policies gpu-only,instinfer --layers 8 --new 9
+	$(GPU_PYTHON) -m benchmarks.weight_streams
 
 peers: $(VENV)/.run-installed
 	$(BIN)/python -m benchmarks.offload_peers --check
