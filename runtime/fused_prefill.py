@@ -175,11 +175,12 @@ class _Function:
 
 
 def keeps_all_caches(program: Program, system: System) -> bool:
-    """Tells whether the one processor that runs a prefill also keeps every cache whole."""
+    """Tells whether the one processor that runs a prefill also keeps every cache whole, and as the prefill makes it."""
     device, steps = program.logits_device, program.phase.steps
     if any(_crosses(step) for step in steps) or {s.device for s in program.phase.segments} != {device}:
         return False
-    names = {o.name for o in program.phase.graph.phase.outputs if o.role == "cache"}
+    phase = program.phase.graph.phase
+    names = {described.name for described in (*phase.inputs, *phase.outputs) if described.role == "cache"}
     return all(system.states.home.get(name) == device for name in names)
 
 

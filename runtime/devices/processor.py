@@ -93,7 +93,16 @@ class Processor:
             return
         self._arriving.append(arrays)
         if len(self._arriving) > COPIES_UNDER_WAY:
-            self._pace.settle(self._arriving.popleft())
+            self._await(self._arriving.popleft())
+
+    def _await(self, arrays: Any) -> None:
+        """Waits for copies; one that is gone was given, for good, to an executable that waits for it."""
+        for array in jax.tree.leaves(arrays):
+            try:
+                self._pace.settle(array)
+            except RuntimeError:
+                if not array.is_deleted():
+                    raise
 
     def forget(self) -> None:
         """Leaves unlogged what was dispatched and never waited for, and lets go of what was copied here."""
