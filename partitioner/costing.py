@@ -8,40 +8,32 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cost_models import (
-    TOKENS_PER_CLUSTER,
     ComputeSpec,
     Cost,
     HardwareSpec,
-    Hop,
-    Work,
     attend_cost,
     attend_flops,
     collective_cost,
-    compute_cost,
     flash_read_cost,
     flash_write_cost,
-    path_kinds,
     processor_attend_cost,
-    route,
     sequential,
     slowest,
     sparse_attend_cost,
     sparse_attend_flops,
 )
-from partitioner.drive_cache import DriveCache, best_channel_group
+from partitioner.drive_cache import DriveCache, drive_cache_of
 from partitioner.ir.op import Attention, Op
 from partitioner.ir.tensor_parallel import Collective
-from partitioner.jaxpr import num_bytes
-from partitioner.plan.steps import PathKind
+from partitioner.jaxpr import itemsize, num_bytes
+from partitioner.processor_cost import processor_cost
 from partitioner.shares import Share, even_shares
 from partitioner.sparsity import SparF
 from partitioner.split_grid import Split, SplitGrid
 from partitioner.stack import LINKS, Stack
 from partitioner.stack_costs import cache_fetch, drive_of, with_engine
+from partitioner.tier_links import Tier, TierLinks
 from partitioner.workload import Workload
-
-Tier = str
-TIERS: tuple[Tier, ...] = ("gpu", "host", "csd")
 
 
 @dataclass(frozen=True)
@@ -73,9 +65,9 @@ class Costing:
         return self.workload.batch_size // self.micro_batches
 
     @cached_property
-    def drives(self) -> tuple[str, ...]:
-        """Names the drives."""
-        return tuple(f"csd{i}" for i in range(len(self.hw.drives)))
+    def links(self) -> TierLinks:
+        """Returns what answers for transfers between tiers."""
+        return TierLinks(self.hw, self.via_host)
 
     @cached_property
     def processors(self) -> Mapping[Tier, ComputeSpec]:
@@ -99,10 +91,6 @@ class Costing:
             swap = self.capacity_bytes("csd")  # what outgrows host memory is swapped out to the drives
         return self.processors[tier].memory_bytes + swap
 
-    def device(self, tier: Tier) -> str:
-        """Returns the device that stands for a tier with one executor."""
-        return "gpu0" if tier == "gpu" else tier
-
     def can_attend(self) -> bool:
         """Tells whether there are drives with an engine."""
         return bool(self.hw.drives) and all(d.engine is not None for d in self.hw.drives)
@@ -119,21 +107,10 @@ class Costing:
         demand = (op.work, op.remakes, op.repeated, op.collectives, op.dtype)
         key = (demand, tier, scale, weight_bytes)
         if key not in self._run_costs:
-            self._run_costs[key] = self._run_cost(op, tier, scale, weight_bytes)
+            cost = processor_cost(op, self.processors[tier], scale, weight_bytes, whole=tier == "gpu")
+            exchange_s = self.exchange_s(op.collectives, scale) if tier == "gpu" else 0.0
+            self._run_costs[key] = sequential([cost, Cost(exchange_s, "link")]) if exchange_s else cost
         return self._run_costs[key]
-
-    def _run_cost(self, op: Op, tier: Tier, scale: float, weight_bytes: float) -> Cost:
-        stages = [(work, weight_bytes) for work in op.remakes[:1]]
-        stages += [(work, 0.0) for work in op.remakes[1:]]
-        stages.append((op.work, 0.0 if op.remakes else weight_bytes))
-        if tier == "gpu":
-            (work, fixed) = stages[-1]
-            stages[-1] = work + op.repeated, fixed + (op.repeated.bytes_read if fixed else 0.0)
-        works = [_scaled(work, scale, fixed) for work, fixed in stages]
-        costs = [compute_cost(work, self.processors[tier], op.dtype) for work in works]
-        if tier == "gpu":
-            costs.append(Cost(self.exchange_s(op.collectives, scale), "link"))
-        return sequential(costs)
 
     def exchange_s(self, collectives: Iterable[Collective], scale: float = 1.0) -> float:
         """Returns the time in which several GPUs exchange values, one after the other, ``scale`` times as large as traced."""
@@ -145,7 +122,7 @@ class Costing:
 
     def shares(self, attention: Attention) -> tuple[Share, ...]:
         """Returns how the drives share an attention."""
-        return even_shares(self.drives, self.rows, attention.num_kv_heads)
+        return even_shares(self.links.drives, self.rows, attention.num_kv_heads)
 
     def grid(self, attention: Attention) -> SplitGrid:
         """Returns the units in which an attention may be split over tiers."""
@@ -153,7 +130,7 @@ class Costing:
 
     def split_shares(self, attention: Attention, split: Split) -> tuple[Share, ...]:
         """Returns the shares of an attention that several tiers hold."""
-        return self.grid(attention).shares(split, {tier: self._members(tier) for tier, _ in split})
+        return self.grid(attention).shares(split, {tier: self.links.members(tier) for tier, _ in split})
 
     def share_attend_cost(self, attention: Attention, share: Share, context_len: int) -> Cost:
         """Returns the time one device takes for its share of one decode attention, links and launch left aside.
@@ -210,7 +187,7 @@ class Costing:
         """Returns the time in which a cache comes from its home to where it is used, without latency."""
         fetch = cache_fetch(self, attention, tokens, home)
         over = "host" if home == "csd" and not fetch.from_drive else home
-        link = Cost(self.transfer_s(fetch.link_bytes, over, tier), "link")
+        link = Cost(self.links.transfer_s(fetch.link_bytes, over, tier), "link")
         flash = Cost(self.flash_read_s(fetch.flash_bytes) if fetch.from_drive else 0.0, "flash")
         return slowest((link, flash, Cost(fetch.host_s, "overhead")))
 
@@ -233,44 +210,6 @@ class Costing:
             copies = len(self.hw.gpus)
         return self.kv_bytes(attention, tokens) * self.micro_batches * copies
 
-    def path(self, src: str, dst: str) -> PathKind:
-        """Returns the way between two devices under this costing's rule."""
-        kinds = path_kinds(self.hw, src, dst)
-        if not kinds:
-            return "local"
-        return "via_host" if self.via_host or kinds[0] == "via_host" else "p2p"
-
-    def hop_seconds(self, num_bytes: float, src: Tier, dst: Tier) -> dict[Hop, float]:
-        """Returns how long each link is in use when bytes move between tiers, spread evenly over the drives."""
-        loads: dict[Hop, float] = {}
-        pairs = [(a, b) for a in self._members(src) for b in self._members(dst)]
-        for a, b in pairs:
-            path = self.path(a, b)
-            for hop in route(self.hw, a, b, path) if path != "local" else ():
-                seconds = num_bytes / len(pairs) / self.hw.link(hop[0]).bytes_per_s
-                loads[hop] = loads.get(hop, 0.0) + seconds
-        return loads
-
-    def link_load(self, num_bytes: float, src: Tier, dst: Tier) -> dict[str, float]:
-        """Returns the seconds in use of the busiest link of each kind and direction, such as ``csd.up``."""
-        loads: dict[str, float] = {}
-        for (link, direction), seconds in self.hop_seconds(num_bytes, src, dst).items():
-            name = f"{link.rstrip('0123456789')}.{direction}"
-            loads[name] = max(loads.get(name, 0.0), seconds)
-        return loads
-
-    def latency_s(self, src: Tier, dst: Tier) -> float:
-        """Returns the latency of a transfer between tiers."""
-        a, b = self._members(src)[0], self._members(dst)[0]
-        path = self.path(a, b)
-        return (
-            sum(self.hw.link(h[0]).latency_s for h in route(self.hw, a, b, path)) if path != "local" else 0.0
-        )
-
-    def transfer_s(self, num_bytes: float, src: Tier, dst: Tier) -> float:
-        """Returns the time in use of the busiest link, without latency."""
-        return max(self.hop_seconds(num_bytes, src, dst).values(), default=0.0)
-
     def hand_out_s(self, attention: Attention, tier: Tier, fraction: float) -> float:
         """Returns the time from the GPU to a tier and back of what a part of one decode attention reads and makes.
 
@@ -282,9 +221,9 @@ class Costing:
         if tier == "gpu":
             return 0.0
         operands = (attention.query, attention.new_key, attention.new_value)
-        there_s = self.transfer_s(sum(num_bytes(v) for v in operands) * fraction, "gpu", tier)
-        back_s = self.transfer_s(num_bytes(attention.output) * fraction, tier, "gpu")
-        return there_s + self.latency_s("gpu", tier) + back_s + self.latency_s(tier, "gpu")
+        there_s = self.links.transfer_s(sum(num_bytes(v) for v in operands) * fraction, "gpu", tier)
+        back_s = self.links.transfer_s(num_bytes(attention.output) * fraction, tier, "gpu")
+        return there_s + self.links.latency_s("gpu", tier) + back_s + self.links.latency_s(tier, "gpu")
 
     def flash_read_s(self, num_bytes: float) -> float:
         """Returns the time to read bytes spread evenly over all drives."""
@@ -311,50 +250,3 @@ class Costing:
     @cached_property
     def _decode_contexts(self) -> tuple[tuple[int, float], ...]:
         return self.workload.decode_contexts(with_prefill=True)
-
-    def _members(self, tier: Tier) -> tuple[str, ...]:
-        return self.drives if tier == "csd" else (self.device(tier),)
-
-
-def drive_cache_of(
-    attention: Attention,
-    hw: HardwareSpec,
-    sparsities: tuple[SparF, ...],
-    contexts: tuple[tuple[int, float], ...],
-) -> DriveCache:
-    """Returns how an attention's cache lies in a drive.
-
-    Args:
-        attention: The attention, with its sparsity.
-        hw: Hardware with drives.
-        sparsities: Of all attentions that choose how many channels share a page.
-        contexts: (context length, steps at about that length) they choose it for.
-    """
-    flash, size = hw.drives[0].flash, itemsize(attention.cache_dtype)
-    if attention.sparsity is None or attention.source is not None:
-        return DriveCache(flash, attention.head_size, size, window=attention.window)
-    cluster = TOKENS_PER_CLUSTER if hw.software is None else hw.software.tokens_per_cluster
-    group = best_channel_group(flash, attention.head_size, size, sparsities, contexts, cluster)
-    return DriveCache(flash, attention.head_size, size, attention.sparsity, group, cluster, attention.window)
-
-
-def _scaled(work: Work, scale: float, weight_bytes: float) -> Work:
-    """Returns the demand of another number of rows: all but the weights and the kernels grows with them."""
-    if scale == 1.0:
-        return work
-    fixed = min(weight_bytes, work.bytes_read)
-    bytes_read = fixed + (work.bytes_read - fixed) * scale
-    return Work(
-        work.flops * scale,
-        bytes_read,
-        work.bytes_written * scale,
-        work.num_kernels,
-        work.num_matvecs,
-        min(work.batched_matvec_bytes * scale, bytes_read),
-    )
-
-
-def itemsize(dtype: str) -> int:
-    """Returns the bytes of one element of a floating dtype by name."""
-    sizes = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
-    return sizes[dtype]

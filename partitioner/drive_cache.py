@@ -10,12 +10,15 @@ from cost_models import (
     CHANNEL_GROUPS,
     TOKENS_PER_CLUSTER,
     FlashSpec,
+    HardwareSpec,
     SparseReads,
     channel_pages,
     oldest_token,
     sparse_pages,
     tokens_per_page,
 )
+from partitioner.ir.op import Attention
+from partitioner.jaxpr import itemsize
 from partitioner.sparsity import SparF
 
 WITH_SECOND_K = 1.5
@@ -144,3 +147,25 @@ def best_channel_group(
 
     fitting = [c for c in CHANNEL_GROUPS if head_size % c == 0 and flash.page_bytes >= c * element_bytes]
     return min(fitting, key=lambda c: (pages(c), c), default=None)
+
+
+def drive_cache_of(
+    attention: Attention,
+    hw: HardwareSpec,
+    sparsities: tuple[SparF, ...],
+    contexts: tuple[tuple[int, float], ...],
+) -> DriveCache:
+    """Returns how an attention's cache lies in a drive.
+
+    Args:
+        attention: The attention, with its sparsity.
+        hw: Hardware with drives.
+        sparsities: Of all attentions that choose how many channels share a page.
+        contexts: (context length, steps at about that length) they choose it for.
+    """
+    flash, size = hw.drives[0].flash, itemsize(attention.cache_dtype)
+    if attention.sparsity is None or attention.source is not None:
+        return DriveCache(flash, attention.head_size, size, window=attention.window)
+    cluster = TOKENS_PER_CLUSTER if hw.software is None else hw.software.tokens_per_cluster
+    group = best_channel_group(flash, attention.head_size, size, sparsities, contexts, cluster)
+    return DriveCache(flash, attention.head_size, size, attention.sparsity, group, cluster, attention.window)

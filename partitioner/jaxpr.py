@@ -205,3 +205,9 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_plain(v) for v in value)
     return value is None or isinstance(value, int | float | str | np.dtype)
+
+
+def itemsize(dtype: str) -> int:
+    """Returns the bytes of one element of a floating dtype by name."""
+    sizes = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+    return sizes[dtype]

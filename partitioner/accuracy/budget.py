@@ -15,7 +15,7 @@ from partitioner.accuracy.choose_sparsity import (
     entries_read,
 )
 from partitioner.accuracy.sensitivities import Sensitivities
-from partitioner.costing import drive_cache_of
+from partitioner.drive_cache import drive_cache_of
 from partitioner.errors import AccuracyError, WorkloadError
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention

@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from operator import add
 
-from partitioner.costing import TIERS
 from partitioner.ir.op import Attention
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.drive_seconds import drives_attend_s, drives_read_s
@@ -17,6 +16,7 @@ from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput, stream_cost
 from partitioner.placement.split_variants import SplitCost, split_costs
 from partitioner.plan.decisions import SPLIT
+from partitioner.tier_links import TIERS
 
 FLASH = "csd.flash"
 
@@ -58,7 +58,7 @@ class AttentionVariants:
             "prefill": policy.prefill_attention,
             "decode": tuple(t for t in policy.decode_attention if t != "csd" or costing.can_attend()),
         }
-        homes = tuple(h for h in policy.homes_of("kv") if h != "csd" or costing.drives)
+        homes = tuple(h for h in policy.homes_of("kv") if h != "csd" or costing.links.drives)
         options = [allowed[p] if op else (None,) for p, op in zip(self._costs.phases, pair.ops, strict=True)]
         if pair.name in self._kept:
             variants += self._kept_variants(pair, self._kept[pair.name], options)
@@ -236,14 +236,14 @@ class AttentionVariants:
         costing = self._costs.costing
         tokens = costing.workload.prompt_len
         stored = costing.kv_bytes(attention, tokens, fraction) * costing.micro_batches
-        for resource, seconds in costing.link_load(stored, src, dst).items():
+        for resource, seconds in costing.links.link_load(stored, src, dst).items():
             self._costs.add(busy, phase, resource, seconds)
         if dst != "csd":
             return 0.0
         written = stored * costing.drive_cache(attention).copies_of(tokens)
         once = costing.flash_write_s(written / self._costs.steps[phase])
         self._costs.add(busy, phase, FLASH, self._costs.steps[phase] * once)
-        return self._costs.steps[phase] * once * len(costing.drives)
+        return self._costs.steps[phase] * once * len(costing.links.drives)
 
     def _stream_cache_s(self, attention: Attention, home: str, tier: str) -> float:
         """Returns the time all decode steps take to ship a cache to where it is used, and the new entries back.
@@ -252,9 +252,9 @@ class AttentionVariants:
         """
         costing = self._costs.costing
         self.largest_stream = max(self.largest_stream, costing.kv_bytes(attention, costing.workload.max_len))
-        back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
+        back_s = costing.links.transfer_s(costing.kv_bytes(attention, 1), tier, home)
         total = 0.0
         for context, weight in self._costs.contexts:
             fetch_s = costing.fetch_s(attention, context - 1, home, tier).seconds
-            total += weight * (fetch_s + costing.latency_s(home, tier) + back_s)
+            total += weight * (fetch_s + costing.links.latency_s(home, tier) + back_s)
         return total

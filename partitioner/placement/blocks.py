@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Sequence
 
-from partitioner.costing import TIERS, Costing
+from partitioner.costing import Costing
 from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import ValueFlow
 from partitioner.placement.problem import Block, Choice, Flow, Variant
+from partitioner.tier_links import TIERS
 
 MoveForm = tuple[int, int, bool]
 """All that the cost of moving a value depends on: its bytes, its phase, and whether it carries latency and launch."""
@@ -96,14 +97,14 @@ class BlockMaker:
         if form not in self._moves:
             size, phase, carries = form
             costing, steps = self._costing, self._steps[phase]
-            has = [bool(costing.hw.gpus), True, bool(costing.drives)]
+            has = [bool(costing.hw.gpus), True, bool(costing.links.drives)]
 
             def seconds(src: int, dst: int) -> float:
                 if src == dst or not (has[src] and has[dst]):
                     return 0.0
                 a, b = TIERS[src], TIERS[dst]
-                fixed = costing.latency_s(a, b) + costing.launch_s(b) if carries else 0.0
-                return steps * (costing.transfer_s(size, a, b) + fixed)
+                fixed = costing.links.latency_s(a, b) + costing.launch_s(b) if carries else 0.0
+                return steps * (costing.links.transfer_s(size, a, b) + fixed)
 
             self._moves[form] = tuple(tuple(seconds(s, d) for d in range(3)) for s in range(3))
         return self._moves[form]

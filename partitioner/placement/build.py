@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
-from partitioner.costing import TIERS, Costing
+from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.working_set import peak_working_set_bytes, working_set_bytes
 from partitioner.jaxpr import num_bytes
@@ -19,6 +19,7 @@ from partitioner.placement.recompute import KeptInput
 from partitioner.placement.split_variants import SplitCost
 from partitioner.placement.variants import SMALL_WEIGHT_BYTES, VariantBuilder
 from partitioner.plan.names import folded
+from partitioner.tier_links import TIERS
 
 
 @dataclass(frozen=True)

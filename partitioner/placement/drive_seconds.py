@@ -27,4 +27,4 @@ def drives_read_s(costing: Costing, attention: Attention, contexts: Contexts) ->
         steps * costing.flash_read_s(costing.flash_bytes(attention, context - 1))
         for context, steps in contexts
     )
-    return len(costing.drives) * sum(read_s)
+    return len(costing.links.drives) * sum(read_s)

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
-from partitioner.costing import TIERS, Costing
+from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
 from partitioner.jaxpr import num_bytes
 from partitioner.placement.problem import Variant
 from partitioner.plan.names import folded
 from partitioner.stack_costs import layer_s
+from partitioner.tier_links import TIERS
 
 SMALL_WEIGHT_BYTES = 1 << 20
 """Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
@@ -138,7 +139,7 @@ class ModeCosts:
     def stream(self, busy: Loads, phase: int, moved: float, src: str, dst: str) -> None:
         """Adds a stream for each execution to the load of links."""
         times = self.steps[phase] * self.repeats(phase) / STREAMS_SHARE
-        for resource, seconds in self.costing.link_load(moved, src, dst).items():
+        for resource, seconds in self.costing.links.link_load(moved, src, dst).items():
             self.add(busy, phase, resource, seconds * times)
 
     def repeats(self, phase: int) -> int:

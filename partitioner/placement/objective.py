@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cost_models import HardwareSpec, energy_usd, idle_power_w, owning_usd_per_s, working_power_w
-from partitioner.costing import TIERS
 from partitioner.objective import TOKENS_PER_SECOND, Objective
 from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.tier_links import TIERS
 from partitioner.workload import Workload
 
 TIE_SHARE = 1e-3

@@ -127,12 +127,12 @@ def stream_cost(costing: Costing, attention: Attention, home: str, contexts: Con
     for context, weight in contexts:
         stored = costing.kv_bytes(attention, context - 1)
         for amount, src, dst in ((stored, home, "gpu"), (costing.kv_bytes(attention, 1), "gpu", home)):
-            for resource, seconds in costing.link_load(amount, src, dst).items():
+            for resource, seconds in costing.links.link_load(amount, src, dst).items():
                 loads[resource] = loads.get(resource, 0.0) + weight * seconds
         if home == "csd":
             flash_s += weight * costing.flash_read_s(costing.flash_bytes(attention, context - 1))
         fetched = costing.fetch_s(attention, context - 1, home, "gpu")
-        fetch_s.append(fetched.seconds + costing.latency_s(home, "gpu"))
+        fetch_s.append(fetched.seconds + costing.links.latency_s(home, "gpu"))
         first_s += weight * fetch_s[-1]
     return StreamCost(loads, flash_s, tuple(fetch_s), first_s)
 
@@ -163,7 +163,7 @@ class Room:
 
     def has(self, tier: str) -> bool:
         """Tells whether a tier has room for everything."""
-        if tier == "csd" and not self.costing.drives:
+        if tier == "csd" and not self.costing.links.drives:
             return False
         needed = self._cache_bytes(tier)
         needed += 0.0 if tier == "csd" else self.weight_bytes
@@ -186,7 +186,7 @@ def _homes(policy: Policy, costing: Costing, attention: Attention, op: Op) -> tu
     alike = (kept.head_size, kept.cache_dtype) == (attention.head_size, attention.cache_dtype)
     homes: list[str] = []
     for home in policy.homes_of("input"):
-        if home == "csd" and not (alike and costing.drives):
+        if home == "csd" and not (alike and costing.links.drives):
             continue
         homes.append(home)
     return tuple(homes)

@@ -49,7 +49,7 @@ def shortfall_message(
             if best.shortfall[i] > 0:
                 reserved = f" beside {_gb(built.reserved[i])} for activations" if built.reserved[i] else ""
                 rows.append(
-                    f"{costing.device(tier)} is short of {_gb(best.shortfall[i])} ({best.shortfall[i]:.0f} bytes: wants "
+                    f"{costing.links.device(tier)} is short of {_gb(best.shortfall[i])} ({best.shortfall[i]:.0f} bytes: wants "
                     f"{_gb(best.needed[i])}, has {_gb(built.problem.capacities[i])}{reserved})"
                 )
         parts.append("; ".join(rows))

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from partitioner.costing import TIERS, Costing, Tier
+from partitioner.costing import Costing
 from partitioner.ir.op import Attention
 from partitioner.shares import Share
 from partitioner.split_grid import Split
+from partitioner.tier_links import TIERS, Tier
 
 
 @dataclass(frozen=True)

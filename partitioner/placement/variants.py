@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
 
-from partitioner.costing import TIERS, Costing
+from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.attention_variants import AttentionVariants
@@ -15,6 +15,7 @@ from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput
 from partitioner.placement.split_variants import SplitCost
 from partitioner.plan.stream_buffers import cache_buffer_bytes, weight_buffer_bytes
+from partitioner.tier_links import TIERS
 
 ANY = "any"
 """Instead of a tier: each op that uses shared weights has a home of its own choice for them (see ``shared_homes``)."""

@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from cost_models import Cost
-from partitioner.costing import TIERS
 from partitioner.ir.op import Op
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.decisions import SPLIT
 from partitioner.plan.names import tier_of, tier_span
 from partitioner.plan.op_costs import OpCosts
 from partitioner.plan.spare_room import free_bytes, stream_room
+from partitioner.tier_links import TIERS
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
@@ -131,7 +131,7 @@ class Alternatives:
         if op.attention and op.attention.source and self.costs.phase == "decode" and tier != "gpu":
             return "its K and V are made again of the inputs of its layer, which is done on the GPU alone"
         if tier == "csd":
-            if not costing.drives:
+            if not costing.links.drives:
                 return "there is no drive"
             if op.attention is None:
                 return "drives run attention only"
@@ -179,7 +179,7 @@ class Alternatives:
     def _lacking_bytes(self, op: Op, tier: str) -> float:
         """Returns the bytes of an op's weights that a tier does not keep."""
         plan, sizes = self.costs.plan, self.costs.param_bytes
-        device = plan.costing.device(tier)
+        device = plan.costing.links.device(tier)
         kept = {n: (plan.homes[n], *plan.copies.get(n, ())) for n in op.params if n in sizes}
         return float(sum(sizes[n] for n, devices in kept.items() if device not in devices))
 

@@ -65,7 +65,7 @@ def _kept_on(
             decision = decisions.ops[op.name]
             with_home = op.attention is None and decision.home != "-"
             tier = decision.home if with_home else decision.anchor(graph.phase.name)
-            device = costing.device("gpu" if tier == "csd" else tier)
+            device = costing.links.device("gpu" if tier == "csd" else tier)
             for name in op.params:
                 if name in kept:
                     kept[name].add(device)
@@ -86,4 +86,4 @@ def _shares(attention: Attention, decision: Decision, costing: Costing) -> tuple
     if decision.home == "csd":
         return costing.shares(attention)
     whole = (0, costing.rows), (0, attention.num_kv_heads)
-    return (Share(costing.device(decision.home), *whole, 1.0),)
+    return (Share(costing.links.device(decision.home), *whole, 1.0),)

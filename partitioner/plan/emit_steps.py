@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from partitioner.costing import Costing, itemsize
+from partitioner.costing import Costing
 from partitioner.frontend.trace import TracedInput
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op
-from partitioner.jaxpr import Var, num_bytes
+from partitioner.jaxpr import Var, itemsize, num_bytes
 from partitioner.plan.decisions import Decision
 from partitioner.plan.segment_ops import streams_cache
 from partitioner.plan.steps import Move, MoveKind, PathKind, Run, Segment, Share, Step
@@ -197,7 +197,7 @@ class _Emitter:
     def _consumer_device(self, attention: Attention) -> str:
         readers = self._graph.consumers.get(attention.output, ())
         tiers = [self._decisions[self._graph.ops[r].name].anchor(self._phase) for r in readers]
-        return self._costing.device(tiers[0]) if tiers else "gpu0"
+        return self._costing.links.device(tiers[0]) if tiers else "gpu0"
 
     def _emit_cache_moves(
         self, op: Op, attention: Attention, device: str, run: int, streamed: Sequence[int]
@@ -261,7 +261,7 @@ class _Emitter:
         share: Share | None,
         after: set[int],
     ) -> int:
-        path: PathKind = self._costing.path(src, dst)
+        path: PathKind = self._costing.links.path(src, dst)
         step = Move(
             len(self.steps), kind, values, names, src, dst, path, size, attention, share, tuple(sorted(after))
         )

@@ -17,7 +17,7 @@ from cost_models import (
     life_years,
     lifetime_bytes,
 )
-from partitioner.costing import itemsize
+from partitioner.jaxpr import itemsize
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cost_models import Cost, sequential
-from partitioner.costing import TIERS
 from partitioner.errors import PlanError
 from partitioner.plan.alternatives import Alternative, Alternatives
 from partitioner.plan.explanation import Choice, ExplainedClass, Explanation
@@ -15,6 +14,7 @@ from partitioner.plan.names import folded, tier_of, tier_span
 from partitioner.plan.report.figures import Figures, OpClass
 from partitioner.plan.report.numerals import size
 from partitioner.plan.report.shared import group_span, shared_parts
+from partitioner.tier_links import TIERS
 
 if TYPE_CHECKING:
     from partitioner.ir.op import Op

@@ -118,8 +118,8 @@ class OpCosts:
         """Returns the stream of a cache to where it is used, and the way back of what is new."""
         costing, cached = self.plan.costing, self.context_len - 1
         fetched = costing.fetch_s(attention, cached, home, tier)
-        stream_s = fetched.seconds + costing.latency_s(home, tier)
-        back_s = costing.transfer_s(costing.kv_bytes(attention, 1), tier, home)
+        stream_s = fetched.seconds + costing.links.latency_s(home, tier)
+        back_s = costing.links.transfer_s(costing.kv_bytes(attention, 1), tier, home)
         return [Cost(stream_s, fetched.bound), Cost(back_s, "link")]
 
     def _value_moves(self, op: Op, tier: str) -> list[Cost]:
@@ -148,4 +148,4 @@ class OpCosts:
 
     def _transfer(self, amount: float, src: str, dst: str) -> Cost:
         costing = self.plan.costing
-        return Cost(costing.transfer_s(amount, src, dst) + costing.latency_s(src, dst), "link")
+        return Cost(costing.links.transfer_s(amount, src, dst) + costing.links.latency_s(src, dst), "link")

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cost_models import Cost, sequential
-from partitioner.costing import TIERS, Costing
+from partitioner.costing import Costing
 from partitioner.ir.op import Attention
 from partitioner.plan.names import tier_of
 from partitioner.plan.steps import Share
+from partitioner.tier_links import TIERS
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 from cost_models import CostModelError, HardwareSpec
 from partitioner.accuracy.choose_sparsity import AccuracyChoice
-from partitioner.costing import TIERS
 from partitioner.errors import AccuracyError, PlanError, WorkloadError
 from partitioner.objective import OBJECTIVES
 from partitioner.plan.decisions import SPLIT, CacheForm, Certificate, Decision, Decisions
 from partitioner.split_grid import Split
+from partitioner.tier_links import TIERS
 from partitioner.workload import Workload
 
 PHASES = ("prefill", "decode")

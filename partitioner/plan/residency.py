@@ -59,5 +59,5 @@ def resident_bytes(plan: Plan) -> dict[str, dict[str, float]]:
             add("gpu0", "kv_cache", num_bytes(i.var) * plan.micro_batches, i.name)
     for tier, amount in plan.decisions.reserved_bytes.items():
         if amount:
-            add(costing.device(tier) if tier != "csd" else "csd0", "reserve", amount)
+            add(costing.links.device(tier) if tier != "csd" else "csd0", "reserve", amount)
     return table

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from partitioner.costing import TIERS
 from partitioner.plan.names import tier_of
 from partitioner.plan.stream_buffers import reserved_room
+from partitioner.tier_links import TIERS
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan

@@ -112,7 +112,7 @@ class _Rewriter:
         self, kind: Any, values: tuple[Var, ...], src: str, dst: str, op: str, share: Share,
         after: tuple[int, ...], names: tuple[str, ...] = (),
     ) -> int:  # fmt: skip
-        path = self._plan.costing.path(src, dst) if src != dst else "local"
+        path = self._plan.costing.links.path(src, dst) if src != dst else "local"
         self._steps.append(Move(len(self._steps), kind, values, names, src, dst, path, 0, op, share, after))
         return len(self._steps) - 1
 

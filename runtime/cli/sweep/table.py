@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from partitioner.costing import TIERS
 from partitioner.objective import TOKENS_PER_SECOND
 from partitioner.plan.names import tier_of
 from partitioner.plan.report.numerals import Unit, percent, significant, time_unit
 from partitioner.plan.report.table import Column, paragraph, table
+from partitioner.tier_links import TIERS
 from runtime.cli.sweep.points import Point, Sweep
 
 
