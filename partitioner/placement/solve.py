@@ -1,7 +1,7 @@
 """The exact solver: the fastest placement within the capacities, with a proven bound, or what is missing.
 
 Identical blocks are one graph (``states``) and share columns; prices from the relaxation (``relaxation``) tell which arcs can
-be part of an optimum, and an integer program over these finds it (``arcflow``, ``search``). Nothing but two walks over small
+be part of an optimum, and an integer program over these finds it (``along``, ``search``). Nothing but two walks over small
 matrices depends on the depth of the model.
 """
 
@@ -19,7 +19,8 @@ from partitioner.placement.goal import Goal, fastest, least_missing
 from partitioner.placement.highs import MAX_NODES, SolverError
 from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.relaxation import Relaxation, relax, relaxation_at
-from partitioner.placement.search import CLOSE, Placed, Search
+from partitioner.placement.search import best_placement
+from partitioner.placement.search_space import CLOSE, Placed, SearchSpace
 from partitioner.placement.states import TooManyStatesError
 from partitioner.placement.tally import Box
 from partitioner.placement.unfolded import solve_unfolded
@@ -52,25 +53,25 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
     goal = fastest(problem, folded.most)
     alone = _chains_alone(problem, folded, goal)
     shortest = model_columns(alone.paths, alone.model)
-    search = Search(problem, folded, goal, goal.value(folded.most) or 1.0)
-    quickest = search.place(shortest)
+    space = SearchSpace(problem, folded, goal, goal.value(folded.most) or 1.0)
+    quickest = space.place(shortest)
     fits = goal.holds(quickest.total)
     if fits:
-        quickest = search.polished(quickest, shortest)
+        quickest = space.polished(quickest, shortest)
     if fits and quickest.value - alone.bound <= CLOSE * quickest.value:
         return _solution(quickest, alone.bound, f"shortest path over {folded.num_arcs} arcs")
     pool = ColumnPool()
     pool.add(column for columns in shortest for column in columns)
-    missing = _missing(search)
+    missing = _missing(space)
     if not fits:
         relaxed = relax(folded, missing.goal, missing.unit, pool, alone.box, 1e-12 * missing.unit)
         if relaxed.bound > 1e-9 * missing.unit:
             return _infeasible(problem, _least(missing, pool))
-    root, unit = _root(search, pool, alone)
+    root, unit = _root(space, pool, alone)
     if root.bound >= cutoff:
         return None
-    search = replace(search, unit=unit)
-    found = search.run(root, pool, quickest if fits else None, cutoff)
+    space = replace(space, unit=unit)
+    found = best_placement(space, root, pool, quickest if fits else None, cutoff)
     if found.placed is None and cutoff < math.inf:
         return None if found.finished else Undecided(max(root.bound, min(found.bound, cutoff)))
     if found.placed is None:
@@ -81,7 +82,7 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
             raise SolverError(
                 f"{MAX_NODES} nodes of the integer program show neither a placement that fits nor that there is none"
             )
-        found = search.run(root, pool, replace(least, value=goal.value(least.total)))
+        found = best_placement(space, root, pool, replace(least, value=goal.value(least.total)))
     assert found.placed is not None, "a search returns what it was given, or better"
     how = (
         f"{found.num_arcs} of {folded.num_arcs} arcs, "
@@ -98,13 +99,13 @@ def _chains_alone(problem: Problem, folded: Folded, goal: Goal) -> Relaxation:
     return relaxation_at(folded, goal, price, free, Box(free, folded.kinds.most), free, 0)
 
 
-def _root(search: Search, pool: ColumnPool, alone: Relaxation) -> tuple[Relaxation, float]:
+def _root(space: SearchSpace, pool: ColumnPool, alone: Relaxation) -> tuple[Relaxation, float]:
     """Returns the relaxed problem, and the size of its objective, which scales it: found by going down from the largest."""
-    root, unit = alone, search.unit
+    root, unit = alone, space.unit
     for _ in range(MAX_SCALES):
         unit = max(root.bound, 1e-3 * unit)
         try:
-            relaxed = relax(search.folded, search.goal, unit, pool, alone.box)
+            relaxed = relax(space.folded, space.goal, unit, pool, alone.box)
         except SolverError:
             break
         root = max(root, relaxed, key=lambda relaxation: relaxation.bound)
@@ -113,19 +114,19 @@ def _root(search: Search, pool: ColumnPool, alone: Relaxation) -> tuple[Relaxati
     return root, unit
 
 
-def _missing(search: Search) -> Search:
-    """Returns the search for the least bytes missing."""
-    goal = least_missing(search.problem, search.folded.most)
-    return replace(search, goal=goal, unit=float(search.folded.most[goal.asked].sum()) or 1.0)
+def _missing(space: SearchSpace) -> SearchSpace:
+    """Returns what a search for the least bytes missing holds."""
+    goal = least_missing(space.problem, space.folded.most)
+    return replace(space, goal=goal, unit=float(space.folded.most[goal.asked].sum()) or 1.0)
 
 
-def _least(missing: Search, pool: ColumnPool) -> Placed:
+def _least(missing: SearchSpace, pool: ColumnPool) -> Placed:
     """Returns the placement with the least bytes missing, told apart to about 1e-8 of the capacities."""
     kinds = missing.folded.kinds
     whole = Box(np.zeros(len(kinds.most)), kinds.most)
     relaxation = relax(missing.folded, missing.goal, missing.unit, pool, whole)
     known = missing.place(model_columns(relaxation.paths, relaxation.model))
-    return missing.run(relaxation, pool, known).placed or known
+    return best_placement(missing, relaxation, pool, known).placed or known
 
 
 def _infeasible(problem: Problem, placed: Placed) -> Infeasible:

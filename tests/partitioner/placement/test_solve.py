@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from partitioner.placement import branching, search, states
+from partitioner.placement import along, branching, search, states
 from partitioner.placement import solve as solving
 from partitioner.placement.arcflow import Flow
 from partitioner.placement.evaluate import breakdown, evaluate
@@ -179,7 +179,7 @@ def test_none_says_that_nothing_beats_the_cutoff() -> None:
 
 
 def test_nothing_is_claimed_where_the_integer_program_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "solve_flow", lambda *_, **__: Flow(None, 0.0, finished=False))
+    monkeypatch.setattr(along, "solve_flow", lambda *_, **__: Flow(None, 0.0, finished=False))
     endings: Counter[str] = Counter()
     for seed in range(120):
         problem = random_problem(seed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from partitioner.placement import highs, search
+from partitioner.placement import highs, search_space
 from partitioner.placement.evaluate import Chosen, breakdown, evaluate
 from partitioner.placement.folded import fold
 from partitioner.placement.problem import Choice, Infeasible, Problem, Solution
@@ -29,7 +29,7 @@ class TestDecoder:
     def test_forty_layers_are_solved_to_the_optimum(self, rich: bool) -> None:
         problem = decoder_problem(40, rich=rich)
         result = solved(problem)
-        assert result.gap <= (search.ENOUGH if rich else 1e-9)
+        assert result.gap <= (search_space.ENOUGH if rich else 1e-9)
         assert result.objective == evaluate(problem, result.chosen)
         assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
         # A placement by hand: embedding, head and caches on the drive, and all other weights on the GPU.
@@ -66,7 +66,7 @@ class TestDecoder:
             gpu, host = (depth / 8 * 1e9 * size for size in gigabytes)
             problem = decoder_problem(depth, (gpu, host, depth * 1e12))
             programs.clear()
-            assert solved(problem).gap <= search.ENOUGH
+            assert solved(problem).gap <= search_space.ENOUGH
             work.append((fold(problem).num_arcs, len(programs), sum(programs)))
         (arcs, num_programs, numbers), (deep_arcs, num_deep_programs, deep_numbers) = work
         assert deep_arcs == arcs

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from partitioner.placement import search
+from partitioner.placement import along, first_search, kept_ways, search, search_space, wide_search
 from partitioner.placement.evaluate import breakdown
 from partitioner.placement.priced_search import PricedFound, PricedSearch
 from partitioner.placement.problem import Infeasible, Problem, Solution
@@ -27,11 +27,11 @@ def best_of_all_pairs(problem: Problem) -> float:
     return float(objective[fits].min(initial=math.inf))
 
 
-@pytest.mark.parametrize("many_arcs", [search.MANY_ARCS, 20])
+@pytest.mark.parametrize("many_arcs", [search_space.MANY_ARCS, 20])
 def test_splits_are_as_good_as_the_best_of_all(monkeypatch: pytest.MonkeyPatch, many_arcs: int) -> None:
     """Problems with many arcs are searched up to a gap, and first among few of many variants."""
-    monkeypatch.setattr(search, "MANY_ARCS", many_arcs)
-    slack = 1e-9 if many_arcs > 100 else search.ENOUGH
+    monkeypatch.setattr(search_space, "MANY_ARCS", many_arcs)
+    slack = 1e-9 if many_arcs > 100 else search_space.ENOUGH
     num_infeasible = 0
     for seed in range(100):
         problem = split_problem(seed)
@@ -49,9 +49,10 @@ def test_splits_are_as_good_as_the_best_of_all(monkeypatch: pytest.MonkeyPatch, 
 
 def test_columns_made_on_demand_prove_what_they_find(monkeypatch: pytest.MonkeyPatch) -> None:
     """Problems with too many routes to list are searched by a tree whose nodes price the columns they miss."""
-    monkeypatch.setattr(search, "MANY_ARCS", 20)
-    monkeypatch.setattr(search, "FEW_ROUTES", -1)
-    monkeypatch.setattr(search, "LARGE", 0)
+    monkeypatch.setattr(search_space, "MANY_ARCS", 20)
+    monkeypatch.setattr(kept_ways, "FEW_ROUTES", -1)
+    for module in (along, first_search, search, wide_search):
+        monkeypatch.setattr(module, "LARGE", 0)
     searched: list[PricedFound] = []
     run = PricedSearch.search
     monkeypatch.setattr(PricedSearch, "search", lambda self: searched.append(run(self)) or searched[-1])
@@ -66,6 +67,6 @@ def test_columns_made_on_demand_prove_what_they_find(monkeypatch: pytest.MonkeyP
         assert best * (1 - 1e-9) <= result.objective <= best * (1 + search.WIDE_GAP)
         assert result.bound <= best * (1 + 1e-9)
         assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
-        num_close += result.gap <= search.NEARLY
+        num_close += result.gap <= wide_search.NEARLY
     assert len(searched) >= 10
     assert num_close >= 10

@@ -1,0 +1,183 @@
+"""Placements along some arcs or routes: an integer program, solved again while its solution is none within the limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.arcflow import solve_flow
+from partitioner.placement.arcs import Arcs
+from partitioner.placement.balance import boundaries
+from partitioner.placement.bounded_simplex import Floats
+from partitioner.placement.columns import Column
+from partitioner.placement.folded import Folded
+from partitioner.placement.goal import HARD
+from partitioner.placement.highs import MAX_NODES
+from partitioner.placement.order import Detached, stage_columns
+from partitioner.placement.routeflow import reach_row, route_columns, solve_routes
+from partitioner.placement.routes import Routes
+from partitioner.placement.search_space import Found, Placed, SearchSpace
+from partitioner.placement.tally import Box
+
+FEW_NODES, MORE_NODES = 30, 200
+"""Nodes of the search trees of problems with many arcs: at first, and to prove what was found."""
+LARGE = 2000
+"""Arcs and variants of the programs that these are meant for; smaller ones have more, up to ``MOST_NODES`` times as many."""
+MOST_NODES = 10
+MAX_REPAIRS = 50
+"""How often an integer program is solved again because its solution is no placement within the limits."""
+FEW_REPAIRS = 5
+"""Likewise where it is one of several that look for a placement."""
+
+
+def best_along(
+    space: SearchSpace,
+    arcs: Arcs | Routes,
+    box: Box,
+    value: float,
+    known: Placed | None,
+    gap: float | None = None,
+    nodes: int = MORE_NODES,
+) -> Found:
+    """Returns the best placement along some arcs in a box, and a bound for these.
+
+    Args:
+        space: The problem.
+        arcs: The arcs.
+        box: The box.
+        value: What the placement's value may be at most; the integer program is precise to a small part of it.
+        known: A placement that keeps the hard limits, if one is known.
+        gap: Relative gap that is enough; by default a part of the search's.
+        nodes: Nodes of the search tree of a problem with many arcs.
+    """
+    gap = gap or 0.2 * space.gap
+    if isinstance(arcs, Routes):
+        return _along_routes(space, arcs, value, known, gap, MOST_NODES * nodes)
+    return _along_arcs(space, arcs, box, value, known, gap, nodes)
+
+
+def _along_arcs(
+    space: SearchSpace, arcs: Arcs, box: Box, value: float, known: Placed | None, gap: float, nodes: int
+) -> Found:
+    """Returns the best placement along some arcs in a box, and a bound for these."""
+    goal = space.goal
+    exact = np.zeros(0, np.int64)
+    cuts: list[NDArray[np.float64]] = []
+    num_arcs, bound = arcs.size, 0.0
+    many = space.is_large
+    easier = bool(arcs.drift.any())
+    nodes = int(nodes * min(MOST_NODES, max(1.0, LARGE / max(1, arcs.size))))
+    finished = True
+    for _ in range(MAX_REPAIRS):
+        flow = solve_flow(
+            space.folded,
+            goal.eased(arcs.drift) if easier else goal,
+            value,
+            arcs,
+            box,
+            cuts,
+            exact,
+            gap,
+            doubt=not many,
+            max_nodes=nodes if many else MAX_NODES,
+        )
+        if easier or not arcs.drift.any():
+            bound, finished = flow.bound - goal.worth(arcs.drift), flow.finished
+        if flow.solution is None:
+            return Found(known, bound, num_arcs, finished and (easier or not arcs.drift.any()))
+        stages = stage_columns(space.folded, arcs, *flow.solution)
+        if isinstance(stages, Detached):
+            cuts.append(_reach(space.folded, arcs, stages))
+            continue
+        placed = space.place(stages)
+        if goal.holds(placed.total):
+            if known is None or placed.value <= known.value:
+                known = space.polished(placed, stages)
+            return Found(known, bound, num_arcs, finished)
+        if easier:
+            easier = False
+            continue
+        over = np.flatnonzero((goal.group == HARD) & (placed.total > goal.limit))
+        if np.isin(over, exact).all():
+            break
+        exact = np.union1d(exact, over)
+    return Found(known, bound, num_arcs, False)
+
+
+def _along_routes(
+    space: SearchSpace, routes: Routes, value: float, known: Placed | None, gap: float, nodes: int
+) -> Found:
+    """Returns the best placement along some routes, and a bound for these and those they stand for."""
+    exact = np.zeros(0, np.int64)
+    cuts: list[NDArray[np.float64]] = []
+    relaxed, bound, finished = True, 0.0, False
+    for _ in range(MAX_REPAIRS):
+        flow = solve_routes(
+            space.folded, space.goal, value, routes, cuts, exact, gap, relaxed=relaxed, max_nodes=nodes
+        )
+        if relaxed:
+            bound, finished = flow.bound, flow.finished
+        if flow.solution is None:
+            return Found(known, bound, routes.size, finished and relaxed)
+        stages = route_columns(space.folded, routes, *flow.solution)
+        if isinstance(stages, Detached):
+            cuts.append(reach_row(space.folded, routes, stages))
+            continue
+        placed = space.place(stages)
+        if space.goal.holds(placed.total) and (placed.value <= value * (1 + 1e-9) or not relaxed):
+            if known is None or placed.value <= known.value:
+                known = space.polished(placed, stages)
+            return Found(known, bound, routes.size, finished)
+        over = np.flatnonzero((space.goal.group == HARD) & (placed.total > space.goal.limit))
+        if not relaxed and np.isin(over, exact).all():
+            break
+        if not relaxed:
+            exact = np.union1d(exact, over)
+        relaxed = False
+    return Found(known, bound, routes.size, False)
+
+
+def any_along_routes(
+    space: SearchSpace, routes: Routes, value: float, nodes: int, box: tuple[Floats, Floats] | None
+) -> list[Counter[Column]] | None:
+    """Returns a placement along some routes, if one is found."""
+    cuts: list[NDArray[np.float64]] = []
+    none = np.zeros(0, np.int64)
+    for _ in range(FEW_REPAIRS):
+        flow = solve_routes(
+            space.folded,
+            space.goal,
+            value,
+            routes,
+            cuts,
+            none,
+            0.2 * space.gap,
+            relaxed=False,
+            max_nodes=nodes,
+            box=box,
+        )
+        if flow.solution is None:
+            return None
+        stages = route_columns(space.folded, routes, *flow.solution)
+        if not isinstance(stages, Detached):
+            return stages
+        cuts.append(reach_row(space.folded, routes, stages))
+    return None
+
+
+def _reach(folded: Folded, arcs: Arcs, detached: Detached) -> NDArray[np.float64]:
+    """Returns a row no walk breaks: instances begin at some vertices only if the stage does, or an arc leads there."""
+    meeting = boundaries(folded)
+    stage, node = folded.stages[detached.stage], int(meeting.first_node[detached.stage])
+    inside = np.isin(np.arange(arcs.num_vertices), list(detached.vertices))
+    row = np.zeros(len(arcs.source) + len(meeting.upper))
+    row[: len(arcs.source)] = stage.count * (inside[arcs.target] & ~inside[arcs.source])
+    row[: len(arcs.source)] -= inside[arcs.source] & arcs.begins
+    num_entries = len(stage.graph.entries)
+    first = int(meeting.first[detached.stage])
+    row[first + len(arcs.source) : first + len(arcs.source) + num_entries] = (
+        stage.count * inside[node : node + num_entries]
+    )
+    return row
