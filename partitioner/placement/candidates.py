@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -94,8 +95,8 @@ class _ModeSearch:
         self._steps = [*prefills, decode_steps]
         check_activations(self.costing, paired)
         self._kept = kept_inputs(traced, self.costing, policy, paired.activation_bytes(self.costing))
-        pace_s = _pace_s(self.costing, traced, self._steps) if objective.name == "latency" else self._steps
-        self._weights = weights_of(objective, hw, workload, decode_steps, pace_s)
+        pace_s = functools.partial(_pace_s, self.costing, traced, self._steps)
+        self._weights = weights_of(objective, hw, workload, self._steps, pace_s)
         self._limit = limit / self._weights.per_second
         self._bounds: list[float] = []
         self.found: list[tuple[BuiltProblem, Solution]] = []

@@ -16,7 +16,7 @@ are where they are in the phase, and in which a value that changes tier costs th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cost_models import HardwareSpec, energy_usd, idle_power_w, owning_usd_per_s, working_power_w
@@ -48,7 +48,11 @@ class Weights:
 
 
 def weights_of(
-    objective: Objective, hw: HardwareSpec, workload: Workload, steps: float, pace_s: Sequence[float]
+    objective: Objective,
+    hw: HardwareSpec,
+    workload: Workload,
+    steps: Sequence[float],
+    pace_s: Callable[[], Sequence[float]],
 ) -> Weights:
     """Returns what seconds count under an objective.
 
@@ -56,24 +60,26 @@ def weights_of(
         objective: What is minimised.
         hw: The hardware, which has what the objective needs.
         workload: What is generated.
-        steps: Decode steps of the generation.
-        pace_s: For each phase roughly the seconds it takes at least; a latency's tie is decided in proportion to them.
+        steps: How often each phase runs in the generation, the decode last.
+        pace_s: Returns for each phase roughly the seconds it takes at least; a latency's tie is decided in proportion to them,
+            and nothing else asks for them.
     """
     idle = (0.0,) * len(TIERS)
     if objective.name == TOKENS_PER_SECOND:
-        return Weights((1.0,) * len(pace_s), idle, 1.0)
+        return Weights((1.0,) * len(steps), idle, 1.0)
     if objective.name == "latency":
-        if not steps:
-            return Weights((1.0,) * len(pace_s), idle, 1.0)
-        ties = (TIE_SHARE * pace_s[-1] / s if s else 0.0 for s in pace_s[:-1])
-        return Weights((*ties, 1.0), idle, 1.0 / steps)
+        if not steps[-1]:
+            return Weights((1.0,) * len(steps), idle, 1.0)
+        *before_s, decode_s = pace_s()
+        ties = (TIE_SHARE * decode_s / s if s else 0.0 for s in before_s)
+        return Weights((*ties, 1.0), idle, 1.0 / steps[-1])
     tokens = workload.batch_size * workload.decode_len
     rate, working = idle_power_w(hw), _working_w(hw)
     if objective.name == "dollar":
         rate = MILLION * (owning_usd_per_s(hw) + energy_usd(hw, rate))
         working = tuple(MILLION * energy_usd(hw, watts) for watts in working)
     unit = rate or 1.0
-    return Weights((rate / unit,) * len(pace_s), tuple(w / unit for w in working), unit / tokens)
+    return Weights((rate / unit,) * len(steps), tuple(w / unit for w in working), unit / tokens)
 
 
 def _working_w(hw: HardwareSpec) -> tuple[float, ...]:

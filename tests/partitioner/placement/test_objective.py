@@ -144,7 +144,7 @@ class TestWeights:
     tokens = 8 * 32
 
     def of(self, name: str, steps: float = 31.0) -> Weights:
-        return weights_of(OBJECTIVES[name], self.hw, self.workload, steps, [2.0, 10.0])
+        return weights_of(OBJECTIVES[name], self.hw, self.workload, [8.0, steps], lambda: [2.0, 10.0])
 
     def test_seconds(self) -> None:
         assert self.of("tokens-per-second") == Weights((1.0, 1.0), (0.0, 0.0, 0.0), 1.0)
@@ -165,7 +165,7 @@ class TestWeights:
 
     def test_all_gpus_work_together(self) -> None:
         hw = HardwareSpec.load("2xa6000-csd")
-        found = weights_of(OBJECTIVES["joule"], hw, self.workload, 31.0, [2.0, 10.0])
+        found = weights_of(OBJECTIVES["joule"], hw, self.workload, [8.0, 31.0], lambda: [2.0, 10.0])
         assert found.working[0] * idle_power_w(hw) == pytest.approx(2 * 275)
 
     def test_dollars(self) -> None:
