@@ -115,7 +115,16 @@ def _along_routes(
     relaxed, bound, finished = True, 0.0, False
     for _ in range(MAX_REPAIRS):
         flow = solve_routes(
-            space.folded, space.goal, value, routes, cuts, exact, gap, relaxed=relaxed, max_nodes=nodes
+            space.folded,
+            space.goal,
+            value,
+            routes,
+            space.sums,
+            cuts,
+            exact,
+            gap,
+            relaxed=relaxed,
+            max_nodes=nodes,
         )
         if relaxed:
             bound, finished = flow.bound, flow.finished
@@ -151,6 +160,7 @@ def any_along_routes(
             space.goal,
             value,
             routes,
+            space.sums,
             cuts,
             none,
             0.2 * space.gap,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
 from scipy.sparse import csr_array, eye_array
 
 from partitioner.placement.arcs import Arcs
@@ -29,8 +28,8 @@ class Flow:
     """Holds a solution of the integer program.
 
     Attributes:
-        solution: Instances on each arc, boundary variables, and instances of each variant; None where none was found.
-        bound: Lower bound on the goal's value over these arcs; infinite where there is no solution up to the value asked for.
+        solution: Instances on each arc or route, boundary variables, and instances of each variant; None where none was found.
+        bound: Lower bound on the goal's value over these; infinite where there is no solution up to the value asked for.
         finished: Whether the bound is the optimum.
     """
 
@@ -78,7 +77,8 @@ def solve_flow(
     tallies = incidence(variants.kind, option, (num_kinds, num_variants))
     vectors = kinds.vector.T * np.isin(np.arange(num_kinds), variants.kind)
     sizes, carries, capacity = capacity_rows(vectors[hard], goal.limit[hard], np.isin(hard, exact))
-    units, sizes, unit_size = unit_rows(families(kinds, arcs.variants.kind), vectors[hard], sizes)
+    counted = [family[np.isin(family, variants.kind)] for family in families(kinds)]
+    units, sizes, unit_size = unit_rows(counted, vectors[hard], sizes)
     cut = csr_array(np.reshape(cuts, (len(cuts), num_arcs + num_meeting)))
     instances = incidence(arcs.stage[begun], begun, (len(counts), num_arcs))
     ends = (arcs.num_vertices, num_arcs)
@@ -117,23 +117,11 @@ def solve_flow(
     ]
     bounds = (np.concatenate(lower), np.concatenate(upper))
     result = integer_program(is_time, 1.0 - is_time, bounds, rows, gap, doubt=doubt, max_nodes=max_nodes)
-    return flow_of(result, step, (num_arcs, num_meeting, num_variants))
-
-
-def flow_of(result: OptimizeResult, step: float, sizes: tuple[int, int, int]) -> Flow:
-    """Returns the flow that a solved program gives.
-
-    Args:
-        result: Of the program.
-        step: What its time counts in.
-        sizes: Its first variables: arcs or routes, boundary variables, variants.
-    """
     if result.status == INFEASIBLE:
         return Flow(None, np.inf, True)
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step
     if result.x is None:
         return Flow(None, bound, False)
-    along, meeting, _ = sizes
-    rounded = np.rint(result.x[: sum(sizes)]).astype(np.int64)
-    on_way, starts, on_variant = np.split(rounded, [along, along + meeting])
-    return Flow((on_way, starts, on_variant), bound, result.status == OPTIMAL)
+    rounded = np.rint(result.x[: num_arcs + num_meeting + num_variants]).astype(np.int64)
+    on_arc, starts, on_variant = np.split(rounded, [num_arcs, num_arcs + num_meeting])
+    return Flow((on_arc, starts, on_variant), bound, result.status == OPTIMAL)

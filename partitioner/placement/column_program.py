@@ -73,11 +73,6 @@ class ColumnProgram:
         return limits + self._meeting.num_nodes + len(self.folded.stages) + len(self.sums.rank)
 
     @property
-    def num_meeting(self) -> int:
-        """Returns the number of boundary variables, which are the first."""
-        return len(self._meeting.upper)
-
-    @property
     def first_sum(self) -> int:
         """Returns the row of the first sum."""
         return self.num_rows - len(self.sums.rank)
@@ -149,7 +144,7 @@ class ColumnProgram:
         return ColumnProgram(self.folded, self.goal, self.value, self.sums, self.columns + new)
 
     def _missing(self, paths: tuple[CheapestPaths, ...], prices: Floats) -> tuple[Column, ...]:
-        known = {(c.stage, c.entry, c.picks) for c in self.columns}
+        known = {c.key for c in self.columns}
         first = len(self.goal.soft) + len(self.goal.hard)
         found: list[Column] = []
         for position, (stage, path) in enumerate(zip(self.folded.stages, paths, strict=True)):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from partitioner.placement.cheapest import CheapestModel, CheapestPaths, Picks
 from partitioner.placement.states import BlockGraph
 
+ColumnKey = tuple[int, int, Picks]
+
 
 @dataclass(frozen=True, eq=False)
 class Column:
@@ -30,6 +32,11 @@ class Column:
     leave: int
     picks: Picks
     vector: NDArray[np.float64]
+
+    @property
+    def key(self) -> ColumnKey:
+        """Returns what tells it from others: stage, entry and picks."""
+        return self.stage, self.entry, self.picks
 
 
 def column(stage: int, graph: BlockGraph, entry: int, picks: Picks) -> Column:
@@ -59,7 +66,7 @@ class ColumnPool:
     """Collects columns, each once, in the order of their arrival."""
 
     def __init__(self) -> None:
-        self._columns: dict[tuple[int, int, Picks], Column] = {}
+        self._columns: dict[ColumnKey, Column] = {}
 
     def __iter__(self) -> Iterator[Column]:
         return iter(self._columns.values())
@@ -71,5 +78,5 @@ class ColumnPool:
         """Adds columns and returns how many were new."""
         before = len(self._columns)
         for item in new:
-            self._columns.setdefault((item.stage, item.entry, item.picks), item)
+            self._columns.setdefault(item.key, item)
         return len(self._columns) - before

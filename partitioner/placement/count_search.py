@@ -7,13 +7,13 @@ decide (``count_sums``): between two values of a sum lies a whole weight. They a
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.bounded_simplex import Basis, BoundedProgram, Ending, Floats, Vertex
+from partitioner.placement.bounded_simplex import BoundedProgram, Ending, Floats, Vertex
+from partitioner.placement.open_nodes import OpenNodes
 
 DIVE = 25
 """As long as no solution is known, so many nodes lead down from the best one that waits."""
@@ -59,22 +59,18 @@ def best_counts(
         cutoff: What solutions may cost at most.
         max_nodes: Nodes at which the search ends.
     """
-    waiting: list[tuple[float, int, Basis, Floats, Floats]] = [(-np.inf, 0, program.start, lower, upper)]
+    nodes = OpenNodes(-np.inf, program.start, lower, upper)
     best: Floats | None = None
-    value, closed, finished = cutoff, np.inf, True
-    num_nodes = num_made = 0
-    while waiting:
-        if best is None and num_nodes % DIVE:
-            below, _, basis, low, high = waiting.pop()
-        else:
-            heapq.heapify(waiting)
-            below, _, basis, low, high = heapq.heappop(waiting)
+    value, finished, num_nodes = cutoff, True, 0
+    while nodes:
+        below, _, basis, low, high = nodes.take(newest=best is None and num_nodes % DIVE > 0)
         enough = value if best is None else value - gap * abs(value)
         if num_nodes >= max_nodes:
-            closed, finished = min(closed, below), False
+            nodes.close(below)
+            finished = False
             break
         if below >= enough:
-            closed = min(closed, below)
+            nodes.close(below)
             continue
         num_nodes += 1
         vertex = program.solve(low, high, basis, enough)
@@ -82,20 +78,17 @@ def best_counts(
         if vertex.ending is Ending.INFEASIBLE:
             continue
         if vertex.ending is not Ending.OPTIMAL or bound >= enough:
-            closed = min(closed, bound)
+            nodes.close(bound)
             finished &= vertex.ending is not Ending.UNDECIDED
             continue
         split = fractional_split(vertex, low, high, rank, enough - bound)
         if split is None:
             best = vertex.point[program.num_rows :]
             value = min(value, float(program.cost @ best))
-            closed = min(closed, bound)
+            nodes.close(bound)
             continue
-        for half in split:
-            num_made += 1
-            waiting.append((bound, num_made, vertex.basis, *half))
-    bound = min([closed, *(below for below, *_ in waiting)])
-    return Counted(best, bound, finished, num_nodes)
+        nodes.split(bound, vertex.basis, split)
+    return Counted(best, nodes.bound, finished, num_nodes)
 
 
 def fractional_split(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.folded import Folded
-from partitioner.placement.units import MANY, common_step
+from partitioner.placement.units import common_step, families
 
 COARSEST = 1000.0
 """How many multiples of a size that all others are measured by the largest may be."""
@@ -43,9 +43,9 @@ def count_sums(folded: Folded) -> CountSums:
     """Returns the sums of a problem."""
     kinds, num_kinds = folded.kinds, len(folded.kinds.vector)
     memory = kinds.vector[:, folded.first_tier :]
-    families = [found for stage in kinds.of for of in stage if len(found := np.unique(of)) >= MANY]
     split = np.zeros(num_kinds, bool)
-    for family in families:
+    alike = families(kinds)
+    for family in alike:
         split[family] = True
     unit = _unit(memory[~split].max(axis=1, initial=0.0), kinds.most[:num_kinds][~split])
     sums: list[tuple[int, NDArray[np.float64]]] = []
@@ -54,7 +54,7 @@ def count_sums(folded: Folded) -> CountSums:
         sums.append((WEIGHTS, multiples))
         for ran in kinds.tiers.T:
             sums += [(AWAY, np.where(ran == tier, multiples, 0.0)) for tier in range(memory.shape[1])]
-        for family in families:
+        for family in alike:
             own = bytes_there[family]
             sums.append((SHARED, _spread(num_kinds, family, own > 0)))
             step = common_step(own)

@@ -7,7 +7,6 @@ or arcs to choose from. Sums are branched on (``count_sums``). Placements are lo
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from partitioner.placement.bounded_simplex import Basis, Ending, Floats, Vertex
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.count_search import fractional_split
-from partitioner.placement.count_sums import count_sums
+from partitioner.placement.count_sums import CountSums
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
+from partitioner.placement.open_nodes import OpenNodes
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.routes import Routes, kept_routes
 
@@ -51,13 +51,11 @@ class PricedFound:
         stages: For each stage its columns and how many instances make use of each; None where none is below the limit.
         bound: Lower bound on the goal's value.
         num_columns: How many columns were made.
-        num_nodes: Nodes of the tree.
     """
 
     stages: Placement | None
     bound: float
     num_columns: int
-    num_nodes: int
 
 
 class PricedSearch:
@@ -66,6 +64,7 @@ class PricedSearch:
     Args:
         folded: The problem.
         goal: What is minimised.
+        sums: What is branched on.
         root: The solved relaxation.
         pool: Its columns.
         limit: What the goal's value may be at most.
@@ -78,6 +77,7 @@ class PricedSearch:
         self,
         folded: Folded,
         goal: Goal,
+        sums: CountSums,
         root: Relaxation,
         pool: ColumnPool,
         limit: float,
@@ -87,7 +87,7 @@ class PricedSearch:
     ) -> None:
         self._goal, self._root, self._worth, self._along, self._gap = goal, root, worth, along, gap
         self._first = list(pool)
-        self._program = ColumnProgram(folded, goal, limit, count_sums(folded), tuple(pool))
+        self._program = ColumnProgram(folded, goal, limit, sums, tuple(pool))
         self._value = limit
         self._best: Placement | None = None
 
@@ -100,39 +100,30 @@ class PricedSearch:
         self._begin()
         sums = self._program.sums
         low, high = np.zeros(len(sums.rank)), np.full(len(sums.rank), np.inf)
-        waiting: list[tuple[float, int, Basis, Floats, Floats]] = [
-            (0.0, 0, self._program.program.start, low, high)
-        ]
-        closed, num_nodes, num_made = np.inf, 0, 0
-        while waiting:
-            if self._best is None:
-                below, _, basis, low, high = waiting.pop()  # down to where all sums are whole
-            else:
-                heapq.heapify(waiting)
-                below, _, basis, low, high = heapq.heappop(waiting)
+        nodes, num_nodes = OpenNodes(0.0, self._program.program.start, low, high), 0
+        while nodes:
+            # Without a placement the newest first: down to where all sums are whole.
+            below, _, basis, low, high = nodes.take(newest=self._best is None)
             if num_nodes >= MAX_NODES:
-                closed = min(closed, below)
+                nodes.close(below)
                 break
             if below >= self._enough:
-                closed = min(closed, below)
+                nodes.close(below)
                 continue
             num_nodes += 1
             bound, vertex = self._node(below, basis, low, high)
             if vertex is None or bound >= self._enough:
-                closed = min(closed, bound)
+                nodes.close(bound)
                 continue
             split = self._split(vertex, low, high, bound)
             if num_nodes in COUNTED_AT:
                 self._count(vertex, None)
             if split is None:
                 self._count(vertex, (low, high))
-                closed = min(closed, bound)
+                nodes.close(bound)
                 continue
-            for half in split:
-                num_made += 1
-                waiting.append((bound, num_made, vertex.basis, *half))
-        bound = min([closed, *(below for below, *_ in waiting)])
-        return PricedFound(self._best, bound, len(self._program.columns), num_nodes)
+            nodes.split(bound, vertex.basis, split)
+        return PricedFound(self._best, nodes.bound, len(self._program.columns))
 
     def _begin(self) -> None:
         """Looks for a first placement along arcs that the root's columns take, ever farther from the bound."""
@@ -197,7 +188,6 @@ class PricedSearch:
         value = self._worth(stages)
         if value < self._value:
             self._best, self._value = stages, value
-            new = {(c.stage, c.entry, c.picks): c for counted in stages for c in counted}
-            for c in self._program.columns:
-                new.pop((c.stage, c.entry, c.picks), None)
+            known = {c.key for c in self._program.columns}
+            new = {c.key: c for counted in stages for c in counted if c.key not in known}
             self._program = self._program.extended(tuple(new.values()))

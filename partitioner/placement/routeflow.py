@@ -16,7 +16,7 @@ from partitioner.placement.balance import Boundaries, boundaries, incidence
 from partitioner.placement.bounded_simplex import FEASIBLE, BoundedProgram
 from partitioner.placement.columns import Column, column
 from partitioner.placement.count_search import best_counts
-from partitioner.placement.count_sums import count_sums
+from partitioner.placement.count_sums import CountSums
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import SCALE, Goal
 from partitioner.placement.highs import MAX_GAP, MAX_NODES
@@ -30,6 +30,7 @@ def solve_routes(
     goal: Goal,
     value: float,
     routes: Routes,
+    sums: CountSums,
     cuts: list[NDArray[np.float64]],
     exact: NDArray[np.int64],
     gap: float = MAX_GAP,
@@ -45,12 +46,13 @@ def solve_routes(
         goal: What is minimised.
         value: The most the goal's value may be.
         routes: Routes of placements up to that value.
+        sums: Sums of counts that are decided first.
         cuts: Rows [routes + boundary variables] whose product with the solution must not be negative.
         exact: Hard components whose limits must hold to the last byte, beyond the solver's tolerance.
         gap: Relative gap at which the search may end.
         relaxed: Whether a route costs no more than those it stands for; the bound counts for all of them only then.
         max_nodes: Nodes of the search tree at which the search ends.
-        box: Bounds on the sums of counts (see ``count_sums``).
+        box: Bounds on the sums.
     """
     meeting, variants = boundaries(folded), routes.variants
     counts = np.array([float(stage.count) for stage in folded.stages])
@@ -65,7 +67,7 @@ def solve_routes(
     chosen = incidence(variants.slot, np.arange(num_variants), (variants.num_slots, num_variants)).toarray()
     used = np.flatnonzero(routes.slots.any(axis=1))
     here = incidence(routes.stage, np.arange(num_routes), (len(counts), num_routes)).toarray()
-    sums, rank, kept = _sums(folded, routes, num_meeting)
+    summed, rank, kept = _sums(folded, routes, sums, num_meeting)
     low, high = (-np.inf, np.inf) if box is None else (box[0][kept], box[1][kept])
     slots = np.hstack([routes.slots[used], np.zeros((len(used), num_meeting)), -chosen[used]])
     nodes = np.hstack([_leaving(folded, routes, meeting).toarray(), meeting.balance.toarray()])
@@ -76,7 +78,7 @@ def solve_routes(
         (nodes, 0.0, 0.0),
         (here, counts, counts),
         (np.reshape(cuts, (len(cuts), num_routes + num_meeting)), 0.0, np.inf),
-        (sums, low, high),
+        (summed, low, high),
     ]
     size = vectors.shape[1] + goal.num_groups
     matrix = np.concatenate([np.pad(row, ((0, 0), (0, size - row.shape[1]))) for row, _, _ in rows])
@@ -115,10 +117,9 @@ def solve_routes(
 
 
 def _sums(
-    folded: Folded, routes: Routes, num_meeting: int
+    folded: Folded, routes: Routes, sums: CountSums, num_meeting: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Returns what routes and variants add to sums of counts (see ``count_sums``), and the ranks and numbers of these."""
-    sums = count_sums(folded)
     taken = np.zeros((len(folded.kinds.vector), len(routes.stage)))
     for route, (stage, fixed) in enumerate(zip(routes.stage.tolist(), routes.fixed, strict=True)):
         for kinds, (_, only) in zip(folded.kinds.of[stage], fixed, strict=True):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.columns import Column
 from partitioner.placement.components import breakdown_vector
+from partitioner.placement.count_sums import CountSums, count_sums
 from partitioner.placement.evaluate import Chosen, breakdown
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
@@ -76,6 +78,11 @@ class SearchSpace:
     folded: Folded
     goal: Goal
     unit: float
+
+    @cached_property
+    def sums(self) -> CountSums:
+        """Returns the sums of counts that integer programs over routes decide first."""
+        return count_sums(self.folded)
 
     @property
     def is_large(self) -> bool:

@@ -56,7 +56,6 @@ def common_step(amounts: NDArray[np.float64]) -> int:
     return step if step and largest / step <= MOST_STEPS else 0
 
 
-def families(kinds: Kinds, present: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Returns the kinds that occur of each choice that has many."""
-    many = [found for stage in kinds.of for of in stage if len(found := np.unique(of)) >= MANY]
-    return [found[np.isin(found, present)] for found in many]
+def families(kinds: Kinds) -> list[NDArray[np.int64]]:
+    """Returns the kinds of each choice that has many."""
+    return [found for stage in kinds.of for of in stage if len(found := np.unique(of)) >= MANY]

@@ -39,7 +39,15 @@ def placement_on_demand(
         return placed.value if space.goal.holds(placed.total) else np.inf
 
     search = PricedSearch(
-        space.folded, space.goal, root, pool, limit, NEARLY, worth, functools.partial(any_along_routes, space)
+        space.folded,
+        space.goal,
+        space.sums,
+        root,
+        pool,
+        limit,
+        NEARLY,
+        worth,
+        functools.partial(any_along_routes, space),
     )
     found = search.search()
     if found.stages is not None:
