@@ -17,6 +17,11 @@ AxisRole = Literal["batch", "kv_head", "group", "token", "head_size"]
 Layout = tuple[tuple[AxisRole, ...], ...]
 
 
+def head_axis(layout: Layout) -> int | None:
+    """Returns the axis of an array whose major part are KV heads."""
+    return next((n for n, roles in enumerate(layout) if roles[:1] == ("kv_head",)), None)
+
+
 @dataclass(frozen=True)
 class StoredInput:
     """Tells of an attention that its cache keeps the input of its layer, from which K and V are made again for every use.
@@ -98,8 +103,8 @@ class Attention:
 
     def can_share_heads(self, num_devices: int) -> bool:
         """Tells whether several devices may keep equal parts of the caches, each K and V of its own KV heads."""
-        is_major = any(roles[:1] == ("kv_head",) for roles in self.cache_layout)
-        return self.source is None and is_major and self.num_kv_heads % num_devices == 0
+        has_axis = head_axis(self.cache_layout) is not None
+        return self.source is None and has_axis and self.num_kv_heads % num_devices == 0
 
     def __str__(self) -> str:
         shown = [

@@ -47,15 +47,14 @@ def verify_graph(graph: OpGraph, after: str) -> None:
 
 
 def _verify_parallel(graph: OpGraph, after: str) -> None:
-    """Checks that what is cut over several GPUs are inputs of the phase, each along an axis of equal parts."""
+    """Checks that those inputs of the phase that are cut over several GPUs have an axis of equal parts."""
     if graph.parallel is None:
         return
-    shapes = {i.name: shape_of(i.var) for i in graph.phase.inputs}
-    for name, axis in graph.parallel.axes.items():
-        shape = shapes.get(name, ())
-        if name in shapes and (axis >= len(shape) or shape[axis] % graph.parallel.num_gpus):
+    for given in graph.phase.inputs:
+        axis, shape = graph.parallel.axes.get(given.name), shape_of(given.var)
+        if axis is not None and (axis >= len(shape) or shape[axis] % graph.parallel.num_gpus):
             raise PassError(
-                f"after {after}: {name!r} of shape {list(shape)} is cut along axis {axis} into "
+                f"after {after}: {given.name!r} of shape {list(shape)} is cut along axis {axis} into "
                 f"{graph.parallel.num_gpus} parts, which are not equal"
             )
 

@@ -46,10 +46,12 @@ class AxisFollower:
             if self._of_params.issuperset(variables(eqn.invars)):
                 self._of_params.update(eqn.outvars)
 
-    def parameter_of(self, eqn: Eqn) -> int | None:
-        """Returns which operand of a product is a parameter, or a view of one, and the other is not."""
-        found = [n for n, a in enumerate(eqn.invars) if isinstance(a, Var) and a in self._of_params]
-        return found[0] if eqn.primitive.name == "dot_general" and len(found) == 1 else None
+    def parameter_of(self, eqn: Eqn) -> tuple[int, Var] | None:
+        """Returns the one operand of a product that is a parameter, or a view of one, behind its number; else None."""
+        if eqn.primitive.name != "dot_general":
+            return None
+        found = [(n, a) for n, a in enumerate(eqn.invars) if isinstance(a, Var) and a in self._of_params]
+        return found[0] if len(found) == 1 else None
 
     def through(self, eqn: Eqn, operand: int, axis: int) -> int | None:
         """Returns the axis of an equation's results along which they are cut if an operand is; None where it cannot be."""

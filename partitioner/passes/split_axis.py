@@ -42,7 +42,8 @@ def _is_by_element(eqn: Eqn, operand: int, axis: int) -> bool:
 
 
 def _same(eqn: Eqn, operand: int, axis: int, num_parts: int) -> int | None:
-    return axis
+    """Follows what hands on its operand; one that hands on several, each for itself, has no axis of all results."""
+    return axis if len(eqn.outvars) == 1 else None
 
 
 def _reshape(eqn: Eqn, operand: int, axis: int, num_parts: int) -> int | None:

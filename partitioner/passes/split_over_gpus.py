@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from cost_models import Work, equation_flops
 from partitioner.ir.graph import OpGraph
-from partitioner.ir.op import Attention, Layout, Op
+from partitioner.ir.op import Attention, Op, head_axis
 from partitioner.ir.tensor_parallel import Collective, TensorParallel
 from partitioner.jaxpr import Eqn, Var, num_bytes, shape_of
 from partitioner.passes.follow_axis import Axes, AxisFollower, merge_axes
@@ -22,6 +22,7 @@ from partitioner.passes.follow_axis import Axes, AxisFollower, merge_axes
 ROWS_ONLY = "single rows of it are read"
 NO_CHAIN = "nothing that reads it can be done part by part"
 NO_ATTENTION = "no attention was found that uses it"
+NOT_BY_HEAD = "no axis of the cache has KV heads as its major part"
 
 
 def split_over_gpus(graphs: Sequence[OpGraph], num_gpus: int) -> tuple[OpGraph, ...]:
@@ -50,11 +51,6 @@ def find_splits(decode: OpGraph, num_gpus: int) -> TensorParallel:
     return TensorParallel(num_gpus, search.axes, whole)
 
 
-def head_axis(layout: Layout) -> int | None:
-    """Returns the axis of an array whose major part are KV heads."""
-    return next((n for n, roles in enumerate(layout) if roles and roles[0] == "kv_head"), None)
-
-
 class _Search:
     """Collects decisions, those for attentions before others: what is decided stays as it is.
 
@@ -64,8 +60,8 @@ class _Search:
     """
 
     def __init__(self, decode: OpGraph, num_gpus: int) -> None:
-        self._decode, self._num_gpus = decode, num_gpus
-        self._follow = AxisFollower(decode, num_gpus)
+        self._num_gpus = num_gpus
+        self._follow, self._follow_whole = AxisFollower(decode, num_gpus), AxisFollower(decode, 1)
         self._shapes = {i.name: shape_of(i.var) for i in decode.phase.inputs}
         self.axes: dict[str, int] = {}
         self.reasons: dict[str, str] = {}
@@ -76,8 +72,9 @@ class _Search:
         axis = head_axis(attention.cache_layout)
         if axis is None or not attention.can_share_heads(self._num_gpus):
             heads = f"{attention.num_kv_heads} KV head{'s' if attention.num_kv_heads > 1 else ''}"
-            reason = _uneven(heads, self._num_gpus)
-            around = [n for cut in _around(attention, AxisFollower(self._decode, 1)) for n in cut]
+            is_even = attention.num_kv_heads % self._num_gpus == 0
+            reason = NOT_BY_HEAD if is_even else _uneven(heads, self._num_gpus)
+            around = [n for cut in _around(attention, self._follow_whole) for n in cut]
             self.reasons.update(dict.fromkeys((*names, *around), reason))
         else:
             self.axes.update(dict.fromkeys(names, axis))
@@ -86,10 +83,10 @@ class _Search:
 
     def split_columns(self, eqn: Eqn) -> None:
         """Cuts the parameter of a product by columns, and those behind it, if that leaves nothing to exchange in between."""
-        number = self._follow.parameter_of(eqn)
-        parameter = None if number is None else eqn.invars[number]
-        if number is None or not isinstance(parameter, Var):
+        found = self._follow.parameter_of(eqn)
+        if found is None:
             return
+        number, parameter = found
         for axis in range(len(shape_of(parameter))):
             after = self._follow.through(eqn, number, axis)
             chain = None if after is None else self._follow.ahead(eqn.outvars[0], after)
@@ -168,21 +165,25 @@ def _collectives(
             rows = eqn.params["dimension_numbers"].start_index_map
             if any(_is_cut(follow.back(eqn.invars[0], int(axis)), chosen) for axis in rows):
                 found.append(Collective("all_reduce", num_bytes(made)))
-        number = follow.parameter_of(eqn)
-        if number is None:
-            continue
-        parameter = eqn.invars[number]
-        assert isinstance(parameter, Var)
-        summed = eqn.params["dimension_numbers"][0][number]
-        for axis in range(len(shape_of(parameter))):
-            if _is_cut(follow.back(parameter, axis), chosen):
-                cut_columns |= axis not in summed
+        product = follow.parameter_of(eqn)
+        if product is not None:
+            number, parameter = product
+            summed = eqn.params["dimension_numbers"][0][number]
+            for axis in _cut_axes(parameter, chosen, follow):
                 if axis in summed:
                     found.append(Collective("all_reduce", num_bytes(made)))
+                else:
+                    cut_columns = True
     logits = graph.phase.outputs[0].atom
     if cut_columns and any(v is logits for v in op.outputs):
         found.append(Collective("all_gather", num_bytes(logits)))
     return tuple(found)
+
+
+def _cut_axes(parameter: Var, chosen: TensorParallel, follow: AxisFollower) -> list[int]:
+    """Returns the axes along which a parameter, or a view of one, is cut."""
+    axes = range(len(shape_of(parameter)))
+    return [axis for axis in axes if _is_cut(follow.back(parameter, axis), chosen)]
 
 
 def _is_cut(axes: Axes, chosen: TensorParallel) -> bool:
@@ -190,19 +191,16 @@ def _is_cut(axes: Axes, chosen: TensorParallel) -> bool:
 
 
 def _repeated(op: Op, chosen: TensorParallel, follow: AxisFollower, sizes: dict[str, int]) -> Work:
-    """Returns what of an op's work no GPU leaves to the others: reading whole parameters and multiplying with them."""
+    """Returns what of an op's work no GPU leaves to the others: reading whole parameters and multiplying with them.
+
+    Kernels of several GPUs run side by side, so none is counted again.
+    """
     attention = op.attention
     if attention is not None and chosen.is_whole(attention.key_cache):
-        return dataclasses.replace(
-            op.work, num_kernels=0.0, num_matvecs=0.0
-        )  # kernels of several GPUs run side by side
+        return dataclasses.replace(op.work, num_kernels=0.0, num_matvecs=0.0)
     read = [n for n in op.params if n in sizes and n not in op.gathered and chosen.is_whole(n)]
-    flops = 0.0
-    for eqn in op.equations:
-        number = follow.parameter_of(eqn)
-        parameter = None if number is None else eqn.invars[number]
-        if isinstance(parameter, Var):
-            axes = range(len(shape_of(parameter)))
-            if not any(_is_cut(follow.back(parameter, axis), chosen) for axis in axes):
-                flops += equation_flops(eqn)
-    return Work(flops, float(sum(sizes[n] for n in read)), 0.0)
+    products = [(eqn, follow.parameter_of(eqn)) for eqn in op.equations]
+    flops = sum(
+        equation_flops(e) for e, p in products if p is not None and not _cut_axes(p[1], chosen, follow)
+    )
+    return Work(float(flops), float(sum(sizes[n] for n in read)), 0.0)

@@ -55,6 +55,13 @@ def test_an_axis_of_odd_parts_is_not_a_major_factor() -> None:
     assert axis_through(jaxpr.eqns[0], 0, 0, 3) == 0
 
 
+def test_a_barrier_hands_on_each_operand_for_itself() -> None:
+    one, _, _ = trace(lax.optimization_barrier, jnp.zeros((4, 6)))
+    assert axis_through(one.eqns[0], 0, 1, PARTS) == 1
+    two, _, _ = trace(lambda x, y: lax.optimization_barrier((x, y)), jnp.zeros((4, 6)), jnp.zeros(4))
+    assert axis_through(two.eqns[0], 0, 1, PARTS) is None
+
+
 def test_axes_of_products() -> None:
     def batched(x: Any, y: Any) -> Any:
         return jnp.einsum("bhtd,bhsd->bhts", x, y)

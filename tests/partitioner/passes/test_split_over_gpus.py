@@ -1,6 +1,7 @@
 """What is cut over several GPUs follows from the equations, whatever parameters are called."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from partitioner.front import trace_model
 from partitioner.frontend import from_step
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.tensor_parallel import Collective
-from partitioner.passes.split_over_gpus import NO_CHAIN, ROWS_ONLY, split_over_gpus
+from partitioner.passes.split_over_gpus import NO_CHAIN, NOT_BY_HEAD, ROWS_ONLY, find_splits, split_over_gpus
 from tests.partitioner.small_models import HEADS, HIDDEN, VOCAB, Project, decoder_step, plain_cache
 from tests.runtime.tiny_models import demo_hardware
 
@@ -116,6 +117,17 @@ def test_what_cannot_be_shared_evenly_lies_whole() -> None:
     assert (attention.repeated.flops, attention.repeated.num_bytes) == (others.flops, others.num_bytes)
     assert attention.repeated.num_kernels == 0
     assert not any(op.collectives for op in graphs[-1].ops)
+
+
+def test_heads_that_are_no_major_part_of_an_axis_are_said_to_be_in_the_way() -> None:
+    decode = graphs_of(separate, **COLOURS)[-1]
+    merged = (("batch",), ("token",), ("head_size", "kv_head"))
+    ops = tuple(
+        replace(op, attention=replace(op.attention, cache_layout=merged)) if op.attention else op
+        for op in decode.ops
+    )
+    found = find_splits(replace(decode, ops=ops), 2)
+    assert (found.whole["keys"], found.whole["values"]) == (NOT_BY_HEAD, NOT_BY_HEAD)
 
 
 def test_one_gpu_is_left_alone() -> None:
