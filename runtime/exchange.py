@@ -40,37 +40,29 @@ def exchange_s(hw: HardwareSpec, collectives: Iterable[Collective]) -> float:
     A round has every GPU send one part to the next. An all-reduce goes round twice: once to add up, once to hand out.
     """
     count, total_s = len(hw.gpus), 0.0
-    rounds = _Rounds(hw)
+    if count == 1:
+        return total_s
+    ways = _ways(hw)
     for collective in collectives:
         turns = 2 if collective.kind == "all_reduce" else 1
-        total_s += sum(rounds.seconds(collective.num_bytes / count) for _ in range(turns * (count - 1)))
+        total_s += turns * (count - 1) * _round_s(hw, ways, collective.num_bytes / count)
     return total_s
 
 
-class _Rounds:
-    """Times rounds in which every GPU sends to the next one, all at once."""
+def _ways(hw: HardwareSpec) -> list[tuple[Hop, ...]]:
+    """Returns the links on which each GPU sends to the next one; of links between GPUs each has its own: one stands for all."""
+    if any(link.name == _PEER for link in hw.links):
+        return [((_PEER, "up"),)]
+    names = [f"gpu{n}" for n in range(len(hw.gpus))]
+    pairs = zip(names, [*names[1:], names[0]], strict=True)
+    return [route(hw, src, dst, path_kinds(hw, src, dst)[0]) for src, dst in pairs]
 
-    def __init__(self, hw: HardwareSpec) -> None:
-        self._rates = {link.name: link.bytes_per_s for link in hw.links}
-        self._latencies = {link.name: link.latency_s for link in hw.links}
-        names = [f"gpu{n}" for n in range(len(hw.gpus))]
-        self._ways: list[tuple[Hop, ...]] = []
-        for sender, receiver in zip(names, [*names[1:], names[0]], strict=True):
-            if _PEER in self._rates:
-                self._ways.append(((_PEER, "up"),))
-            elif sender != receiver:
-                self._ways.append(route(hw, sender, receiver, path_kinds(hw, sender, receiver)[0]))
 
-    def seconds(self, part_bytes: float) -> float:
-        """Returns the seconds until the last part has arrived; a link that several parts pass has them one after the other."""
-        if not part_bytes:
-            return 0.0
-        busy: dict[Hop, float] = {}
-        for way in self._ways:
-            for hop in way:
-                before = (
-                    0.0 if hop[0] == _PEER else busy.get(hop, 0.0)
-                )  # every GPU has a peer link of its own
-                busy[hop] = before + part_bytes / self._rates[hop[0]]
-        late = max(sum(self._latencies[link] for link, _ in way) for way in self._ways)
-        return max(busy.values()) + late
+def _round_s(hw: HardwareSpec, ways: list[tuple[Hop, ...]], part_bytes: float) -> float:
+    """Returns the seconds until the last part has arrived; a link that several parts pass has them one after the other."""
+    if not part_bytes:
+        return 0.0
+    busy: dict[Hop, float] = {}
+    for hop in (hop for way in ways for hop in way):
+        busy[hop] = busy.get(hop, 0.0) + part_bytes / hw.link(hop[0]).bytes_per_s
+    return max(busy.values()) + max(sum(hw.link(link).latency_s for link, _ in way) for way in ways)
