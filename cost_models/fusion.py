@@ -58,8 +58,9 @@ def work_of(
     """
     flops = sum(equation_flops(eqn) for eqn in equations)
     leaving, entering = list(outputs), list(inputs)
+    kept = [value for value in leaving if value not in fused] if fused else leaving
     traffic = _Traffic(equations, entering, leaving)
-    own = traffic if not fused else _Traffic(equations, entering, [v for v in leaving if v not in fused])
+    own = traffic if len(kept) == len(leaving) else _Traffic(equations, entering, kept)
     return Work(
         flops=float(flops),
         bytes_read=float(traffic.bytes_read()),
