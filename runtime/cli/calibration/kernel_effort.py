@@ -30,7 +30,8 @@ class LayerShape:
 class KernelEffort:
     """Says which chains are measured, and how long they are.
 
-    No shape is one of a model that predictions are usually held against, so that these hold for shapes that were not measured.
+    No shape is that of opt-6.7b or llama-3-8b: ``benchmarks.decode_grid`` holds predictions against these, and so shows how
+    they hold for shapes that were not measured.
 
     Attributes:
         layers: Layers of decoders.

@@ -1,8 +1,7 @@
 """Decode steps of models of few layers, measured because a compiler chooses its kernels by all of a layer.
 
 A product alone is not the kernel that a model gets: norms before and residuals behind it are part of it, and so is what else
-reads its input. So what a decode step takes is measured on decode steps, of shapes that are no model's that predictions are
-held against.
+reads its input. So what a decode step takes is measured on decode steps.
 """
 
 from __future__ import annotations
