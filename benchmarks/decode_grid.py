@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from cost_models import HardwareSpec
 from models import Transformer, TransformerConfig
 from partitioner import Workload, partition
 from runtime.bench_machine import this_machine
-from runtime.jax_device import has_own_memory
+from runtime.jax_device import memory_bytes
 
 FEW, MANY, REPEATS = 4, 31, 2
 """Steps of the two loops whose difference is timed, and how often. With its first token, the longer one makes 32."""
@@ -62,7 +63,7 @@ def measure_model(
     """Yields the cells of one model, whose parameters are made once; those without room are told of and left out."""
     model = Transformer(config.replace(max_position=max(contexts) + MANY + 1), rngs=nnx.Rngs(0))
     placed: Placed = {}
-    room = min(_room_bytes(), hw.gpus[0].memory_bytes)
+    room = min(memory_bytes(jax.devices()[0]) or math.inf, hw.gpus[0].memory_bytes)
     for batch in batches:
         for context in contexts:
             needed = needed_bytes(model, batch, context + MANY + 1)
@@ -111,13 +112,6 @@ def grid_json(hw: HardwareSpec, cells: Sequence[Cell]) -> str:
     """Returns cells as JSON, with the machine that they were measured on."""
     data = [asdict(cell) | {"error": cell.error} for cell in cells]
     return json.dumps({"machine": this_machine().to_dict(), "hardware": hw.name, "cells": data}, indent=2)
-
-
-def _room_bytes() -> float:
-    """Returns what JAX's default device has room for."""
-    device = jax.devices()[0]
-    stats = device.memory_stats() if has_own_memory(device) else None
-    return float(stats["bytes_limit"]) if stats else float("inf")
 
 
 def _numbers(text: str) -> list[int]:

@@ -22,7 +22,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 from jax import numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec, Sharding
 
 from benchmarks.decode_step import PlainJit, make_prompts
 from cost_models import HardwareSpec, collective_cost
@@ -31,6 +31,7 @@ from partitioner import Plan, Workload, partition
 from runtime import Session
 from runtime.bench_machine import this_machine
 from runtime.bench_spread import spread
+from runtime.jax_device import mesh_of, sharding_on
 
 Generate = Callable[[np.ndarray, int], tuple[np.ndarray, float, float]]
 """From prompts and a number of new tokens to the tokens, and the seconds of the prefill and of one step."""
@@ -62,9 +63,8 @@ class ShardedJit(PlainJit):
     def _empty(self, batch_size: int) -> Any:
         return jax.tree.map(lambda a: jax.device_put(a, self._cut(1)), super()._empty(batch_size))
 
-    def _cut(self, axis: int | None) -> NamedSharding:
-        spec = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, *self._mesh.axis_names)
-        return NamedSharding(self._mesh, spec)
+    def _cut(self, axis: int | None) -> Sharding:
+        return sharding_on(self._mesh, axis)
 
 
 def _axis_of(path: str, config: TransformerConfig) -> int | None:
@@ -126,7 +126,7 @@ def compare(model: Transformer, hw: HardwareSpec, given: argparse.Namespace, bat
     ways = Ways(prompts, given.new, given.repeats)
     load = Workload(batch_size, given.prompt_len, given.new)
     ways.measure("plain jit", 1, PlainJit(model, load.max_len).generate)
-    mesh = Mesh(np.array(jax.devices()[: given.gpus]), ("gpus",))
+    mesh = mesh_of(jax.devices()[: given.gpus])
     for num_gpus in dict.fromkeys((1, given.gpus)):
         plan = partition(model, hw.with_gpus(num_gpus), load, "gpu-only")
         with Session(plan, model, clock="wall") as session:
@@ -143,7 +143,7 @@ def all_reduce_s(mesh: Mesh, shape: tuple[int, ...], num: int = 200) -> float:
         return lax.fori_loop(0, num, lambda _, v: lax.psum(v, axis) * jnp.asarray(0.5, v.dtype), x)
 
     run = jax.jit(jax.shard_map(summed, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
-    values = jax.device_put(np.ones(shape, np.float16), NamedSharding(mesh, spec))
+    values = jax.device_put(np.ones(shape, np.float16), sharding_on(mesh))
     jax.block_until_ready(run(values))
     seconds: list[float] = []
     for _ in range(5):
@@ -197,7 +197,7 @@ def main() -> int:
         print(f"\n{given.model}, prompts of {given.prompt_len} tokens, {given.new} new\n{header}")
         for batch_size in batches:
             compare(model, hw, given, batch_size)
-        mesh = Mesh(np.array(jax.devices()[: given.gpus]), ("gpus",))
+        mesh = mesh_of(jax.devices()[: given.gpus])
         print()
         for batch_size in batches:
             shape = (batch_size, config.hidden_size)

@@ -36,6 +36,12 @@ def has_own_memory(device: JaxDevice) -> bool:
     return first_of(device).platform != "cpu"
 
 
+def memory_bytes(device: JaxDevice) -> float | None:
+    """Returns how many bytes JAX may take of a device's own memory; None where it has none, or does not say."""
+    stats = device.memory_stats() if has_own_memory(device) else None
+    return float(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
+
+
 def sharding_on(device: JaxDevice, axis: int | None = None) -> Sharding:
     """Returns how an array lies on a device.
 

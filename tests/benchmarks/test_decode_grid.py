@@ -4,37 +4,24 @@ import pytest
 
 from benchmarks.decode_grid import Cell, measure_model, needed_bytes, summary, table_line
 from cost_models import HardwareSpec
-from models import TransformerConfig, abstract
-
-LITTLE = TransformerConfig.named("opt-125m").replace(
-    name="little",
-    vocab_size=64,
-    hidden_size=32,
-    num_layers=1,
-    num_heads=2,
-    num_kv_heads=2,
-    head_size=16,
-    ffn_size=64,
-    param_dtype="float32",
-    compute_dtype="float32",
-    kv_dtype="float32",
-)
+from models import abstract
+from tests.partitioner.small_models import OPT
 
 
 def test_cells_with_room_are_measured_and_predicted(capsys: pytest.CaptureFixture[str]) -> None:
     hw = HardwareSpec.load("demo")
-    huge = 4_000_000_000 // (2 * 32 * 4 * 64)
-    cells = list(measure_model(LITTLE, hw, (1, huge), (64,)))
-    assert [(c.model, c.batch, c.context) for c in cells] == [("little", 1, 64)]
+    huge = 1_000_000
+    cells = list(measure_model(OPT, hw, (1, huge), (64,)))
+    assert [(c.model, c.batch, c.context) for c in cells] == [(OPT.name, 1, 64)]
     assert cells[0].measured_s > 0.0
     assert cells[0].predicted_s > 0.0
-    assert f"little {huge} x 64: needs " in capsys.readouterr().out
+    assert f"{OPT.name} {huge} x 64: needs " in capsys.readouterr().out
 
 
 def test_a_decode_needs_parameters_and_caches() -> None:
-    model = abstract(LITTLE)
+    model = abstract(OPT)
     more = needed_bytes(model, 3, 100) - needed_bytes(model, 2, 100)
-    assert more == 2 * 100 * 32 * 4
+    assert more == 2 * 100 * 32 * 2
 
 
 def test_errors_are_shares_of_what_was_measured() -> None:

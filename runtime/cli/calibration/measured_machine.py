@@ -17,7 +17,7 @@ from runtime.cli.calibration.kernel_figures import KernelFigures, measure_kernel
 from runtime.cli.calibration.kernel_fit import KernelFit, fit_kernels
 from runtime.cli.calibration.processor import ProcessorFigures, measure_processor, num_figures
 from runtime.cli.calibration.transfers import DiskFigures, TransferFigures, measure_copies, measure_disk
-from runtime.jax_device import JaxDevice, has_own_memory
+from runtime.jax_device import has_own_memory, memory_bytes
 from runtime.phases import Progress
 
 
@@ -83,7 +83,8 @@ def measure_machine(folder: Path, effort: Effort, progress: Progress) -> Measure
     copies = measure_copies(device, effort)
     tell()
     kernels = measure_kernels(device, device.device_kind, effort.kernels, tell) if apart else None
-    gpu_memory_bytes = _memory_bytes(device)
+    host_memory_bytes = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    gpu_memory_bytes = memory_bytes(device) or host_memory_bytes
     host = measure_processor(cpu, machine.processor, effort, tell)
     return MeasuredMachine(
         day=date.today(),
@@ -93,17 +94,8 @@ def measure_machine(folder: Path, effort: Effort, progress: Progress) -> Measure
         kernels=kernels,
         kernel_fit=None if kernels is None else fit_kernels(kernels, gpu_memory_bytes),
         gpu_memory_bytes=gpu_memory_bytes,
-        host_memory_bytes=_host_memory_bytes(),
+        host_memory_bytes=host_memory_bytes,
         copies=copies,
         disk=disk,
         disk_bytes=float(shutil.disk_usage(folder).total),
     )
-
-
-def _memory_bytes(device: JaxDevice) -> float:
-    stats = device.memory_stats() if has_own_memory(device) else None
-    return float(stats["bytes_limit"]) if stats and "bytes_limit" in stats else _host_memory_bytes()
-
-
-def _host_memory_bytes() -> float:
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

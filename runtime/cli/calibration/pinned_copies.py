@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 
 from runtime.cli.calibration.stopwatch import seconds_of
 from runtime.jax_device import JaxDevice
+from runtime.pinned import pinned
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ def measure_pinned_copies(
     device: JaxDevice, sizes: tuple[int, ...], budget_s: float
 ) -> tuple[CopySample, ...]:
     """Times copies of the given sizes in bytes, multiples of four."""
-    pinned = SingleDeviceSharding(device, memory_kind="pinned_host")
+    in_host = pinned(device)
     own = SingleDeviceSharding(device)
     found: list[CopySample] = []
     for size in sizes:
         there = jax.block_until_ready(jax.device_put(np.ones(size // 4, np.float32), own))
-        here = jax.block_until_ready(jax.device_put(there, pinned))
+        here = jax.block_until_ready(jax.device_put(there, in_host))
 
-        send, fetch = partial(jax.device_put, here, own), partial(jax.device_put, there, pinned)
+        send, fetch = partial(jax.device_put, here, own), partial(jax.device_put, there, in_host)
         ways = ((send,), (fetch,), (send, fetch))
         found.append(CopySample(size, *(seconds_of(partial(_copy, way), budget_s) for way in ways)))
     return tuple(found)

@@ -76,7 +76,7 @@ def measure_processor(
         del array
         samples: list[Sample] = []
         for shape in effort.products:
-            samples.append(_product(shape, DTYPE, effort))
+            samples.append(_product(shape, effort))
             tell()
     return ProcessorFigures(
         name, dispatch_s, effort.read_bytes / (read_s - min(dispatch_s, read_s / 2)), tuple(samples)
@@ -88,13 +88,13 @@ def num_figures(effort: Effort) -> int:
     return 2 + len(effort.products)
 
 
-def _product(shape: tuple[int, int, int], dtype: str, effort: Effort) -> Sample:
+def _product(shape: tuple[int, int, int], effort: Effort) -> Sample:
     """Times products; of few rows with weights in turns, so many that caches do not hold all of them, as in a decode."""
     rows, inner, outer = shape
-    weight_bytes = inner * outer * jnp.dtype(dtype).itemsize
+    weight_bytes = inner * outer * jnp.dtype(DTYPE).itemsize
     count = min(16, math.ceil(effort.read_bytes / 2 / weight_bytes)) if rows <= _FEW_ROWS else 1
-    weights = [jnp.full((inner, outer), 0.01, dtype) for _ in range(count)]
-    x = jnp.ones((rows, inner), dtype)
+    weights = [jnp.full((inner, outer), 0.01, DTYPE) for _ in range(count)]
+    x = jnp.ones((rows, inner), DTYPE)
     multiply = jax.jit(jnp.matmul)
 
     def all_products() -> None:
@@ -102,5 +102,5 @@ def _product(shape: tuple[int, int, int], dtype: str, effort: Effort) -> Sample:
             jax.block_until_ready(multiply(x, weight))
 
     seconds = seconds_of(all_products, effort.budget_s) / count
-    num_bytes = weight_bytes + rows * (inner + outer) * jnp.dtype(dtype).itemsize
-    return Sample(dtype, shape, 2.0 * rows * inner * outer, num_bytes, seconds)
+    num_bytes = weight_bytes + rows * (inner + outer) * jnp.dtype(DTYPE).itemsize
+    return Sample(DTYPE, shape, 2.0 * rows * inner * outer, num_bytes, seconds)

@@ -7,7 +7,7 @@ import jax
 import pytest
 from typer.testing import CliRunner
 
-from cost_models import ComputeSpec, HardwareSpec
+from cost_models import HardwareSpec
 from cost_models.hardware_file import parse
 from models import load_pretrained
 from runtime.cli.calibration import command
@@ -20,20 +20,8 @@ from runtime.cli.calibration.machine_file import machine_text, write_whole
 from runtime.cli.calibration.measured_machine import MeasuredMachine, measure_machine
 from runtime.cli.calibration.pinned_copies import CopySample, fit_copies, measure_pinned_copies
 from runtime.cli.main import app
+from tests.runtime.cli.calibration.processors import MADE_UP
 
-SPEC = ComputeSpec(
-    name="a GPU",
-    kind="gpu",
-    memory_bytes=1e11,
-    memory_bytes_per_s=4e12,
-    peak_flops={"float16": 8e14, "float32": 3e14},
-    launch_s=5e-6,
-    memory_efficiency=0.9,
-    compute_efficiency=0.6,
-    kernel_s=2.5e-6,
-    matvec_s=6.5e-6,
-    attention_efficiency=0.75,
-)
 LITTLE = Effort(
     products=((1, 64, 256), (64, 256, 256)),
     read_bytes=1 << 20,
@@ -91,12 +79,12 @@ def test_a_device_with_memory_of_its_own_is_described_by_its_chains(found: Measu
     copies = dataclasses.replace(found.copies, samples=(CopySample(1 << 20, 3e-5, 4e-5, 5e-5),))
     apart = dataclasses.replace(
         found,
-        kernels=KernelFigures(SPEC.name, SPEC.launch_s, ()),
-        kernel_fit=KernelFit(SPEC, 0.05),
+        kernels=KernelFigures(MADE_UP.name, MADE_UP.launch_s, ()),
+        kernel_fit=KernelFit(MADE_UP, 0.05),
         copies=copies,
     )
     hw = parse(machine_text(apart), "a GPU")
-    assert hw.gpus[0] == SPEC
+    assert hw.gpus[0] == MADE_UP
     assert "fit to 0 decode steps of models of few layers, residual 5.0%" in hw.sources["gpu.kernel_s"]
     assert "pinned memory" in hw.sources["link.gpu.bytes_per_s"]
     assert hw.host.kernel_s == 0.0

@@ -17,20 +17,8 @@ from runtime.cli.calibration.kernel_figures import (
 from runtime.cli.calibration.kernel_fit import FITTED, fit_kernels
 from runtime.cli.calibration.kernel_report import kernel_lines
 from runtime.cli.calibration.layer_chains import LayerChain, config_of, layer_chains
+from tests.runtime.cli.calibration.processors import MADE_UP
 
-MADE_UP = ComputeSpec(
-    name="made up",
-    kind="gpu",
-    memory_bytes=1e11,
-    memory_bytes_per_s=4e12,
-    peak_flops={"float16": 8e14},
-    launch_s=5e-6,
-    memory_efficiency=0.9,
-    compute_efficiency=1.0,
-    kernel_s=2.5e-6,
-    matvec_s=6.5e-6,
-    attention_efficiency=0.75,
-)
 PLAIN = LayerShape(2, 2, 8, 32, gated=False)
 LITTLE = KernelEffort(
     layers=(PLAIN, LayerShape(4, 2, 8, 32, gated=True)),
