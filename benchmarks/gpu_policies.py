@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from flax import nnx
 
+from benchmarks.changed_hardware import changed_hardware
 from benchmarks.decode_step import PlainJit, make_prompts
 from cost_models import HardwareSpec
 from models import Transformer, TransformerConfig
@@ -26,10 +27,14 @@ from runtime.bench_spread import spread
 
 
 def measure(
-    model: Transformer, hw: HardwareSpec, workload: Workload, policy: str, repeats: int
+    model: Transformer,
+    hw: HardwareSpec,
+    workload: Workload,
+    policy: str,
+    prompts: Sequence[Sequence[int]],
+    repeats: int,
 ) -> tuple[str, Sequence[Sequence[int]]]:
     """Returns one line of the table, and the tokens."""
-    prompts = make_prompts(model, workload.batch_size, workload.prompt_len).tolist()
     plan = partition(model, hw, workload, policy)
     num_steps = workload.decode_len - 1
     steps: list[float] = []
@@ -71,10 +76,7 @@ def main() -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="changes the description"
     )
     given = parser.parse_args()
-    hw = HardwareSpec.load(given.hw)
-    for change in given.set:
-        key, value = change.split("=")
-        hw = hw.replace(key, float(value))
+    hw = changed_hardware(given.hw, given.set)
     if given.gpu_memory:
         hw = hw.with_memory("gpu0", given.gpu_memory)
     config = TransformerConfig.named(given.model)
@@ -92,7 +94,7 @@ def main() -> None:
     prompts = make_prompts(model, given.batch, given.prompt_len)
     expected = PlainJit(model, workload.max_len).generate(prompts, given.new)[0].tolist()
     for policy in given.policies.split(","):
-        line, tokens = measure(model, hw, workload, policy, given.repeats)
+        line, tokens = measure(model, hw, workload, policy, prompts.tolist(), given.repeats)
         same = sum(a == list(b) for a, b in zip(expected, tokens, strict=True))
         print(f"{line.rstrip()}; {same} of {given.batch}", flush=True)
 

@@ -24,6 +24,7 @@ from jax import lax
 from jax import numpy as jnp
 from jax.sharding import Mesh, PartitionSpec, Sharding
 
+from benchmarks.changed_hardware import changed_hardware
 from benchmarks.decode_step import PlainJit, make_prompts
 from cost_models import HardwareSpec, collective_cost
 from models import Transformer, TransformerConfig, load_pretrained
@@ -179,9 +180,7 @@ def main() -> int:
         sys.exit(
             f"JAX has {len(jax.devices())} devices, and --gpus asks for {given.gpus}; give fewer, or more devices"
         )
-    hw, batches = HardwareSpec.load(given.hw), [int(b) for b in given.batches.split(",")]
-    for key, _, value in (text.partition("=") for text in given.set):
-        hw = hw.replace(key, float(value))
+    hw, batches = changed_hardware(given.hw, given.set), [int(b) for b in given.batches.split(",")]
     print(this_machine())
     print(f"predictions for {' with '.join([given.hw, *given.set])}, with as many GPUs\n")
     header = (
