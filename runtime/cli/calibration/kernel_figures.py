@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from runtime.cli.calibration.kernel_chains import Chain, chains, num_chains
 from runtime.cli.calibration.kernel_effort import KernelEffort
 from runtime.cli.calibration.layer_chains import LayerChain, layer_chains, random_like
 from runtime.cli.calibration.steady_time import steady_seconds_of
-from runtime.jax_device import JaxDevice
+from runtime.jax_device import JaxDevice, memory_bytes
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class KernelFigures:
 def measure_kernels(
     device: JaxDevice, name: str, effort: KernelEffort, tell: Callable[[], None]
 ) -> KernelFigures:
-    """Times one of JAX's devices.
+    """Times one of JAX's devices; decode steps that it has no room for are left out.
 
     Args:
         device: What to measure.
@@ -65,6 +66,7 @@ def measure_kernels(
         tell: Called after each figure.
     """
     samples: list[ChainSample] = []
+    room = memory_bytes(device) or math.inf
     with jax.default_device(device):
         little = jax.jit(lambda x: x + 1.0)
         launch_s = steady_seconds_of(little, jnp.zeros(8), effort.budget_s)
@@ -73,7 +75,8 @@ def measure_kernels(
             samples.append(_time(chain, effort))
             tell()
         for layers in layer_chains(effort):
-            samples.append(_time_layers(layers, effort))
+            if layers.num_bytes <= room:
+                samples.append(_time_layers(layers, effort))
             tell()
     return KernelFigures(name, launch_s, tuple(samples))
 

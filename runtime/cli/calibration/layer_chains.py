@@ -65,6 +65,11 @@ class LayerChain:
         return jax.ShapeDtypeStruct((self.rows, 1), jnp.int32), cache
 
     @property
+    def num_bytes(self) -> int:
+        """Returns the bytes of parameters and cache."""
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((self.weights, self.carried)))
+
+    @property
     def work(self) -> Work:
         """Returns what one step demands by the model of fusion."""
         inputs, equations, outputs, _, _ = make_flat(self.step, self.weights, self.carried)

@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from cost_models import ComputeSpec, Work, compute_cost
+from runtime.cli.calibration import kernel_figures
 from runtime.cli.calibration.kernel_chains import chains, num_chains
 from runtime.cli.calibration.kernel_effort import KernelEffort, LayerShape
 from runtime.cli.calibration.kernel_figures import (
@@ -83,6 +84,17 @@ def test_chains_are_measured_and_told_of_one_by_one() -> None:
     assert "fit: kernel" in lines[1]
     assert any("float32 2 x 16 tokens, 1 layers of 2 (2 KV) heads of 8, 32 plain" in line for line in lines)
     assert kernel_lines(None, None) == []
+
+
+def test_decode_steps_without_room_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = sorted(chain.num_bytes for chain in layer_chains(LITTLE))
+    monkeypatch.setattr(kernel_figures, "memory_bytes", lambda device: float(sizes[1]))
+    figures = measure_kernels(jax.devices("cpu")[0], "little", LITTLE, lambda: None)
+    assert (
+        sum(s.kind == "layers" for s in figures.samples)
+        == sum(size <= sizes[1] for size in sizes)
+        < len(sizes)
+    )
 
 
 def test_chains_take_arrays_in_turns_and_demand_what_all_links_read() -> None:
