@@ -6,7 +6,7 @@ What prompts leave in the caches is written into them where it is made, so a rea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -58,7 +58,7 @@ class FusedPrefill:
         progress(0, 1)
         device = self._processor.device
         first = jax.ShapeDtypeStruct((), np.int32, sharding=sharding_on(device))
-        self._block = self._compile(_Function.block, first)
+        self._block = self._compile(put_block, first)
         self._choice.compile()
         self._fixed = self._phase.fixed(self._processor)
         progress(1, 1)
@@ -67,7 +67,7 @@ class FusedPrefill:
         """Compiles a run over any rows; see :meth:`runtime.prefill.Prefill.prepare_sampling`."""
         if self._scattered is None:
             rows = row_of(self._program.phase.rows, np.int32, self._processor.device)
-            self._scattered = self._compile(_Function.scattered, rows)
+            self._scattered = self._compile(put_rows, rows)
         self._choice.prepare_sampling()
 
     def frame(
@@ -119,11 +119,11 @@ class FusedPrefill:
         frame.put(self._processor.name, self._program.logits, logits)
         return self._processor.account(logits, self._program.demands, ready_s, self._phase.label, "prefill")
 
-    def _compile(self, function: Callable[..., Any], rows: jax.ShapeDtypeStruct) -> Callable[..., Any]:
+    def _compile(self, put: Callable[..., jax.Array], rows: jax.ShapeDtypeStruct) -> Callable[..., Any]:
         """Returns a run compiled for rows given in some way; sessions share it."""
         device, phase, states = self._processor.device, self._program.phase, self._system.states
         axes = tuple(states.rows_axis(i.name, i.var, phase.rows) for i in self._phase.states)
-        run = partial(function, _Function(self._phase, axes))
+        run = _Function(self._phase, axes, put)
         token = next(i.var for i in phase.graph.phase.inputs if i.role == "token")
         after = row_of(phase.rows, np.int32, device)
         kept_as = self._processor.axes
@@ -134,44 +134,34 @@ class FusedPrefill:
             shape_on(token, device), after, rows,
         ]  # fmt: skip
         key = (
-            "prefill", device, function.__name__, self._phase.signature(), axes, tuple(sorted(kept_as.items())),
+            "prefill", device, put.__name__, self._phase.signature(), axes, tuple(sorted(kept_as.items())),
             tuple((s.shape, str(s.dtype)) for s in homes),
         )  # fmt: skip
         return remembered(key, lambda: compile_for(device, run, shapes, (1,), lie))
 
 
+@dataclass(frozen=True, eq=False)
 class _Function:
     """What is compiled; holds no values, since it outlives the session.
 
-    Args:
+    Attributes:
         phase: The prefill.
         axes: Axis of the rows in each state.
+        put: Puts what is made of some rows into a whole cache: :func:`put_block` or :func:`put_rows`.
     """
 
-    def __init__(self, phase: FusedPhase, axes: tuple[int | None, ...]) -> None:
-        self._phase = phase
-        self._axes = axes
+    phase: FusedPhase
+    axes: tuple[int | None, ...]
+    put: Callable[..., jax.Array]
 
-    def block(
-        self, fixed: list[Any], caches: list[Any], counters: list[Any], tokens: Any, after: Any, first: Any
-    ) -> tuple[Any, list[Any]]:
-        """Returns the logits, and the caches with rows from ``first`` on."""
-        logits, fresh = self._made(fixed, counters, tokens, after)
-        given = zip(caches, fresh, self._axes, strict=True)
-        return logits, [put_block(cache, made, first, axis) for cache, made, axis in given]
-
-    def scattered(
+    def __call__(
         self, fixed: list[Any], caches: list[Any], counters: list[Any], tokens: Any, after: Any, rows: Any
     ) -> tuple[Any, list[Any]]:
-        """Returns the logits, and the caches with the given rows."""
-        logits, fresh = self._made(fixed, counters, tokens, after)
-        given = zip(caches, fresh, self._axes, strict=True)
-        return logits, [put_rows(cache, made, rows, axis) for cache, made, axis in given]
-
-    def _made(self, fixed: list[Any], counters: list[Any], tokens: Any, after: Any) -> tuple[Any, list[Any]]:
-        empty = [jnp.zeros(*describe_aval(i.var)) for i in self._phase.states]
-        logits, fresh, _ = self._phase.evaluate(fixed, empty, counters, (tokens, after * 0, after))
-        return logits, fresh
+        """Returns the logits, and the caches with the rows that ``put`` is told."""
+        empty = [jnp.zeros(*describe_aval(i.var)) for i in self.phase.states]
+        logits, fresh, _ = self.phase.evaluate(fixed, empty, counters, (tokens, after * 0, after))
+        given = zip(caches, fresh, self.axes, strict=True)
+        return logits, [self.put(cache, made, rows, axis) for cache, made, axis in given]
 
 
 def keeps_all_caches(program: Program, system: System) -> bool:

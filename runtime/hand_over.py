@@ -81,7 +81,7 @@ def hand_over_of(device: JaxDevice) -> HandOver:
     return MeshHandOver(device) if isinstance(device, Mesh) else PinnedHandOver(device)
 
 
-def fetch(array: Any, cut: Callable[[Any], Any]) -> np.ndarray:
+def fetch(array: Any, cut: Callable[[Any], Any] = lambda array: array) -> np.ndarray:
     """Returns what ``cut`` takes of an array, in the host's memory.
 
     A device with memory of its own cuts it there, and copies the part into pinned memory: into pageable memory it would copy at

@@ -125,7 +125,7 @@ class States:
         for key, new in zip(keys, pair, strict=True):
             if key in self._pinned:
                 layouts, cache = (attention.new_layout, attention.cache_layout), self._pinned[key]
-                cache.append(in_cache_axes(fetch(new, lambda a: a), *layouts, cache.array.shape), lengths)
+                cache.append(in_cache_axes(fetch(new), *layouts, cache.array.shape), lengths)
             else:
                 append = append_function(attention.new_layout, attention.cache_layout)
                 placed = self._processors[self.home[key[1]]].place(new)
@@ -136,7 +136,7 @@ class States:
         """Puts one token's input ``[rows, 1, width]``, made anywhere, behind the first ``lengths``; returns the cache."""
         key = micro_batch, name
         if key in self._pinned:
-            self._pinned[key].append(fetch(rows, lambda a: a), lengths)
+            self._pinned[key].append(fetch(rows), lengths)
         else:
             placed = self._processors[self.home[name]].place(rows)
             self._keep(key, append_input(self._arrays[key], placed, lengths))
@@ -157,7 +157,7 @@ class States:
         """
         key = micro_batch, name
         if key in self._pinned:
-            self._pinned[key].store(fetch(fresh, lambda a: a), slots)
+            self._pinned[key].store(fetch(fresh), slots)
         else:
             (placed,) = self._processors[self.home[name]].place_named({name: fresh}).values()
             axis = self.rows_axis(name, var, len(slots))
