@@ -175,20 +175,18 @@ class BoundedProgram:
         return Vertex(ending, bound, Basis(basic, at_upper, -table[:, :num]), point, table, reduced)
 
     def _table(self, basis: Basis) -> tuple[Floats, Floats]:
-        """Returns [M T] the table and [T] the reduced costs of a basis."""
+        """Returns [M T] the table and [T] the reduced costs of a basis.
+
+        The inverse that was kept with it serves, unless rounding has added up in it: its table then lacks the unit columns.
+        """
         basic = basis.basic
-        table = product(self._inverse(basis), self._wide)
+        table = None if basis.inverse is None else product(basis.inverse, self._wide)
+        if table is None or not np.abs(table[:, basic] - np.eye(self.num_rows)).max(initial=0.0) < DRIFT:
+            inverse = np.linalg.inv(self._wide[:, basic]).astype(np.float64, copy=False)
+            table = product(inverse, self._wide)
         reduced = self._tilted - times(table.T, self._tilted[basic])
         reduced[basic] = 0.0
         return table, reduced
-
-    def _inverse(self, basis: Basis) -> Floats:
-        """Returns [M M] the inverse of a basis: the one that was kept with it, unless rounding has added up in it."""
-        columns = self._wide[:, basis.basic]
-        kept = basis.inverse
-        if kept is not None and np.abs(product(kept, columns) - np.eye(self.num_rows)).max() < DRIFT:
-            return kept
-        return np.linalg.inv(columns).astype(np.float64, copy=False)
 
     def bound(self, prices: Floats, lower: Floats, upper: Floats) -> float:
         """Returns what some prices [M] of the rows prove: the least of the costs less priced rows within the bounds."""
