@@ -10,6 +10,7 @@ import numpy as np
 from runtime.core_threads import cut_work, prepare_team, team_for
 from runtime.kernels.attend_memory import attend_memory
 from runtime.kernels.elements import ELEMENTS, FLOAT32
+from runtime.kernels.inputs import kernel_input
 from runtime.kernels.softmax import NO_SLOPES
 from runtime.kernels.split_pairs import split_pairs
 from runtime.kernels.thread_team import ALONE
@@ -42,7 +43,7 @@ def attend_host(
     *,
     soft_cap: float | None = None,
     window: int | None = None,
-    slopes: Sequence[float] | None = None,
+    slopes: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns ``softmax(scale * q.K^T).V`` over the first ``lengths`` tokens of each row, float32 ``[n, H, D]``.
 
@@ -60,9 +61,9 @@ def attend_host(
     _, kv_heads, max_len, head_size = key.shape
     _check(query, key, value, lengths, slopes)
     scaled = np.ascontiguousarray(query, np.float32) * np.float32(scale)
-    last = np.ascontiguousarray(lengths, np.int64)
+    last = kernel_input(lengths, np.int64)
     first = np.zeros_like(last) if window is None else np.maximum(last - window, 0)
-    leaning = NO_SLOPES if slopes is None else np.asarray(slopes, np.float32)
+    leaning = NO_SLOPES if slopes is None else kernel_input(slopes, np.float32)
     token_bytes = head_size * key.itemsize
     edges = (
         cut_work(last - first, kv_heads, 2 * token_bytes)
@@ -93,7 +94,7 @@ def _check(
     key: np.ndarray,
     value: np.ndarray,
     lengths: np.ndarray,
-    slopes: Sequence[float] | None,
+    slopes: Sequence[float] | np.ndarray | None,
 ) -> None:
     """Refuses what the kernel, which knows addresses alone, would read wrongly.
 

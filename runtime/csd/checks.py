@@ -4,6 +4,7 @@ import numpy as np
 
 from runtime.csd.errors import DriveError
 from runtime.csd.task import Task
+from runtime.kernels.inputs import kernel_input
 from runtime.kernels.softmax import NO_SLOPES
 
 
@@ -47,7 +48,7 @@ def check_integers(name: str, values: np.ndarray, count: int) -> np.ndarray:
     array = np.asarray(values)
     if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
         raise DriveError(f"{name} has shape {array.shape} and dtype {array.dtype}; give {count} integers")
-    return np.ascontiguousarray(array, np.int64)
+    return kernel_input(array, np.int64)
 
 
 def check_kv(task: Task, name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -76,7 +77,7 @@ def check_query(task: Task, layer: int, query: np.ndarray) -> np.ndarray:
             f"query has shape {array.shape}; the configured shape is "
             f"(n, {task.query_heads(layer)}, {task.head_size})"
         )
-    return np.ascontiguousarray(array, np.float32)
+    return kernel_input(array, np.float32)
 
 
 def check_slopes(task: Task, layer: int, slopes: np.ndarray | None) -> np.ndarray:
@@ -93,4 +94,4 @@ def check_slopes(task: Task, layer: int, slopes: np.ndarray | None) -> np.ndarra
             f"slopes are {array.tolist()}; give one finite number for each of the {task.query_heads(layer)} query heads of "
             f"layer {layer}, or None for no bias"
         )
-    return np.ascontiguousarray(array, np.float32)
+    return kernel_input(array, np.float32)
