@@ -18,7 +18,8 @@ def attend_stored(
     sparse: Sparse | None,
     rows: np.ndarray,
     query: np.ndarray,
-    lengths: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
     slopes: np.ndarray,
 ) -> Attended:
     """Attends to what is stored as a command asks; where sparse attention would read every token, exactly.
@@ -30,23 +31,23 @@ def attend_stored(
         sparse: How much is read, checked; None for everything.
         rows: Sequences, int64 ``[n]``.
         query: float32 ``[n, query_heads, head_size]``.
-        lengths: int64 ``[n]``, at most the tokens stored.
+        first: int64 ``[n]``, oldest token attended to, by the command's window.
+        last: int64 ``[n]``, token after the newest one, at most the tokens stored.
         slopes: float32 ``[query_heads]``, checked; ``NO_SLOPES`` for none.
     """
-    first = np.zeros_like(lengths) if command.window is None else np.maximum(lengths - command.window, 0)
-    reads_all = None if sparse is None else sparse.num_tokens >= lengths - first
+    reads_all = None if sparse is None else sparse.num_tokens >= last - first
 
     def exactly(select: np.ndarray | slice) -> Attended:
         return attend(
             store.task, nand, store.ftl, store.buffer, layer=command.layer, rows=rows[select],
-            query=query[select] * np.float32(command.scale), lengths=lengths[select],
-            soft_cap=command.soft_cap, window=command.window, slopes=slopes,
+            query=query[select] * np.float32(command.scale), first=first[select], last=last[select],
+            soft_cap=command.soft_cap, slopes=slopes,
         )  # fmt: skip
 
     def sparsely(sparse: Sparse, select: np.ndarray | slice) -> SparselyAttended:
         return attend_sparsely(
             store, nand, sparse, layer=command.layer, rows=rows[select], query=query[select], scale=command.scale,
-            first=first[select], last=lengths[select], soft_cap=command.soft_cap, slopes=slopes,
+            first=first[select], last=last[select], soft_cap=command.soft_cap, slopes=slopes,
         )  # fmt: skip
 
     if sparse is None or reads_all is None or reads_all.all():

@@ -49,12 +49,12 @@ def attend(
     layer: int,
     rows: np.ndarray,
     query: np.ndarray,
-    lengths: np.ndarray,
-    soft_cap: float | None = None,
-    window: int | None = None,
+    first: np.ndarray,
+    last: np.ndarray,
+    soft_cap: float | None,
     slopes: np.ndarray = NO_SLOPES,
 ) -> Attended:
-    """Attends to the first ``lengths`` tokens of sequences, reading K and V where they are stored.
+    """Attends to the tokens ``first`` to ``last`` (exclusive) of sequences, reading K and V where they are stored.
 
     Args:
         task: Shape of the cache.
@@ -64,38 +64,37 @@ def attend(
         layer: Layer.
         rows: Sequences, int64 ``[n]``.
         query: float32 ``[n, query_heads, head_size]``, scaled.
-        lengths: int64 ``[n]``, at most the tokens stored.
+        first: int64 ``[n]``.
+        last: int64 ``[n]``, at most the tokens stored.
         soft_cap: Caps scores at ``soft_cap * tanh(score / soft_cap)``.
-        window: Attends to the newest ``window`` tokens only.
         slopes: float32 ``[query_heads]``, what scores lose per token of distance; ``NO_SLOPES`` for none.
 
     Returns:
         Output and counts. Sequences without tokens give zeros.
     """
-    first = np.zeros_like(lengths) if window is None else np.maximum(lengths - window, 0)
     num_groups = ftl.num_groups[layer, rows]
     in_flash = num_groups * task.group_tokens
     table = ftl.table(layer)
     output = np.empty(query.shape, np.float32)
     heads = task.kv_heads(layer)
-    edges = cut_staged(nand, lengths - first, heads, 2 * task.token_bytes)
+    edges = cut_staged(nand, last - first, heads, 2 * task.token_bytes)
     pages_read = np.zeros((len(edges) - 1, nand.geometry.channels), np.int64)
     buffer_address = buffer.layer(layer).ctypes.data
 
     def read() -> AttendedPages:
-        groups = -(-lengths // task.group_tokens)
+        groups = -(-last // task.group_tokens)
         return AttendedPages(table, rows, first // task.group_tokens, np.minimum(groups, num_groups))
 
     def run(team: np.ndarray, edges: np.ndarray, pages: Pages, parts: slice) -> None:
         attend_pages(
-            team, edges, query, rows, first, lengths, in_flash, table, buffer_address, task.group_tokens,
+            team, edges, query, rows, first, last, in_flash, table, buffer_address, task.group_tokens,
             ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0), slopes, pages, output, pages_read[parts],
         )  # fmt: skip
 
     attend_staged(nand, edges, read, run)
     by_channel = pages_read.sum(axis=0)
     nand.pages_read += int(by_channel.sum())
-    attended, buffered, _, _ = count_tokens(first, lengths, in_flash, in_flash)
+    attended, buffered, _, _ = count_tokens(first, last, in_flash, in_flash)
     return Attended(
         output=output,
         pages_read=by_channel,

@@ -61,7 +61,7 @@ def execute_attend(
         num_bytes = _append_one(store, command, lost, rows, lengths, traffic)
         tasks.count_host_bytes(task, command.layer, num_bytes)
     _check_stored(store, command.layer, rows, lengths)
-    result = attend_stored(store, nand, command, sparse, rows, query, lengths, slopes)
+    result = attend_stored(store, nand, command, sparse, rows, query, oldest, lengths, slopes)
     traffic.pages_read += result.pages_read
     span, engine_s = throttle.attend(
         begin_s, traffic.pages_read, result.flops, result.buffered_bytes, traffic.dram_bytes, result.steps
