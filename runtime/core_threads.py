@@ -4,7 +4,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -50,12 +50,15 @@ def prepare_team() -> None:
 
 
 def run_parts(run: Callable[[int], None], num_parts: int) -> None:
-    """Runs parts 0 to ``num_parts - 1`` side by side and returns when all are done; the first runs in this thread.
+    """Runs parts 0 to ``num_parts - 1`` side by side; all are done when it ends, also by an error. The first runs here.
 
     This is for parts that need the interpreter; those of a kernel alone go to :func:`team_for`.
     """
     others = [_threads().submit(run, part) for part in range(1, num_parts)]
-    run(0)
+    try:
+        run(0)
+    finally:
+        wait(others)
     for other in others:
         other.result()
 
