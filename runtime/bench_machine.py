@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import jax
+
+from runtime.core_threads import num_cores
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def this_machine() -> Machine:
     device = jax.devices()[0]
     return Machine(
         processor=_processor(),
-        num_cores=_num_cores(),
+        num_cores=num_cores(),
         accelerator=f"{device.platform} ({device.device_kind})",
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
@@ -65,10 +66,3 @@ def _processor() -> str:
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _num_cores() -> int:
-    """Returns the cores that this process may use, which may be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
