@@ -1,9 +1,11 @@
 """What is compiled is kept between processes, and compiled again when its source changes."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -83,8 +85,14 @@ def test_the_digest_is_of_names_and_contents(tmp_path: Path) -> None:
     assert compiling.digest_of(KERNELS) == compiling.SOURCE_DIGEST
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in KERNELS.glob("attend_*.py")))
-def test_every_entry_point_is_bound_to_its_source(name: str) -> None:
-    module = __import__(f"runtime.kernels.{name}", fromlist=[name])
-    closed_over = getattr(module, name).py_func.__closure__
+ENTRY_POINTS = [
+    (file.stem, name)
+    for file in sorted(KERNELS.glob("*.py"))
+    for name in re.findall(r"^(\w+): Any = entry_point\(", file.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("module", "name"), ENTRY_POINTS)
+def test_every_entry_point_is_bound_to_its_source(module: str, name: str) -> None:
+    closed_over = getattr(import_module(f"runtime.kernels.{module}"), name).py_func.__closure__
     assert [cell.cell_contents for cell in closed_over] == [compiling.SOURCE_DIGEST]
