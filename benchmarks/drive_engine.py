@@ -1,6 +1,7 @@
 """How fast the drive's engine computes here: dense attention next to a read of memory, SparF next to dense attention.
 
-    python -m benchmarks.drive_engine [--rows 4] [--heads 40] [--kv-heads 40] [--tokens 2048] [--repeats 31] [--check]
+    python -m benchmarks.drive_engine [--rows 4] [--heads 40] [--kv-heads 40] [--tokens 2048] [--head-size 128]
+        [--repeats 31] [--check]
 
 Everything goes through the mapping tables, as commands of a drive that is not throttled. GB/s are bytes of K and V that dense
 attention reads over seconds. The read of memory is numpy's sum over a large float32 array (one core, by itself). SparF reads
