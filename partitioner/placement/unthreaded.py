@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 AT_ONCE = 200_000
 """Multiplications of one product of matrices."""
+WIDTH = 64
+"""Columns of one product of matrices that are cut along both sides."""
 
 
 def times(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -21,6 +23,13 @@ def times(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[n
 
 def product(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the product of [m k] with [k n]."""
-    width = max(1, AT_ONCE // max(1, first.size))
-    parts = [first @ second[:, begin : begin + width] for begin in range(0, second.shape[1], width)]
-    return np.hstack(parts) if parts else np.zeros((len(first), 0))
+    num_rows, num_columns = len(first), second.shape[1]
+    height, width = num_rows, AT_ONCE // max(1, first.size)
+    if width < 2:  # column by column these would be products with vectors, which are spread earlier
+        height, width = max(2, AT_ONCE // (WIDTH * first.shape[1])), WIDTH
+    found = np.empty((num_rows, num_columns))
+    for row in range(0, num_rows, max(1, height)):
+        for column in range(0, num_columns, width):
+            own = slice(row, row + height), slice(column, column + width)
+            found[own] = first[own[0]] @ second[:, own[1]]
+    return found

@@ -14,7 +14,7 @@ def test_products_with_a_vector() -> None:
         assert times(matrix, vector) == pytest.approx(matrix @ vector)
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5), (90, 90, 400), (400, 600, 3), (4, 4, 0)])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (90, 90, 400), (400, 600, 3), (500, 500, 130), (4, 4, 0)])
 def test_products_of_matrices_in_parts(shape: tuple[int, int, int]) -> None:
     num_rows, middle, num_columns = shape
     random = np.random.default_rng(1)
