@@ -166,6 +166,10 @@ def run(case: Case, policy: str, repeats: int, limit_s: float) -> None:
         f"(both {min(whole):.2f} to {max(whole):.2f})"
     )
     print(f"  objective     {plan.decisions.certificate.objective:8.2f} s, gap {plan.gap:.1e}")
+    print(
+        f"  the plan's    {plan.decisions.certificate.account:8.2f} s, {plan.account_excess:+.1e}; "
+        f"its schedule {plan.schedule_excess or 0.0:+.1e} from that"
+    )
     given = problems(plan)
     best = placed(given, chosen_by_solver)
     rows_of = {

@@ -67,7 +67,7 @@ def best_on_schedule(
     best = make(found[0])
     if not rivals:
         return best
-    bound, least = found[0].certificate.bound, _value(best)
+    first, least = found[0].certificate, _value(best)
     others = [(d, FARTHEST_MODE) for d in found[1:] if d.certificate.objective <= FARTHEST_MODE * least]
     for rival in rivals:
         fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) or "kv" not in rival.cache_forms
@@ -80,7 +80,9 @@ def best_on_schedule(
         proof = decisions.certificate
         if decisions.ops == best.decisions.ops or proof.objective > farthest * least:
             continue
-        plan = make(replace(decisions, certificate=replace(proof, bound=min(bound, proof.objective))))
+        objective = min(first.objective, proof.objective)
+        proof = replace(proof, objective=objective, bound=min(first.bound, objective))
+        plan = make(replace(decisions, certificate=proof))
         if _value(plan) < least:
             best, least = plan, _value(plan)
     return best

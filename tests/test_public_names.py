@@ -20,6 +20,7 @@ MEMBERS = {
     ("partitioner", "Workload"): {"batch_size", "decode_len", "prompt_len", "sparsity"},
     ("partitioner", "SparF"): {"ratio"},
     ("partitioner", "Plan"): {
+        "account_excess",
         "bound",
         "decode_seconds",
         "device_of",
@@ -34,6 +35,7 @@ MEMBERS = {
         "prefill_seconds",
         "report",
         "save",
+        "schedule_excess",
         "to_dict",
         "tokens_per_second",
     },

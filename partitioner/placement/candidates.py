@@ -142,6 +142,7 @@ class _ModeSearch:
                 certificate=Certificate(
                     worth * solution.objective,
                     worth * min(bound, solution.objective),
+                    worth * solution.objective,
                     solution.solver,
                     self._objective.name,
                 ),

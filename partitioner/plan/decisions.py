@@ -56,14 +56,18 @@ class Certificate:
     """Holds what the solver proved.
 
     Attributes:
-        objective: Value of the solver's objective for this plan, in the unit of what is minimised; links under compute.
-        bound: Certified lower bound on it over all placements the policy allows.
+        objective: The least value of the objective that the solver found, by its account of the time, in the unit of what is
+            minimised.
+        bound: Certified lower bound on the objective over all placements the policy allows.
+        account: The same account of the plan's own placement: more than ``objective`` where another placement than the solver's
+            best was taken, because its schedule is better.
         solver: How it was solved.
         minimised: Name of the objective (see ``partitioner.objective``).
     """
 
     objective: float
     bound: float
+    account: float
     solver: str
     minimised: str = TOKENS_PER_SECOND
 

@@ -255,11 +255,31 @@ class Plan:
 
     @property
     def gap(self) -> float:
-        """Returns the relative gap between the objective and its bound."""
+        """Returns the relative gap between the solver's best placement, by its account, and the bound on all."""
         certificate = self.decisions.certificate
         if certificate.objective == 0:
             return 0.0
         return max(0.0, 1 - certificate.bound / certificate.objective)
+
+    @property
+    def account_excess(self) -> float:
+        """Returns by what share of the solver's best placement the account of this plan's is worse.
+
+        It is above 0 where another placement was taken because its schedule is better.
+        """
+        certificate = self.decisions.certificate
+        return certificate.account / certificate.objective - 1 if certificate.objective else 0.0
+
+    @property
+    def schedule_excess(self) -> float | None:
+        """Returns by what share of its account the predicted schedule of this plan is worse; below 0 where it is better.
+
+        None where the hardware lacks a price or a power that the objective needs.
+        """
+        from partitioner.plan.predicted_value import predicted_value
+
+        account, value = self.decisions.certificate.account, predicted_value(self, self.objective.name)
+        return value / account - 1 if account and value is not None else None
 
     def explain(self, op: str, phase: str = "decode") -> Explanation:
         """Returns why an op runs where it runs: its cost on every device, what forbids the others, and the price of moving it.

@@ -30,6 +30,7 @@ def decisions_to_dict(decisions: Decisions) -> dict[str, Any]:
             "unit": OBJECTIVES[found.minimised].unit,
             "objective": found.objective,
             "bound": found.bound,
+            "account": found.account,
             "solver": found.solver,
         },
     }
@@ -55,7 +56,7 @@ def decisions_from_dict(data: Mapping[str, Any]) -> Decisions:
 
 
 def _certificate(data: Any) -> Certificate:
-    proof = table(data, "certificate", ("minimised", "unit", "objective", "bound", "solver"))
+    proof = table(data, "certificate", ("minimised", "unit", "objective", "bound", "account", "solver"))
     minimised = text(proof["minimised"], "certificate.minimised")
     if minimised not in OBJECTIVES:
         raise PlanError(f"certificate.minimised must be one of {', '.join(OBJECTIVES)}, got {minimised!r}")
@@ -66,6 +67,7 @@ def _certificate(data: Any) -> Certificate:
     return Certificate(
         _not_negative(proof["objective"], "certificate.objective"),
         _not_negative(proof["bound"], "certificate.bound"),
+        _not_negative(proof["account"], "certificate.account"),
         text(proof["solver"], "certificate.solver"),
         minimised,
     )

@@ -30,7 +30,7 @@ from partitioner.plan.verify_plan import verify_plan
 from partitioner.split_grid import SplitGrid
 
 FORMAT = "instinfer plan"
-VERSION = 3
+VERSION = 4
 _FIELDS = (
     "format",
     "version",
@@ -227,6 +227,9 @@ def _predicted(plan: Plan) -> dict[str, Any]:
         "objective": plan.decisions.certificate.objective,
         "bound": plan.bound,
         "gap": plan.gap,
+        "account": plan.decisions.certificate.account,
+        "account_excess": plan.account_excess,
+        "schedule_excess": plan.schedule_excess,
         "resident_bytes": plan.resident_bytes(),
         "busy_s_per_decode_step": plan.predicted_timeline("decode").busy_s(),
     }

@@ -110,7 +110,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "another format": (_set("format", to="onnx"), r"is not a plan: its field 'format'"),
     "a later version": (
         _set("version", to=9),
-        r"has version 9 and this program reads version 3; plan the model again",
+        r"has version 9 and this program reads version 4; plan the model again",
     ),
     "no policy": (_drop("policy"), r"the plan lacks the field 'policy'"),
     "an unknown policy": (_set("policy", to="magic"), r"unknown policy 'magic'; known are auto"),

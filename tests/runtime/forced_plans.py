@@ -33,7 +33,7 @@ def forced_plan(model: Any, hw: HardwareSpec, workload: Workload, seed: int) -> 
             phases.setdefault(op.name, {})[graph.phase.name] = op
     decisions = {name: _decision(ops, draw) for name, ops in phases.items()}
     plan = assemble_plan(
-        traced, hw, workload, "auto", Decisions(decisions, {}, Certificate(0.0, 0.0, "drawn"))
+        traced, hw, workload, "auto", Decisions(decisions, {}, Certificate(0.0, 0.0, 0.0, "drawn"))
     )
     verify_plan(plan)
     return plan

@@ -50,7 +50,7 @@ def forced(model: Any, hw: HardwareSpec, homes: tuple[str, ...], forms: tuple[Ca
     decisions = {name: Decision(where, "gpu") for name, where in tiers.items()}
     for name, home, form in zip(attentions, homes, forms, strict=True):
         decisions[name] = Decision(tiers[name], home, (), form)
-    certificate = Certificate(0.0, 0.0, "forced")
+    certificate = Certificate(0.0, 0.0, 0.0, "forced")
     plan = assemble_plan(traced, hw, WORKLOAD, "auto", Decisions(decisions, RESERVED, certificate))
     verify_plan(plan)
     return plan

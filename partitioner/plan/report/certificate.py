@@ -35,8 +35,8 @@ _SUMMED: Mapping[str, str] = MappingProxyType(
 )
 _PREDICTED = (
     "The bound holds for every placement that the policy allows. What is predicted comes from scheduling the plan's steps on "
-    "their devices and links. It can be less, since streams run ahead there, or more, since every segment is launched. A plan "
-    "whose objective is a little worse is taken where its schedule is better; the gap then tells by how much."
+    "their devices and links. It can be less than the account, since streams run ahead there, or more, since every segment is "
+    "launched and since streams hide only under steps that are as long."
 )
 
 
@@ -56,11 +56,21 @@ def certificate(figures: Figures) -> list[str]:
             else f"{percent(plan.gap)} %: at most this far from the best placement that the policy allows",
         ),
         ("solver", found.solver),
+        *_taken(plan),
         ("predicted", _predicted(plan)),
     ]
     time = _TURNS if plan.micro_batches > 1 else _PATH
     text = f"{time} {_SUMMED[objective.name]} {_PREDICTED}"
     return [*title("Certificate"), *pairs(rows), *paragraph(text)]
+
+
+def _taken(plan: Plan) -> list[tuple[str, str]]:
+    """Returns the account of a plan whose placement is not the solver's best, as a row."""
+    if plan.account_excess < _NO_GAP:
+        return []
+    account = in_unit(plan.decisions.certificate.account, plan.objective.unit)
+    more = percent(plan.account_excess)
+    return [("this plan", f"{account}, {more} % above the objective: taken because its schedule is better")]
 
 
 def in_unit(value: float, unit: str) -> str:
@@ -72,4 +82,9 @@ def in_unit(value: float, unit: str) -> str:
 
 def _predicted(plan: Plan) -> str:
     value = predicted_value(plan, plan.objective.name)
-    return "unknown" if value is None else in_unit(value, plan.objective.unit)
+    if value is None:
+        return "unknown"
+    text, excess = in_unit(value, plan.objective.unit), plan.schedule_excess
+    if excess is None or abs(excess) < _NO_GAP:
+        return text
+    return f"{text}, {percent(abs(excess))} % {'more' if excess > 0 else 'less'} than the account"

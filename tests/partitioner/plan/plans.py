@@ -107,7 +107,7 @@ def plan_of(
         decisions[op.name] = wanted[op.name] if homed else Decision(wanted[op.name].tiers, "-")
     reserved = {"gpu": 0.0, "host": 0.0, "csd": 0.0}
     hw = HardwareSpec.load("demo").with_drives(num_drives)
-    made = Decisions(decisions, reserved, Certificate(1.0, 1.0, "none"), micro_batches)
+    made = Decisions(decisions, reserved, Certificate(1.0, 1.0, 1.0, "none"), micro_batches)
     return assemble_plan(traced, hw, WIDE_LOAD, policy, made)
 
 

@@ -1,0 +1,72 @@
+"""The certificate tells apart the gap of the search, what a better schedule gave up, and how far schedule and account differ."""
+
+from dataclasses import replace
+
+import pytest
+
+from partitioner import Plan
+from partitioner.placement.policies import policy_named
+from partitioner.plan.decisions import Certificate
+from partitioner.plan.report import SECTIONS
+from partitioner.plan.report.figures import Figures
+from partitioner.rivals import best_on_schedule, rivals_of
+from tests.partitioner.plan.plans import wide_plan
+
+
+def certified(plan: Plan, objective: float, bound: float, account: float) -> Plan:
+    """Returns a plan with another certificate."""
+    proof = replace(plan.decisions.certificate, objective=objective, bound=bound, account=account)
+    return replace(plan, decisions=replace(plan.decisions, certificate=proof))
+
+
+def row(plan: Plan, label: str) -> str:
+    """Returns the text of one row of the report's certificate, empty where there is none."""
+    lines = SECTIONS["certificate"](Figures(plan))
+    return next((line.strip() for line in lines if line.strip().startswith(label)), "")
+
+
+def test_the_three_numbers_are_told_apart() -> None:
+    plan = wide_plan("instinfer")
+    seconds = plan.total_seconds
+    plan = certified(plan, 0.5 * seconds, 0.49 * seconds, 0.8 * seconds)
+    assert plan.gap == pytest.approx(0.02)
+    assert plan.account_excess == pytest.approx(0.6)
+    assert plan.schedule_excess == pytest.approx(0.25)
+    assert "60 % above the objective" in row(plan, "this plan")
+    assert row(plan, "predicted").endswith("25 % more than the account")
+    predicted = plan.to_dict()["predicted"]
+    names = ("gap", "account_excess", "schedule_excess")
+    assert [predicted[n] for n in names] == [plan.gap, plan.account_excess, plan.schedule_excess]
+
+
+def test_a_plan_of_the_best_placement_gave_nothing_up() -> None:
+    plan = wide_plan("instinfer")
+    assert plan.account_excess == 0.0
+    assert row(plan, "this plan") == ""
+    twice = certified(plan, 2 * plan.total_seconds, plan.bound, 2 * plan.total_seconds)
+    assert row(twice, "predicted").endswith("50 % less than the account")
+
+
+def test_a_plan_without_work_has_no_gap() -> None:
+    plan = certified(wide_plan("instinfer"), 0.0, 0.0, 0.0)
+    assert (plan.gap, plan.account_excess, plan.schedule_excess) == (0.0, 0.0, None)
+
+
+def test_a_placement_with_a_better_schedule_keeps_the_proof_of_the_best() -> None:
+    """The proof stays that of the solver's best placement, and the account tells what the schedule's choice gave up."""
+    slow, fast = sorted((wide_plan("flexgen-ssd"), wide_plan("instinfer")), key=lambda p: -p.total_seconds)
+    assert fast.total_seconds < slow.total_seconds, "two plans that differ"
+    fastest = 0.99 * fast.total_seconds
+    first = replace(slow.decisions, certificate=Certificate(fastest, 0.98 * fastest, fastest, "made up"))
+    account = 1.005 * fastest
+    other = replace(fast.decisions, certificate=Certificate(account, account, account, "made up"))
+    plans = {id(first.ops): slow, id(other.ops): fast}
+    taken = best_on_schedule(
+        [first, other],
+        rivals_of(policy_named("auto", fast.hw), fast.hw),
+        lambda policy, limit: [],
+        lambda decisions: replace(plans[id(decisions.ops)], decisions=decisions),
+    )
+    assert taken.total_seconds == fast.total_seconds
+    assert taken.gap == pytest.approx(0.02)
+    assert taken.account_excess == pytest.approx(0.005)
