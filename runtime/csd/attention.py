@@ -21,6 +21,7 @@ def attend_stored(
     first: np.ndarray,
     last: np.ndarray,
     slopes: np.ndarray,
+    statistics: np.ndarray,
 ) -> Attended:
     """Attends to what is stored as a command asks; where sparse attention would read every token, exactly.
 
@@ -34,6 +35,8 @@ def attend_stored(
         first: int64 ``[n]``, oldest token attended to, by the command's window.
         last: int64 ``[n]``, token after the newest one, at most the tokens stored.
         slopes: float32 ``[query_heads]``, checked; ``NO_SLOPES`` for none.
+        statistics: float32 ``[n, query_heads, 2]``, written by exact attention to all of ``rows``; ``NO_STATISTICS`` if nobody
+            asks.
     """
     reads_all = None if sparse is None else sparse.num_tokens >= last - first
 
@@ -41,7 +44,7 @@ def attend_stored(
         return attend(
             store.task, nand, store.ftl, store.buffer, layer=command.layer, rows=rows[select],
             query=query[select] * np.float32(command.scale), first=first[select], last=last[select],
-            soft_cap=command.soft_cap, slopes=slopes,
+            soft_cap=command.soft_cap, slopes=slopes, statistics=statistics,
         )  # fmt: skip
 
     def sparsely(sparse: Sparse, select: np.ndarray | slice) -> SparselyAttended:

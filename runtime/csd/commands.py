@@ -33,6 +33,8 @@ class Configure:
             token. Sparse attention needs the second copy.
         layer_by_channel: Whether each layer has the second copy of K, where some do not; None: all have it, where a
             ``channel_group`` is given.
+        layer_gathers: Whether each layer takes in tokens that do not fill a page, which wait in the group buffer, where some
+            do not; None: all do. One that does not is given whole pages' worth of tokens, and needs no buffer.
         task: Number of the task.
     """
 
@@ -47,6 +49,7 @@ class Configure:
     layer_rows: tuple[int, ...] | None = None
     channel_group: int | None = None
     layer_by_channel: tuple[bool, ...] | None = None
+    layer_gathers: tuple[bool, ...] | None = None
     task: int = 0
 
 
@@ -80,7 +83,7 @@ class Write:
 class Attend:
     """Appends the new token, where one is given, and attends to all tokens.
 
-    The value is float32 ``[n, H, D]``.
+    The value is float32 ``[n, H, D]``; with ``newer``, a :class:`runtime.partial_attention.PartialAttention`.
 
     Attributes:
         layer: Layer.
@@ -94,6 +97,8 @@ class Attend:
         slopes: Float ``[H]``: a score loses ``slopes[h]`` per token that lies between; None for no such bias.
         rows: Integer ``[n]``, each sequence once.
         sparse: Reads only some channels and tokens; None: all. Needs a layer that keeps K by channel.
+        newer: Integer ``[n]``, tokens behind those stored that are attended to elsewhere: ``window`` and ``slopes`` count from
+            the newest of them, and the value comes with the statistics of its softmax. None: there are none.
         task: Number of the task.
     """
 
@@ -108,6 +113,7 @@ class Attend:
     slopes: np.ndarray | None = None
     rows: np.ndarray | None = None
     sparse: Sparse | None = None
+    newer: np.ndarray | None = None
     task: int = 0
 
 

@@ -17,7 +17,7 @@ from runtime.kernels.addresses import Pages
 from runtime.kernels.attend_pages import attend_pages
 from runtime.kernels.count_tokens import count_tokens
 from runtime.kernels.elements import ELEMENTS, FLOAT32
-from runtime.kernels.softmax import NO_SLOPES
+from runtime.kernels.softmax import NO_SLOPES, NO_STATISTICS
 from runtime.kernels.thread_team import ALONE
 
 
@@ -53,6 +53,7 @@ def attend(
     last: np.ndarray,
     soft_cap: float | None,
     slopes: np.ndarray = NO_SLOPES,
+    statistics: np.ndarray = NO_STATISTICS,
 ) -> Attended:
     """Attends to the tokens ``first`` to ``last`` (exclusive) of sequences, reading K and V where they are stored.
 
@@ -68,6 +69,8 @@ def attend(
         last: int64 ``[n]``, at most the tokens stored.
         soft_cap: Caps scores at ``soft_cap * tanh(score / soft_cap)``.
         slopes: float32 ``[query_heads]``, what scores lose per token of distance; ``NO_SLOPES`` for none.
+        statistics: float32 ``[n, query_heads, 2]``, written: the highest score and the sum of ``exp(score - highest)``;
+            ``NO_STATISTICS`` if nobody asks.
 
     Returns:
         Output and counts. Sequences without tokens give zeros.
@@ -88,7 +91,8 @@ def attend(
     def run(team: np.ndarray, edges: np.ndarray, pages: Pages, parts: slice) -> None:
         attend_pages(
             team, edges, query, rows, first, last, in_flash, table, buffer_address, task.group_tokens,
-            ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0), slopes, pages, output, pages_read[parts],
+            ELEMENTS[task.dtype.name], np.float32(soft_cap or 0.0), slopes, pages, output, statistics,
+            pages_read[parts],
         )  # fmt: skip
 
     attend_staged(nand, edges, read, run)
@@ -110,6 +114,6 @@ def prepare() -> None:
     query, no_pairs = np.zeros((1, 1, 1), np.float32), cut_work(np.zeros(0, np.int64), 1, 1)
     attend_pages(
         ALONE, no_pairs, query, counts, counts, counts, counts, table, 0, 1, FLOAT32, np.float32(0.0), NO_SLOPES,
-        no_pages(), query, table[0, 0],
+        no_pages(), query, NO_STATISTICS, table[0, 0],
     )  # fmt: skip
     count_tokens(counts, counts, counts, counts)

@@ -10,12 +10,15 @@ from runtime.csd.commands import Attend
 from runtime.csd.errors import CapacityError, DriveError
 from runtime.csd.lost_pages import LostPages
 from runtime.csd.nand import NandArray
+from runtime.csd.newer import check_newer
 from runtime.csd.outcome import Outcome
 from runtime.csd.sparse import check_sparse
 from runtime.csd.store import KvStore
 from runtime.csd.tasks import Tasks
 from runtime.csd.throttle import Throttle
 from runtime.csd.traffic import Traffic
+from runtime.kernels.softmax import NO_STATISTICS
+from runtime.partial_attention import PartialAttention, no_statistics
 
 
 def execute_attend(
@@ -49,7 +52,10 @@ def execute_attend(
     if command.soft_cap is not None and not command.soft_cap > 0.0:
         raise DriveError(f"soft_cap is {command.soft_cap}; give a positive number, or None for no cap")
     slopes = check_slopes(task, command.layer, command.slopes)
-    oldest = np.maximum(lengths - command.window, 0) if command.window else np.zeros_like(lengths)
+    newer = check_newer(command, len(query))
+    oldest = np.zeros_like(lengths)
+    if command.window is not None:
+        oldest = np.minimum(np.maximum(lengths + newer - command.window, 0), lengths)
     appends = command.key is not None or command.value is not None
     store.check_kept(command.layer, rows, oldest, lengths - 1 if appends else lengths)
     sparse = command.sparse
@@ -61,7 +67,8 @@ def execute_attend(
         num_bytes = _append_one(store, command, lost, rows, lengths, traffic)
         tasks.count_host_bytes(task, command.layer, num_bytes)
     _check_stored(store, command.layer, rows, lengths)
-    result = attend_stored(store, nand, command, sparse, rows, query, oldest, lengths, slopes)
+    statistics = no_statistics(*query.shape[:2]) if command.newer is not None else NO_STATISTICS
+    result = attend_stored(store, nand, command, sparse, rows, query, oldest, lengths, slopes, statistics)
     traffic.pages_read += result.pages_read
     span, engine_s = throttle.attend(
         begin_s, traffic.pages_read, result.flops, result.buffered_bytes, traffic.dram_bytes, result.steps
@@ -75,7 +82,11 @@ def execute_attend(
     reads = throttle.read(span.end_s, traffic.background_reads)
     programs = throttle.program(reads.end_s, traffic.pages_programmed)
     busy_s = span.busy_s + reads.busy_s + programs.busy_s
-    return Outcome(result.output, span.end_s, busy_s, engine_s)
+    if command.newer is None:
+        return Outcome(result.output, span.end_s, busy_s, engine_s)
+    if slopes.size:  # the engine counts distances from the newest token stored
+        statistics[..., 0] -= newer[:, None].astype(np.float32) * slopes
+    return Outcome(PartialAttention(result.output, statistics), span.end_s, busy_s, engine_s)
 
 
 def _append_one(

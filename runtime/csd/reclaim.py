@@ -72,6 +72,7 @@ def _cut(store: KvStore, layer: int, row: int, tokens: tuple[int, int] | None) -
     if first <= oldest:
         return _Cut(store, layer, row, last, newest)
     if last >= newest:
+        store.check_pages(layer, row, first)
         return _Cut(store, layer, row, oldest, first)
     raise DriveError(
         f"tokens {first} to {last} of sequence {row}, layer {layer}, are in the middle of {oldest} to {newest}; "

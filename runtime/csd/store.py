@@ -71,6 +71,20 @@ class KvStore:
                     f"sequence {row} would have {at + more} tokens, the drive is configured for "
                     f"{self.task.max_len}; configure a larger max_len"
                 )
+            self.check_pages(layer, row, at, at + more)
+
+    def check_pages(self, layer: int, row: int, *ends: int) -> None:
+        """Requires that a layer without a group buffer begins and ends with whole pages.
+
+        Raises:
+            DriveError: One of ``ends``, in tokens, is inside of a page.
+        """
+        size = self.task.group_tokens
+        if not self.task.gathers(layer) and any(end % size for end in ends):
+            raise DriveError(
+                f"sequence {row}, layer {layer}, would end at token {max(ends)}, inside of a page of {size} tokens, and the "
+                "layer has no group buffer; give whole pages, or set the layer in layer_gathers"
+            )
 
     def append(self, layer: int, row: int, key: np.ndarray, value: np.ndarray, traffic: Traffic) -> None:
         """Appends tokens of one sequence; full groups go to pages, the rest waits in the buffer.

@@ -33,6 +33,7 @@ class Task:
         layer_rows: Sequences of each layer, ``batch_size`` at most; empty where all have as many.
         channel_group: Head channels in a channel page: 2, 4 or 8; None: K is kept by token only.
         layer_by_channel: Whether each layer has channel pages; empty where all have, if there is a ``channel_group``.
+        layer_gathers: Whether each layer takes in tokens that do not fill a page; empty where all do.
         number: The task's number.
     """
 
@@ -48,6 +49,7 @@ class Task:
     layer_rows: tuple[int, ...] = ()
     channel_group: int | None = None
     layer_by_channel: tuple[bool, ...] = ()
+    layer_gathers: tuple[bool, ...] = ()
     number: int = 0
 
     def __post_init__(self) -> None:
@@ -92,6 +94,12 @@ class Task:
                 f"value for each of {self.num_layers} layers along with a channel_group, or None for all layers alike"
             )
 
+        if self.layer_gathers and len(self.layer_gathers) != self.num_layers:
+            raise DriveError(
+                f"layer_gathers is {list(self.layer_gathers)}; give one truth value for each of {self.num_layers} layers, or "
+                "None where all take in single tokens"
+            )
+
     @property
     def token_bytes(self) -> int:
         """Bytes of K (or of V) of one token and one head."""
@@ -126,6 +134,10 @@ class Task:
     def keeps_channels(self, layer: int) -> bool:
         """Whether a layer keeps K by channel, too."""
         return self.layer_by_channel[layer] if self.layer_by_channel else self.channel_group is not None
+
+    def gathers(self, layer: int) -> bool:
+        """Whether a layer takes in tokens that do not fill a page, and has a group buffer for them."""
+        return self.layer_gathers[layer] if self.layer_gathers else True
 
     @property
     def channel_groups_per_sequence(self) -> int:
@@ -167,8 +179,10 @@ class Task:
 
     @property
     def buffer_bytes(self) -> int:
-        """Bytes of the group buffer: one group for each layer and lane."""
-        return self._all_heads * 2 * self.group_tokens * self.token_bytes
+        """Bytes of the group buffer: one group for each lane of the layers that gather tokens."""
+        gathering = filter(self.gathers, range(self.num_layers))
+        heads = sum(self.rows(layer) * self.kv_heads(layer) for layer in gathering)
+        return heads * 2 * self.group_tokens * self.token_bytes
 
     @property
     def mapping_bytes(self) -> int:

@@ -129,5 +129,6 @@ def task_of(command: Configure, page_bytes: int) -> Task:
         layer_rows=command.layer_rows or (),
         channel_group=command.channel_group,
         layer_by_channel=command.layer_by_channel or (),
+        layer_gathers=command.layer_gathers or (),
         number=command.task,
     )

@@ -13,7 +13,7 @@ from runtime.kernels.compiling import SOURCE_DIGEST, entry_point, inner
 from runtime.kernels.elements import FLOAT32
 from runtime.kernels.packed_call import address_of, call_of
 from runtime.kernels.prefetch import prefetch_all
-from runtime.kernels.softmax import add_keys, add_values, divide, forget, list_distances
+from runtime.kernels.softmax import add_keys, add_values, divide, forget, list_distances, tell
 from runtime.kernels.thread_team import share_parts
 
 
@@ -33,6 +33,7 @@ def _attend_part(
     element: int,
     tile_tokens: int,
     out: np.ndarray,
+    statistics: np.ndarray,
 ) -> None:
     """Attends for the pairs of a part; arguments as in :data:`attend_memory`."""
     shared = query.shape[1] // kv_heads
@@ -50,9 +51,11 @@ def _attend_part(
         queries = query[i, head * shared : (head + 1) * shared]
         own_slopes = slopes[head * shared : (head + 1) * shared]
         forget(sums, top, total)
-        for first in range(first_token[i], last_token[i], tile_tokens):
-            count: Any = min(last_token[i] - first, tile_tokens)
-            skipped_bytes = (pair * max_len + first) * token_bytes
+        first = first_token[i]
+        while first < last_token[i]:
+            slot = first % max_len
+            count: Any = min(last_token[i] - first, min(tile_tokens, max_len - slot))  # noqa: PLW3301
+            skipped_bytes = (pair * max_len + slot) * token_bytes
             prefetch_all(value_address + skipped_bytes, count * token_bytes)
             list_tokens(key_address + skipped_bytes, count, token_bytes, addresses)
             list_distances(own_slopes, last_token[i] - 1 - first, count, distances)
@@ -62,7 +65,9 @@ def _attend_part(
             prefetch_all(key_address + skipped_bytes + count * token_bytes, count * token_bytes)
             list_tokens(value_address + skipped_bytes, count, token_bytes, addresses)
             add_values(addresses, count, element, scores, sums)
+            first += count
         divide(sums, total, out[i, head * shared : (head + 1) * shared])
+        tell(top, total, i, head * shared, statistics)
 
 
 def _build(digest: int) -> Callable[..., None]:
@@ -83,6 +88,7 @@ def _build(digest: int) -> Callable[..., None]:
         element: int,
         tile_tokens: int,
         out: np.ndarray,
+        statistics: np.ndarray,
     ) -> None:
         """Attends for (sequence, KV head) pairs, sequence-major, cut into parts that a team of threads shares.
 
@@ -100,15 +106,18 @@ def _build(digest: int) -> Callable[..., None]:
             key_address: Address of the keys ``[n, kv_heads, max_len, D]`` of elements, contiguous.
             value_address: Likewise of the values.
             kv_heads: KV heads.
-            max_len: Tokens that a sequence has room for.
+            max_len: Tokens that a sequence has room for. A sequence may be longer: token ``t`` lies in the room of
+                ``t % max_len``, and no more than ``max_len`` tokens are attended to.
             element: Element type of keys and values.
             tile_tokens: Tokens that are worked on together; they should stay in the first-level cache.
             out: float32 ``[n, H, D]``, written; zeros where there is nothing to attend to.
+            statistics: float32 ``[n, H, 2]``, written: the highest score, and the sum of ``exp(score - highest)``; of no
+                sequence where nobody asks.
         """
         _ = digest  # what the compiler keeps is renewed with it
         arguments = (
             edges, query, first_token, last_token, soft_cap, slopes, key_address, value_address, kv_heads, max_len,
-            element, tile_tokens, out,
+            element, tile_tokens, out, statistics,
         )  # fmt: skip
         share_parts(team, len(edges) - 1, call_of(_attend_part, arguments), address_of(arguments))
 

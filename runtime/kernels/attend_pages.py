@@ -13,7 +13,7 @@ from runtime.kernels.compiling import SOURCE_DIGEST, entry_point, inner
 from runtime.kernels.elements import FLOAT32
 from runtime.kernels.packed_call import address_of, call_of
 from runtime.kernels.prefetch import prefetch_all
-from runtime.kernels.softmax import add_keys, add_values, divide, forget, list_distances
+from runtime.kernels.softmax import add_keys, add_values, divide, forget, list_distances, tell
 from runtime.kernels.thread_team import share_parts
 
 
@@ -34,6 +34,7 @@ def _attend_part(
     slopes: np.ndarray,
     pages: Pages,
     out: np.ndarray,
+    statistics: np.ndarray,
     pages_read: np.ndarray,
 ) -> None:
     """Attends for the pairs of a part; arguments as in :data:`attend_pages`."""
@@ -87,6 +88,7 @@ def _attend_part(
             list_tokens(v_address + first * token_bytes, count, token_bytes, addresses)
             add_values(addresses, count, element, scores, sums)
         divide(sums, total, out[i, head * shared : (head + 1) * shared])
+        tell(top, total, i, head * shared, statistics)
 
 
 def _build(digest: int) -> Callable[..., None]:
@@ -108,6 +110,7 @@ def _build(digest: int) -> Callable[..., None]:
         slopes: np.ndarray,
         pages: Pages,
         out: np.ndarray,
+        statistics: np.ndarray,
         pages_read: np.ndarray,
     ) -> None:
         """Attends for (sequence, KV head) pairs, sequence-major, cut into parts that a team of threads shares.
@@ -130,12 +133,14 @@ def _build(digest: int) -> Callable[..., None]:
             slopes: float32 ``[H]``, what a score loses per token of distance; ``[0]`` for none.
             pages: Where pages lie.
             out: float32 ``[n, H, D]``, written; zeros where there is nothing to attend to.
+            statistics: float32 ``[n, H, 2]``, written: the highest score, and the sum of ``exp(score - highest)``; of no
+                sequence where nobody asks.
             pages_read: int64 ``[parts, C]``, counted up.
         """
         _ = digest  # what the compiler keeps is renewed with it
         arguments = (
             edges, query, rows, first_token, last_token, flash_tokens, table, buffer_address, group_tokens, element,
-            soft_cap, slopes, pages, out, pages_read,
+            soft_cap, slopes, pages, out, statistics, pages_read,
         )  # fmt: skip
         share_parts(team, len(edges) - 1, call_of(_attend_part, arguments), address_of(arguments))
 

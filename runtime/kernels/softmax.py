@@ -10,6 +10,8 @@ from runtime.kernels.exponential import exponential
 
 NO_SLOPES = np.empty(0, np.float32)
 """The slopes of an attention without a bias by distance."""
+NO_STATISTICS = np.empty((0, 0, 2), np.float32)
+"""Stands for the statistics of an attention where nobody asks for them."""
 
 
 @inner
@@ -164,3 +166,20 @@ def divide(sums: np.ndarray, total: np.ndarray, out: np.ndarray) -> None:
         share = np.float32(1.0) / total[h] if total[h] > 0.0 else np.float32(0.0)
         for d in range(sums.shape[1]):
             out[h, d] = sums[h, d] * share
+
+
+@inner
+def tell(top: np.ndarray, total: np.ndarray, sequence: int, first: int, statistics: np.ndarray) -> None:
+    """Writes the highest score and the sum of ``exp(score - highest)`` of each query, where they are asked for.
+
+    Args:
+        top: float32 ``[G]``; minus infinity where there was nothing to attend to.
+        total: float32 ``[G]``; 0 likewise.
+        sequence: Whose they are.
+        first: Its first query head of these.
+        statistics: float32 ``[n, H, 2]``, or of no sequence where nobody asks.
+    """
+    if len(statistics) > 0:
+        for h in range(len(top)):
+            statistics[sequence, first + h, 0] = top[h]
+            statistics[sequence, first + h, 1] = total[h]
