@@ -1,4 +1,4 @@
-"""The certificate tells apart the gap of the search, what a better schedule gave up, and how far schedule and account differ."""
+"""The certificate tells apart the gap of the search, what a better schedule gave up, and how far it is from the account."""
 
 from dataclasses import replace
 
