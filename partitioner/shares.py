@@ -54,6 +54,10 @@ def even_shares(devices: tuple[str, ...], batch_size: int, num_kv_heads: int) ->
 
 def _apportioned(total: int, weights: Sequence[int]) -> list[tuple[int, int]]:
     """Returns consecutive ranges that cover ``total``, one or more each, as long in proportion to the weights as can be."""
+    if len(set(weights)) == 1 and total >= len(weights):  # then they go round
+        least, more = divmod(total, len(weights))
+        counts = [least + (n < more) for n in range(len(weights))]
+        return list(itertools.pairwise(itertools.accumulate(counts, initial=0)))
     counts = [1] * len(weights)
     for _ in range(total - len(weights)):
         counts[min(range(len(weights)), key=lambda i: (counts[i] + 1) / weights[i])] += 1

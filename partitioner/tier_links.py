@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,11 +48,10 @@ class TierLinks:
     def hop_seconds(self, num_bytes: float, src: Tier, dst: Tier) -> dict[Hop, float]:
         """Returns how long each link is in use when bytes move between tiers, spread evenly over the drives."""
         loads: dict[Hop, float] = {}
-        pairs = [(a, b) for a in self.members(src) for b in self.members(dst)]
-        for a, b in pairs:
-            path = self.path(a, b)
-            for hop in route(self.hw, a, b, path) if path != "local" else ():
-                seconds = num_bytes / len(pairs) / self.hw.link(hop[0]).bytes_per_s
+        ways = self._ways(src, dst)
+        for hops in ways:
+            for hop, bytes_per_s in hops:
+                seconds = num_bytes / len(ways) / bytes_per_s
                 loads[hop] = loads.get(hop, 0.0) + seconds
         return loads
 
@@ -65,12 +65,25 @@ class TierLinks:
 
     def latency_s(self, src: Tier, dst: Tier) -> float:
         """Returns the latency of a transfer between tiers."""
-        a, b = self.members(src)[0], self.members(dst)[0]
-        path = self.path(a, b)
-        return (
-            sum(self.hw.link(h[0]).latency_s for h in route(self.hw, a, b, path)) if path != "local" else 0.0
-        )
+        return sum((self.hw.link(hop[0]).latency_s for hop, _ in self._ways(src, dst)[0]), 0.0)
 
     def transfer_s(self, num_bytes: float, src: Tier, dst: Tier) -> float:
         """Returns the time in use of the busiest link, without latency."""
         return max(self.hop_seconds(num_bytes, src, dst).values(), default=0.0)
+
+    def _ways(self, src: Tier, dst: Tier) -> tuple[tuple[tuple[Hop, float], ...], ...]:
+        """Returns for every pair of devices of two tiers the links between them, each with its rate."""
+        if (src, dst) not in self._known_ways:
+            pairs = itertools.product(self.members(src), self.members(dst))
+            self._known_ways[src, dst] = tuple(self._way(a, b) for a, b in pairs)
+        return self._known_ways[src, dst]
+
+    def _way(self, src: str, dst: str) -> tuple[tuple[Hop, float], ...]:
+        path = self.path(src, dst)
+        hops = () if path == "local" else route(self.hw, src, dst, path)
+        return tuple((hop, self.hw.link(hop[0]).bytes_per_s) for hop in hops)
+
+    @cached_property
+    def _known_ways(self) -> dict[tuple[Tier, Tier], tuple[tuple[tuple[Hop, float], ...], ...]]:
+        """Holds the ways that were asked for."""
+        return {}

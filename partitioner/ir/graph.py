@@ -10,7 +10,7 @@ from partitioner.frontend.trace import TracedPhase
 from partitioner.frontend.traced import INDEX_ROLES, TracedInput, TracedOutput
 from partitioner.ir.op import Op
 from partitioner.ir.tensor_parallel import TensorParallel
-from partitioner.jaxpr import Eqn, Var
+from partitioner.jaxpr import Eqn, Var, num_bytes
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,16 @@ class OpGraph:
     def input_of(self) -> Mapping[Var, TracedInput]:
         """Maps an input variable to its description."""
         return self.phase.input_of
+
+    @cached_property
+    def param_bytes(self) -> Mapping[str, int]:
+        """Maps the name of a parameter to its bytes."""
+        return {i.name: num_bytes(i.var) for i in self.phase.inputs if i.role == "param"}
+
+    @cached_property
+    def cache_bytes(self) -> Mapping[str, int]:
+        """Maps the name of a cache to its bytes."""
+        return {i.name: num_bytes(i.var) for i in self.phase.inputs if i.role == "cache"}
 
     @cached_property
     def param_equation_ids(self) -> frozenset[int]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import add
 
 from partitioner.ir.op import Attention
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.drive_seconds import drives_attend_s, drives_read_s
-from partitioner.placement.mode_costs import Loads, ModeCosts
+from partitioner.placement.known_splits import KnownSplits
+from partitioner.placement.mode_costs import FLASH, Loads, ModeCosts
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput, stream_cost
-from partitioner.placement.split_variants import SplitCost, split_costs
-from partitioner.plan.decisions import SPLIT
+from partitioner.placement.shared_variants import SharedVariants
 from partitioner.tier_links import TIERS
-
-FLASH = "csd.flash"
 
 
 class AttentionVariants:
@@ -31,7 +29,7 @@ class AttentionVariants:
         policy: Which choices there are.
         streaming: Whether K and V may be used away from home.
         kept: Caches of inputs that are offered, by attention op.
-        known_splits: What splits cost, by form; filled here.
+        known: Ways to share attentions that any mode has asked for; filled here.
 
     Attributes:
         largest_stream: Bytes of the largest cache that a variant streams.
@@ -43,14 +41,14 @@ class AttentionVariants:
         policy: Policy,
         streaming: bool,
         kept: Mapping[str, KeptInput],
-        known_splits: dict[Hashable, tuple[SplitCost, ...]],
+        known: KnownSplits,
     ) -> None:
         self._costs, self._policy, self._streaming = costs, policy, streaming
-        self._kept, self._known_splits = kept, known_splits
+        self._kept, self._shared = kept, SharedVariants(costs, known)
         self.largest_stream = 0.0
 
-    def of(self, pair: PairedOp, form: Hashable) -> tuple[Variant, ...]:
-        """Returns the variants of an attention; equal forms have equal ones."""
+    def of(self, pair: PairedOp, number: int) -> tuple[Variant, ...]:
+        """Returns the variants of an attention of the class of a number."""
         policy, costing = self._policy, self._costs.costing
         attention = next(op.attention for op in reversed(pair.ops) if op and op.attention)
         variants: list[Variant] = []
@@ -66,7 +64,7 @@ class AttentionVariants:
             return tuple(variants)
         shareable = self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]
         if shareable:
-            variants += self._split_variants(pair, form, attention, allowed["decode"])
+            variants += self._shared.of(pair, number, attention, allowed["decode"])
         for placed in itertools.product(*options):
             if self._costs.overlap and placed[-1] != "gpu":
                 continue
@@ -100,7 +98,7 @@ class AttentionVariants:
                 seconds[phase] = self._costs.run_s(phase, op, tier)
                 working[tier] += seconds[phase]
                 if home != tier:
-                    working["csd"] += self._store(busy, phase, attention, tier, home, 1.0)
+                    working["csd"] += self._costs.store(busy, phase, attention, tier, home, 1.0)
             elif tier == "csd":
                 seconds[phase] = sum(
                     weight * costing.attend_cost(attention, context).seconds
@@ -140,7 +138,7 @@ class AttentionVariants:
                 seconds[0] = self._costs.run_s(0, pair.ops[0], placed[0])
                 working[placed[0]] += seconds[0]
                 if home != "gpu":
-                    working["csd"] += self._store(busy, 0, kept.attention, "gpu", home, 1.0)
+                    working["csd"] += self._costs.store(busy, 0, kept.attention, "gpu", home, 1.0)
             run_s = self._costs.run_s(decode, kept.op, "gpu") * self._costs.repeats(decode)
             working["gpu"] += run_s
             if home == "csd":
@@ -173,77 +171,6 @@ class AttentionVariants:
             for (_, weight), fetch_s in zip(self._costs.contexts, cost.fetch_s, strict=True)
         )
         return max(run_s, layer_s - times * ops_s) + times * cost.first_s / max(1, self._costs.num_layers)
-
-    def _split_variants(
-        self, pair: PairedOp, form: Hashable, attention: Attention, tiers: Sequence[str]
-    ) -> Iterator[Variant]:
-        """Yields the ways to share an attention; those that a single tier can do without commands are left to others."""
-        costing, decode = self._costs.costing, len(pair.ops) - 1
-        op, prefill = pair.ops[decode], pair.ops[0] if decode else None
-        assert op is not None
-        num_rows = self._costs.graphs[decode].phase.batch_size
-        units = costing.grid(attention).num_units
-        whole = {tier: costing.cache_bytes(attention, tier) if tier in tiers else 0.0 for tier in TIERS}
-        prefill_s = self._costs.run_s(0, prefill, "gpu") if prefill else 0.0
-        stores: dict[tuple[str, int], tuple[Loads, float]] = {}
-        known = (costing, form, tuple(tiers))
-        if known not in self._known_splits:
-            costs = split_costs(costing, attention, tiers, self._costs.contexts, num_rows)
-            self._known_splits[known] = tuple(costs)
-        for cost in self._known_splits[known]:
-            alone = cost.split[0][0] if len(cost.split) == 1 else ""
-            if alone == "gpu" or (alone == "csd" and not self._costs.overlap):
-                continue
-            busy: Loads = {}
-            memory = dict.fromkeys(TIERS, 0.0)
-            written_s = 0.0
-            for tier, part in cost.split:
-                memory[tier] = whole[tier] * part / units
-                if prefill and tier != "gpu":
-                    if (tier, part) not in stores:
-                        load: Loads = {}
-                        stores[tier, part] = load, self._store(load, 0, attention, "gpu", tier, part / units)
-                    written_s += stores[tier, part][1]
-                    for index, seconds in stores[tier, part][0].items():
-                        busy[index] = busy.get(index, 0.0) + seconds
-            if self._costs.overlap:
-                together_s = self._costs.layer_s(cost.gpu_s, cost.others_s, cost.resume_s)
-            else:
-                together_s = sum(map(max, cost.gpu_s, cost.others_s)) + cost.resume_s
-            together_s += self._costs.layers_s(decode, op)
-            seconds = [prefill_s, together_s] if decode else [together_s]
-            yield Variant(
-                tiers=((0 if prefill else None), 0) if decode else (0,),
-                seconds=tuple(seconds),
-                memory=tuple(memory[t] for t in TIERS),
-                busy=tuple(sorted(busy.items())),
-                key=(
-                    *(("gpu" if prefill else "-",) if decode else ()),
-                    SPLIT,
-                    SPLIT,
-                    *(f"{tier}={part}" for tier, part in cost.split),
-                ),
-                working=tuple(
-                    self._costs.repeats(decode) * s + {"gpu": prefill_s, "csd": written_s}.get(tier, 0.0)
-                    for tier, s in zip(TIERS, cost.working_s, strict=True)
-                ),
-            )
-
-    def _store(
-        self, busy: Loads, phase: int, attention: Attention, src: str, dst: str, fraction: float
-    ) -> float:
-        """Adds what it takes to bring a prefill's K and V to where they live; returns the seconds in which drives write."""
-        costing = self._costs.costing
-        tokens = costing.workload.prompt_len
-        stored = costing.kv_bytes(attention, tokens, fraction) * costing.micro_batches
-        for resource, seconds in costing.links.link_load(stored, src, dst).items():
-            self._costs.add(busy, phase, resource, seconds)
-        if dst != "csd":
-            return 0.0
-        written = stored * costing.drive_cache(attention).copies_of(tokens)
-        once = costing.flash_write_s(written / self._costs.steps[phase])
-        self._costs.add(busy, phase, FLASH, self._costs.steps[phase] * once)
-        return self._costs.steps[phase] * once * len(costing.links.drives)
 
     def _stream_cache_s(self, attention: Attention, home: str, tier: str) -> float:
         """Returns the time all decode steps take to ship a cache to where it is used, and the new entries back.

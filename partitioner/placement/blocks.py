@@ -1,91 +1,64 @@
-"""Makes blocks out of ranges of paired ops, and tells which ranges are alike without making them."""
+"""Makes blocks out of ranges of paired ops: their shapes with the costs of one mode."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Sequence
 
 from partitioner.costing import Costing
-from partitioner.jaxpr import num_bytes
-from partitioner.passes.fold_blocks import ValueFlow
+from partitioner.placement.block_shapes import BlockShapes, MoveForm
 from partitioner.placement.problem import Block, Choice, Flow, Variant
 from partitioner.tier_links import TIERS
-
-MoveForm = tuple[int, int, bool]
-"""All that the cost of moving a value depends on: its bytes, its phase, and whether it carries latency and launch."""
 
 
 class BlockMaker:
     """Makes blocks out of ranges of paired ops that begin and end at cut points.
 
-    Values are looked up by their producer and by the cuts they cross, so that all blocks together take one walk over the model.
+    Args:
+        shapes: The shapes of all ranges.
+        names: Of the ops, with the numbers of their layers left out.
+        variants: Of the ops.
+        costing: Answers what things cost.
+        steps: Executions of each phase over the whole generation.
     """
 
     def __init__(
         self,
-        flows: Sequence[ValueFlow],
-        cuts: Sequence[int],
-        choices: Sequence[Choice],
+        shapes: BlockShapes,
+        names: Sequence[str],
+        variants: Sequence[tuple[Variant, ...]],
         costing: Costing,
         steps: Sequence[float],
     ) -> None:
-        self._flows, self._choices, self._costing, self._steps = flows, choices, costing, steps
-        self._forms = _numbered(choices)
-        self._made: dict[int, list[int]] = {}
-        self._crossing: dict[int, list[int]] = {cut: [] for cut in cuts}
-        for number, flow in enumerate(flows):
-            self._made.setdefault(flow.producer, []).append(number)
-            for cut in cuts[bisect_right(cuts, flow.producer) : bisect_right(cuts, flow.last)]:
-                self._crossing[cut].append(number)
-        carriers = _carriers(flows)
-        self._move_forms: list[MoveForm] = [
-            (num_bytes(f.var), f.phase, n in carriers) for n, f in enumerate(flows)
-        ]
+        self._shapes, self._names, self._variants = shapes, names, variants
+        self._costing, self._steps = costing, steps
         self._moves: dict[MoveForm, tuple[tuple[float, ...], ...]] = {}
 
-    def form(self, start: int, end: int) -> Hashable:
-        """Returns what tells the block of ops ``start`` to ``end`` from others: equal forms, equal blocks."""
-        entering, leaving = self._crossing[start], self._crossing[end]
-        flows = tuple(
-            (self._move_forms[n], self._ends(n, start, end, entering, leaving))
-            for n in self._within(start, end)
-        )
-        return (tuple(self._forms[start:end]), flows, len(entering), len(leaving))
+    def forms(self) -> list[Hashable]:
+        """Returns what tells the blocks between neighbouring cuts from others: equal forms, equal blocks."""
+        ops = _numbered(self._names, self._variants)
+        spans = zip(self._shapes.spans, self._shapes.numbers, strict=True)
+        return [(number, *ops[start:end]) for (start, end), number in spans]
 
     def block(self, start: int, end: int) -> Block:
         """Returns the block of ops ``start`` to ``end``."""
-        entering, leaving = self._crossing[start], self._crossing[end]
-        flows: list[Flow] = []
-        for n in self._within(start, end):
-            producer, source, consumers, leaves = self._ends(n, start, end, entering, leaving)
-            phase = self._flows[n].phase
-            form = self._move_forms[n]
-            ends = (producer, source, consumers, leaves)
-            flows.append(Flow(phase, *ends, self._move_s(form), self._launch_s(form)))
+        shape = self._shapes.of(start, end)
         return Block(
-            name=self._choices[start].name,
-            choices=tuple(self._choices[start:end]),
-            flows=tuple(flows),
-            entries=tuple(self._flows[n].phase for n in entering),
-            exits=tuple(self._flows[n].phase for n in leaving),
-        )
-
-    def _within(self, start: int, end: int) -> list[int]:
-        made = [n for op in range(start, end) for n in self._made.get(op, ())]
-        return sorted([*self._crossing[start], *made])
-
-    def _ends(
-        self, number: int, start: int, end: int, entering: Sequence[int], leaving: Sequence[int]
-    ) -> tuple[int | None, int | None, tuple[int, ...], int | None]:
-        """Returns producer, source, consumers and exit of a value, in a block's numbers."""
-        flow = self._flows[number]
-        readers = flow.consumers[bisect_left(flow.consumers, start) : bisect_left(flow.consumers, end)]
-        inside = flow.producer >= start
-        return (
-            flow.producer - start if inside else None,
-            None if inside else entering.index(number),
-            tuple(c - start for c in readers),
-            leaving.index(number) if flow.last >= end else None,
+            name=self._names[start],
+            choices=tuple(Choice(self._names[n], self._variants[n]) for n in range(start, end)),
+            flows=tuple(
+                Flow(
+                    f.move[1],
+                    f.producer,
+                    f.source,
+                    f.consumers,
+                    f.leaves,
+                    self._move_s(f.move),
+                    self._launch_s(f.move),
+                )
+                for f in shape.flows
+            ),
+            entries=shape.entries,
+            exits=shape.exits,
         )
 
     def _launch_s(self, form: MoveForm) -> tuple[float, ...]:
@@ -110,28 +83,17 @@ class BlockMaker:
         return self._moves[form]
 
 
-def _numbered(choices: Sequence[Choice]) -> list[tuple[str, int]]:
-    """Returns (name, number) of each choice, equal variants with equal numbers; what alike ops share is hashed once."""
-    of_tuple: dict[int, int] = {}
-    of_value: dict[tuple[Variant, ...], int] = {}
-    forms: list[tuple[str, int]] = []
-    for choice in choices:
-        known = of_tuple.get(id(choice.variants))
-        if known is None:
-            known = of_tuple[id(choice.variants)] = of_value.setdefault(choice.variants, len(of_value))
-        forms.append((choice.name, known))
-    return forms
-
-
-def _carriers(flows: Sequence[ValueFlow]) -> frozenset[int]:
-    """Returns the flows that carry latency and launch: the one into each op that is made last.
-
-    What an op waits for is the value made last, so a change of device shows there; others came before or travel with it.
-    """
-    last: dict[tuple[int, int], int] = {}
-    for n, flow in enumerate(flows):
-        for consumer in flow.consumers:
-            known = last.get((flow.phase, consumer))
-            if known is None or flows[known].producer <= flow.producer:
-                last[flow.phase, consumer] = n
-    return frozenset(last.values())
+def _numbered(names: Sequence[str], variants: Sequence[tuple[Variant, ...]]) -> list[int]:
+    """Returns a number for each op, equal exactly for ops of one name with equal variants; the same ones are not compared."""
+    known: dict[tuple[str, int], int] = {}
+    alike: dict[str, list[tuple[tuple[Variant, ...], int]]] = {}
+    numbers: list[int] = []
+    for name, own in zip(names, variants, strict=True):
+        number = known.get((name, id(own)))
+        if number is None:
+            others = alike.setdefault(name, [])
+            number = next((n for same, n in others if same == own), len(known))
+            known[name, id(own)] = number
+            others.append((own, number))
+        numbers.append(number)
+    return numbers

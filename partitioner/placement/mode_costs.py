@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
-from partitioner.ir.op import Op
-from partitioner.jaxpr import num_bytes
+from partitioner.ir.op import Attention, Op
+from partitioner.placement.paired_graphs import PairedGraphs
 from partitioner.placement.problem import Variant
-from partitioner.plan.names import folded
 from partitioner.stack_costs import layer_s
 from partitioner.tier_links import TIERS
-
-SMALL_WEIGHT_BYTES = 1 << 20
-"""Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
 
 STREAMS_SHARE = 0.85
 """Share of a link's time that streams of weights count on. The rest goes to what has to cross meanwhile, to the first stream of
 a step, under which nothing runs, and to steps at short contexts, which are over sooner than those the sum stands for."""
 
+FLASH = "csd.flash"
+"""The resource that reading and programming flash load."""
+
+Floats = NDArray[np.float64]
 Loads = dict[int, float]
 """Seconds by index of an overlappable resource."""
 
@@ -34,11 +36,11 @@ class ModeCosts:
     seconds then are those of its layer, less the seconds that the layer's other ops have already.
 
     Args:
-        graphs: The op graphs of all phases, the decode last.
+        paired: The op graphs of all phases, the decode last.
         costing: Answers what things cost; knows the micro-batches.
 
     Attributes:
-        graphs: See above.
+        graphs: Those of ``paired``.
         costing: See above.
         phases: Their names.
         contexts: (context length, decode steps at about that length).
@@ -46,17 +48,18 @@ class ModeCosts:
         overlap: Whether micro-batches take turns.
         param_bytes: Of each parameter.
         state_bytes: Of each state of a decode step.
+        num_layers: Attentions.
     """
 
-    def __init__(self, graphs: Sequence[OpGraph], costing: Costing) -> None:
-        self.graphs, self.costing = graphs, costing
+    def __init__(self, paired: PairedGraphs, costing: Costing) -> None:
+        self.graphs, self.costing, self._paired = paired.graphs, costing, paired
+        graphs = self.graphs
         self.phases = [g.phase.name for g in graphs]
         self.contexts = costing.workload.decode_contexts(with_prefill="prefill" in self.phases)
         self.steps = [self._executions(g) for g in graphs]
         self.overlap = costing.micro_batches > 1
-        inputs = [i for g in graphs for i in g.phase.inputs]
-        self.param_bytes = {i.name: num_bytes(i.var) for i in inputs if i.role == "param"}
-        self.state_bytes = {i.name: num_bytes(i.var) for i in graphs[-1].phase.inputs if i.role == "cache"}
+        self.param_bytes, self.state_bytes = paired.param_bytes, graphs[-1].cache_bytes
+        self.num_layers = paired.num_layers
         self._scales = [
             costing.rows / g.phase.batch_size if g.phase.name == "decode" else 1.0 for g in graphs
         ]
@@ -99,41 +102,29 @@ class ModeCosts:
 
         Ops that come as often as attentions make up the layers; where none do, all ops are spread over the attentions.
         """
-        decode, num_layers = len(self.graphs) - 1, self.num_layers
-        others = [op for op in self.graphs[decode].ops if op.attention is None]
-        repeated = self._ops_of_layers() or others
-        return sum(self.run_s(decode, op, "gpu") for op in repeated) / max(1, num_layers)
+        decode = len(self.graphs) - 1
+        seconds: dict[int, float] = {}
+        repeated = self._paired.ops_of_layers or self._paired.other_ops
+        for op, number in repeated:
+            if number not in seconds:
+                seconds[number] = self.run_s(decode, op, "gpu")
+        return sum(seconds[number] for _, number in repeated) / max(1, self._paired.num_layers)
 
-    def weights_of_a_layer(self) -> float:
-        """Returns the bytes of the large weights between one attention and the next."""
-        sizes = [sum(self.param_bytes.get(n, 0) for n in op.params) for op in self._ops_of_layers()]
-        return sum(size for size in sizes if size >= SMALL_WEIGHT_BYTES) / max(1, self.num_layers)
-
-    @cached_property
-    def num_layers(self) -> int:
-        """Returns the number of attentions."""
-        return sum(op.attention is not None for op in self.graphs[-1].ops)
-
-    def _ops_of_layers(self) -> list[Op]:
-        """Returns the ops of a decode that come as often as attentions."""
-        ops, num_layers = self.graphs[-1].ops, self.num_layers
-        alike = Counter(folded(op.name) for op in ops)
-        return [op for op in ops if op.attention is None and alike[folded(op.name)] == num_layers]
-
-    def layer_s(self, gpu_s: Sequence[float], others_s: Sequence[float], resume_s: float) -> float:
+    def layer_s(self, gpu_s: Floats, others_s: Floats, resume_s: float) -> Floats:
         """Returns the seconds an attention adds to its layer when micro-batches take turns, over the generation.
 
         Args:
-            gpu_s: What the GPU does for the attention of one micro-batch, at each context length.
-            others_s: What the slowest of the other tiers needs for it, from the operands to the output.
+            gpu_s: What the GPU does for the attention of one micro-batch, at each context length, ``[contexts, splits]``.
+            others_s: What the slowest of the other tiers needs for it, from the operands to the output, likewise.
             resume_s: What the GPU needs to go on, over all contexts.
         """
-        repeats, total_s = self.costing.micro_batches, 0.0
+        repeats, total_s = self.costing.micro_batches, np.zeros(gpu_s.shape[1])
         steps = sum(weight for _, weight in self.contexts)
         for (_, weight), attend_s, away_s in zip(self.contexts, gpu_s, others_s, strict=True):
             ops_s = self.ops_of_a_layer_s * weight / steps
             own_s = attend_s + resume_s * weight / steps
-            total_s += max(repeats * max(ops_s + own_s, away_s), ops_s + max(own_s, away_s))
+            busiest_s = repeats * np.maximum(ops_s + own_s, away_s)
+            total_s += np.maximum(busiest_s, ops_s + np.maximum(own_s, away_s))
         return total_s - repeats * self.ops_of_a_layer_s
 
     def stream(self, busy: Loads, phase: int, moved: float, src: str, dst: str) -> None:
@@ -141,6 +132,22 @@ class ModeCosts:
         times = self.steps[phase] * self.repeats(phase) / STREAMS_SHARE
         for resource, seconds in self.costing.links.link_load(moved, src, dst).items():
             self.add(busy, phase, resource, seconds * times)
+
+    def store(
+        self, busy: Loads, phase: int, attention: Attention, src: str, dst: str, fraction: float
+    ) -> float:
+        """Adds what it takes to bring a prefill's K and V to where they live; returns the seconds in which drives write."""
+        costing = self.costing
+        tokens = costing.workload.prompt_len
+        stored = costing.kv_bytes(attention, tokens, fraction) * costing.micro_batches
+        for resource, seconds in costing.links.link_load(stored, src, dst).items():
+            self.add(busy, phase, resource, seconds)
+        if dst != "csd":
+            return 0.0
+        written = stored * costing.drive_cache(attention).copies_of(tokens)
+        once = costing.flash_write_s(written / self.steps[phase])
+        self.add(busy, phase, FLASH, self.steps[phase] * once)
+        return self.steps[phase] * once * len(costing.links.drives)
 
     def repeats(self, phase: int) -> int:
         """Returns how many micro-batches execute a phase."""

@@ -6,37 +6,43 @@ waits for the slowest. Numbers per tier are worked out once for each number of u
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from partitioner.costing import Costing
 from partitioner.ir.op import Attention
 from partitioner.shares import Share
-from partitioner.split_grid import Split
 from partitioner.tier_links import TIERS, Tier
 
+Floats = NDArray[np.float64]
 
-@dataclass(frozen=True)
-class SplitCost:
-    """Holds what one split costs in all decode steps of one micro-batch, the steps at about one context length together.
+
+@dataclass(frozen=True, eq=False)
+class SplitCosts:
+    """Holds what splits cost in all decode steps of one micro-batch, the steps at about one context length together.
 
     Which share is the slowest depends on the context: drives and host read what there is, the GPU's kernel all there may be.
 
     Attributes:
-        split: The split.
-        gpu_s: For each context length the seconds of the GPU's share.
-        others_s: Likewise the seconds until the slowest of the other shares is done, from the operands to the output.
+        units: ``[splits, tiers]``: the units that each tier has of each split.
+        gpu_s: ``[contexts, splits]``: the seconds of the GPU's share.
+        others_s: ``[contexts, splits]``: the seconds until the slowest of the other shares is done, from the operands to the
+            output.
         resume_s: Seconds to launch what follows, over all contexts.
-        working_s: For each tier the seconds in which its devices work, added up over drives.
+        working_s: ``[splits, tiers]``: the seconds in which a tier's devices work, added up over drives.
     """
 
-    split: Split
-    gpu_s: tuple[float, ...]
-    others_s: tuple[float, ...]
+    units: NDArray[np.int64]
+    gpu_s: Floats
+    others_s: Floats
     resume_s: float
-    working_s: tuple[float, ...]
+    working_s: Floats
 
 
 class _Part(NamedTuple):
@@ -52,8 +58,8 @@ def split_costs(
     tiers: Sequence[Tier],
     contexts: Sequence[tuple[int, float]],
     num_rows: int,
-) -> Iterator[SplitCost]:
-    """Yields every split of an attention over some tiers.
+) -> SplitCosts:
+    """Returns what every split of an attention over some tiers costs.
 
     Args:
         costing: Answers what things cost; knows the rows of a micro-batch.
@@ -62,35 +68,29 @@ def split_costs(
         contexts: (context length, decode steps at about that length).
         num_rows: Rows that the op was traced with.
     """
-    grid = costing.grid(attention)
-    parts = {tier: _parts(costing, attention, tier, contexts, num_rows) for tier in tiers}
-    resume_s = costing.launch_s("gpu")
-    steps = sum(weight for _, weight in contexts)
-    nothing = (0.0,) * len(contexts)
-    for split in _splits(grid.num_units, tiers):
-        gpu_s = next((parts[tier][units].seconds for tier, units in split if tier == "gpu"), nothing)
-        others = [parts[tier][units].seconds for tier, units in split if tier != "gpu"]
-        others_s = tuple(map(max, *others)) if len(others) > 1 else (*others, nothing)[0]
-        own = {tier: parts[tier][units].working_s for tier, units in split}
-        own["gpu"] = own.get("gpu", 0.0) + steps * resume_s
-        working = tuple(own.get(tier, 0.0) for tier in TIERS)
-        yield SplitCost(split, gpu_s, others_s, steps * resume_s, working)
+    units = _units(costing.grid(attention).num_units, tiers)
+    shape = (len(contexts), len(units))
+    seconds = dict.fromkeys(TIERS, np.zeros(shape))
+    working_s = np.zeros(units.shape)
+    for column, tier in enumerate(TIERS):
+        if tier in tiers:
+            parts = _parts(costing, attention, tier, contexts, num_rows)
+            times = np.array([part.seconds for part in parts]).reshape(len(parts), len(contexts))
+            seconds[tier] = times[units[:, column]].T
+            working_s[:, column] = np.array([part.working_s for part in parts])[units[:, column]]
+    resume_s = sum(weight for _, weight in contexts) * costing.launch_s("gpu")
+    working_s[:, 0] += resume_s
+    return SplitCosts(units, seconds["gpu"], np.maximum(seconds["host"], seconds["csd"]), resume_s, working_s)
 
 
-def _splits(num_units: int, tiers: Sequence[Tier]) -> Iterator[Split]:
-    """Yields all ways to give whole units to tiers, those with more on earlier tiers first."""
-    ordered = [tier for tier in TIERS if tier in tiers]
-
-    def rest(left: int, position: int) -> Iterator[Split]:
-        if position == len(ordered) - 1:
-            yield ((ordered[position], left),) if left else ()
-            return
-        for units in range(left, -1, -1):
-            own = ((ordered[position], units),) if units else ()
-            for others in rest(left - units, position + 1):
-                yield own + others
-
-    yield from rest(num_units, 0)
+def _units(num_units: int, tiers: Sequence[Tier]) -> NDArray[np.int64]:
+    """Returns all ways to give whole units to tiers, those with more on earlier tiers first, ``[splits, tiers]``."""
+    *free, last = (column for column, tier in enumerate(TIERS) if tier in tiers)
+    given = np.array(list(itertools.product(range(num_units, -1, -1), repeat=len(free))), np.int64)
+    left = num_units - given.sum(axis=1)
+    found = np.zeros((len(given), len(TIERS)), np.int64)
+    found[:, free], found[:, last] = given, left
+    return found[left >= 0]
 
 
 def _parts(

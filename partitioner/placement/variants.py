@@ -6,14 +6,13 @@ import itertools
 from collections.abc import Hashable, Mapping, Sequence
 
 from partitioner.costing import Costing
-from partitioner.ir.graph import OpGraph
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.attention_variants import AttentionVariants
-from partitioner.placement.mode_costs import SMALL_WEIGHT_BYTES, Loads, ModeCosts
+from partitioner.placement.mode_costs import Loads, ModeCosts
+from partitioner.placement.paired_graphs import SMALL_WEIGHT_BYTES, PairedGraphs
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput
-from partitioner.placement.split_variants import SplitCost
 from partitioner.plan.stream_buffers import cache_buffer_bytes, weight_buffer_bytes
 from partitioner.tier_links import TIERS
 
@@ -32,19 +31,17 @@ class VariantBuilder:
 
     def __init__(
         self,
-        graphs: Sequence[OpGraph],
+        paired: PairedGraphs,
         costing: Costing,
         policy: Policy,
         shared_home: str,
         streaming: bool,
-        owners: Mapping[str, str],
         kept: Mapping[str, KeptInput],
-        known_splits: dict[Hashable, tuple[SplitCost, ...]],
     ) -> None:
-        self._costs, self._policy = ModeCosts(graphs, costing), policy
-        self._attentions = AttentionVariants(self._costs, policy, streaming, kept, known_splits)
+        self._costs, self._policy = ModeCosts(paired, costing), policy
+        self._attentions = AttentionVariants(self._costs, policy, streaming, kept, paired.known_splits)
         self._shared_home, self._streaming = shared_home, streaming
-        self._owners, self._kept = owners, kept
+        self._paired, self._owners, self._kept = paired, paired.owners, kept
         self._held = frozenset(n for k in kept.values() for n in k.params)
         self._memo: dict[Hashable, tuple[Variant, ...]] = {}
         self._largest_weights = 0.0
@@ -62,39 +59,24 @@ class VariantBuilder:
         weights = 0.0
         if self._largest_weights:
             memory = costs.costing.capacity_bytes("gpu")
-            weights = weight_buffer_bytes(self._largest_weights, costs.weights_of_a_layer(), memory)
+            weights = weight_buffer_bytes(self._largest_weights, self._paired.weights_of_a_layer, memory)
         apart = set(policy.cache_homes).isdisjoint(policy.decode_attention)
         return caches + weights if apart else max(caches, weights)
 
-    def of(self, pair: PairedOp) -> tuple[Variant, ...]:
-        """Returns the variants of an op; ops that are alike share them."""
-        form = self._form(pair)
-        if form not in self._memo:
-            attention = any(op and op.attention for op in pair.ops)
-            self._memo[form] = self._attentions.of(pair, form) if attention else self._compute_variants(pair)
-        return self._memo[form]
-
-    def _form(self, pair: PairedOp) -> Hashable:
-        """Returns all of an op that its variants depend on."""
-        rows: list[Hashable] = []
-        for op in pair.ops:
-            if op is None:
-                rows.append(None)
-                continue
-            sizes = self._costs.param_bytes
-            params = tuple(
-                (sizes[n], self._costs.held_bytes(n, "gpu"), n in op.gathered) if n in sizes else None
-                for n in op.params
-            )
-            shared = tuple((n, self._owners[n] == pair.name) for n in op.params if n in self._owners)
-            states = () if op.attention else op.states
-            a = op.attention
-            heads = a and (a.num_heads, a.num_kv_heads, a.head_size, a.cache_dtype, a.sparsity, a.window)
-            held = bool(self._held) and not a and not self._held.isdisjoint(op.params)
-            exchanged = op.collectives, op.repeated
-            rows.append((op.work, op.remakes, exchanged, op.dtype, params, shared, states, heads, held))
-        kept = self._kept.get(pair.name)
-        return (*rows, kept and (kept.form, kept.homes))
+    def all(self) -> list[tuple[Variant, ...]]:
+        """Returns the variants of every op; ops that are alike share them."""
+        found: list[tuple[Variant, ...]] = []
+        for pair, number in zip(self._paired.pairs, self._paired.classes, strict=True):
+            kept = self._kept.get(pair.name)
+            held = bool(self._held) and any(op and not self._held.isdisjoint(op.params) for op in pair.ops)
+            form = (number, held, kept and (kept.form, kept.homes))
+            if form not in self._memo:
+                attention = any(op and op.attention for op in pair.ops)
+                self._memo[form] = (
+                    self._attentions.of(pair, number) if attention else self._compute_variants(pair)
+                )
+            found.append(self._memo[form])
+        return found
 
     def _compute_variants(self, pair: PairedOp) -> tuple[Variant, ...]:
         ops = [op for op in pair.ops if op]

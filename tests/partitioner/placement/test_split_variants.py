@@ -7,28 +7,28 @@ import pytest
 from partitioner.costing import Costing
 from partitioner.placement.build import Mode, PairedGraphs, build_problem
 from partitioner.placement.policies import POLICIES
-from partitioner.placement.split_variants import SplitCost, split_costs
-from partitioner.split_grid import Split
+from partitioner.placement.split_variants import SplitCosts, split_costs
 from partitioner.workload import Workload
 from tests.partitioner.plan.plans import WIDE_LOAD, forced_plan, shared, traced_wide, ways
 
 CONTEXTS = ((2, 1.0), (32, 3.0), (127, 2.0))
 
 
-def costs_of(contexts: tuple[tuple[int, float], ...]) -> dict[Split, SplitCost]:
+def costs_of(contexts: tuple[tuple[int, float], ...]) -> SplitCosts:
     costing = Costing(forced_plan(shared(host=8), ways("gpu", "gpu", "gpu")).hw, WIDE_LOAD)
     attention = next(op.attention for op in traced_wide().graphs[-1].ops if op.attention)
-    found = split_costs(costing, attention, ("gpu", "host", "csd"), contexts, WIDE_LOAD.batch_size)
-    return {cost.split: cost for cost in found}
+    return split_costs(costing, attention, ("gpu", "host", "csd"), contexts, WIDE_LOAD.batch_size)
 
 
 def test_every_context_has_its_own_slowest_share() -> None:
     together, apart = costs_of(CONTEXTS), [costs_of((context,)) for context in CONTEXTS]
-    assert len(together) == 45  # 8 units over 3 tiers
-    for split, cost in together.items():
-        assert cost.gpu_s == tuple(c[split].gpu_s[0] for c in apart)
-        assert cost.others_s == tuple(c[split].others_s[0] for c in apart)
-        assert cost.resume_s == pytest.approx(sum(c[split].resume_s for c in apart))
+    assert len({tuple(units) for units in together.units.tolist()}) == 45  # 8 units over 3 tiers
+    assert (together.units.sum(axis=1) == 8).all()
+    for row, cost in enumerate(apart):
+        assert (cost.units == together.units).all()
+        assert (together.gpu_s[row] == cost.gpu_s[0]).all()
+        assert (together.others_s[row] == cost.others_s[0]).all()
+    assert together.resume_s == pytest.approx(sum(c.resume_s for c in apart))
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,6 @@ def test_a_variant_takes_as_long_as_the_plan_that_has_it(units: dict[str, int]) 
 
 def test_a_workload_without_decode_steps_costs_nothing() -> None:
     assert Workload(2, 96, 1).decode_contexts(with_prefill=True) == ()
-    assert {(cost.gpu_s, cost.others_s, cost.resume_s) for cost in costs_of(()).values()} == {((), (), 0.0)}
+    costs = costs_of(())
+    assert costs.gpu_s.shape == costs.others_s.shape == (0, 45)
+    assert costs.resume_s == 0.0

@@ -14,7 +14,7 @@ from partitioner import Plan, Workload, partition
 from partitioner.front import Traced, trace_model
 from partitioner.frontend import adapt, from_step
 from partitioner.jaxpr import num_bytes
-from partitioner.placement.variants import SMALL_WEIGHT_BYTES
+from partitioner.placement.paired_graphs import SMALL_WEIGHT_BYTES
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import SPLIT, Certificate, Decision, Decisions
 from partitioner.plan.timeline import Event, Timeline
