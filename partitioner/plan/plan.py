@@ -17,8 +17,10 @@ from partitioner.ir.op import Attention, Op
 from partitioner.objective import OBJECTIVES, Objective
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.decisions import SPLIT, Decisions
-from partitioner.plan.predict import StepCosts, schedule
+from partitioner.plan.predict import schedule, schedule_end_s
 from partitioner.plan.predict_streams import schedule_streams
+from partitioner.plan.step_costs import StepCosts
+from partitioner.plan.step_demands import StepDemands
 from partitioner.plan.steps import Move, Segment, Share, Step
 from partitioner.plan.timeline import Timeline
 from partitioner.workload import Workload
@@ -151,13 +153,15 @@ class Plan:
         found = self.phase(phase)
         if phase == "prefill":
             slices = self.workload.batch_size // found.rows
-            return schedule(
-                self.step_costs(phase), found.steps, context_len or self.workload.prompt_len, slices
-            )
-        costs, context_len = self.step_costs(phase), context_len or self.middle_context
+            return schedule(self._step_demands[phase], context_len or self.workload.prompt_len, slices)
+        demands, context_len = self._step_demands[phase], context_len or self.middle_context
         if self.micro_batches > 1:
-            return schedule_streams(costs, found.steps, context_len, self.micro_batches)
-        return schedule(costs, found.steps, context_len)
+            return schedule_streams(demands, context_len, self.micro_batches)
+        return schedule(demands, context_len)
+
+    @cached_property
+    def _step_demands(self) -> Mapping[str, StepDemands]:
+        return {name: StepDemands(costs, self.phase(name).steps) for name, costs in self._step_costs.items()}
 
     @property
     def middle_context(self) -> int:
@@ -167,12 +171,18 @@ class Plan:
 
     def decode_seconds(self, context_len: int) -> float:
         """Returns the predicted seconds of one decode step over ``context_len`` tokens, the new one included."""
-        return self.predicted_timeline("decode", context_len).end_s
+        demands = self._step_demands["decode"]
+        if self.micro_batches > 1:
+            return schedule_streams(demands, context_len, self.micro_batches, recorded=False).end_s
+        return schedule_end_s(demands, context_len)
 
     @cached_property
     def prefill_seconds(self) -> float:
         """Returns the predicted seconds until all prompts are processed and their caches are home."""
-        return 0.0 if self.prefill is None else self.prefill_timeline.end_s
+        if self.prefill is None:
+            return 0.0
+        slices = self.workload.batch_size // self.prefill.rows
+        return schedule_end_s(self._step_demands["prefill"], self.workload.prompt_len, slices)
 
     @cached_property
     def prefill_timeline(self) -> Timeline:
@@ -192,7 +202,8 @@ class Plan:
     @cached_property
     def total_decode_seconds(self) -> float:
         """Returns the predicted seconds of all decode steps."""
-        return sum(weight * timeline.end_s for timeline, weight in self.decode_timelines)
+        contexts = self.workload.decode_contexts(with_prefill=self.prefill is not None)
+        return sum(weight * self.decode_seconds(context) for context, weight in contexts)
 
     @property
     def total_seconds(self) -> float:
@@ -212,7 +223,8 @@ class Plan:
     @cached_property
     def latency_s(self) -> float:
         """Returns the predicted seconds of a decode step, on average over the generation; 0 where there is none."""
-        steps = sum(weight for _, weight in self.decode_timelines)
+        contexts = self.workload.decode_contexts(with_prefill=self.prefill is not None)
+        steps = sum(weight for _, weight in contexts)
         return self.total_decode_seconds / steps if steps else 0.0
 
     @cached_property

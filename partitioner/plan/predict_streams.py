@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
-from partitioner.plan.predict import ResourceClock, StepCosts, perform
-from partitioner.plan.steps import Step
+from partitioner.plan.predict import ResourceClock
+from partitioner.plan.step_demands import StepDemands
 from partitioner.plan.timeline import Event, Timeline, joined
 
 _WARM_UP = 2
@@ -17,35 +16,35 @@ _COUNTED = 3
 """Tokens over which the period is taken."""
 
 
-def schedule_streams(costs: StepCosts, steps: Sequence[Step], context_len: int, num_streams: int) -> Timeline:
+def schedule_streams(
+    demands: StepDemands, context_len: int, num_streams: int, *, recorded: bool = True
+) -> Timeline:
     """Returns the timeline of one token of every micro-batch, in the middle of many.
 
     A micro-batch begins its next token when it has ended the last; different ones share resources alone, each of which takes
     what is ready first.
 
     Args:
-        costs: Costs of the phase's steps.
-        steps: In plan order.
+        demands: Of the phase's steps.
         context_len: Tokens attended over.
         num_streams: Micro-batches.
+        recorded: Whether the timeline has events, or its period alone.
     """
-    waiting = [len(step.after) for step in steps]
-    followers: list[list[int]] = [[] for _ in steps]
-    for step in steps:
-        for i in step.after:
-            followers[i].append(step.id)
-    clock = ResourceClock({}, [])
+    followers, waiting, num_parts = demands.order.followers, demands.order.waiting, demands.order.num_parts
+    asked, size = demands.at(context_len), len(demands.steps)
+    names = demands.names if recorded else [""] * size
+    clock = ResourceClock(demands.phase, recorded=recorded)
     counted: list[Event] = []
     token_ends: list[list[float]] = [[] for _ in range(num_streams)]
     ready: list[tuple[float, int, int, int]] = []
     left = [list(waiting) for _ in range(num_streams)]
-    since = [[0.0] * len(steps) for _ in range(num_streams)]
-    open_steps = [len(steps)] * num_streams
+    since = [[0.0] * size for _ in range(num_streams)]
+    open_steps = [size] * num_streams
 
     def begin(stream: int, now: float) -> None:
         left[stream][:] = waiting
-        since[stream][:] = [now] * len(steps)
-        open_steps[stream] = len(steps)
+        since[stream][:] = [now] * size
+        open_steps[stream] = size
         for number, count in enumerate(waiting):
             if not count:
                 heapq.heappush(ready, (now, number, stream, 0))
@@ -56,10 +55,10 @@ def schedule_streams(costs: StepCosts, steps: Sequence[Step], context_len: int, 
         start, number, stream, part = heapq.heappop(ready)
         first_event = len(clock.events)
         until = ready[0][0] if ready else math.inf
-        end, part = perform(clock, costs, steps[number], start, context_len, part, until)
+        end, part = clock.perform(asked[number], names[number], start, part, num_parts[number], until)
         if len(token_ends[stream]) == _WARM_UP:
             counted += clock.events[first_event:]
-        if part < steps[number].num_parts:
+        if part < num_parts[number]:
             heapq.heappush(ready, (end, number, stream, part))
             continue
         for following in followers[number]:

@@ -13,6 +13,7 @@ from partitioner.plan.predict import schedule
 from partitioner.plan.report.figures import Figures
 from partitioner.plan.report.numerals import counted, size_unit, time_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
+from partitioner.plan.step_demands import StepDemands
 from partitioner.plan.steps import Move
 
 _OVERLAPS = {
@@ -154,7 +155,7 @@ def _seconds(figures: Figures, phase: str, members: Sequence[Move]) -> float:
     """Returns the time in which moves that start together end, on links and drives that are otherwise idle."""
     hw, costs = figures.plan.hw, figures.plan.step_costs(phase)
     at_once = [replace(m, after=()) for m in members]
-    busy = schedule(costs, at_once, figures.context(phase)).busy_s()
+    busy = schedule(StepDemands(costs, at_once), figures.context(phase)).busy_s()
     latencies = [sum(hw.link(link).latency_s for link, _ in _hops(figures, m)) for m in members]
     return max(busy.values(), default=0.0) + max(latencies)
 

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from partitioner.plan.assemble import assemble_plan
-from partitioner.plan.ready_steps import ReadySteps
+from partitioner.plan.ready_steps import ReadySteps, StepOrder
 from partitioner.plan.steps import Run
 from partitioner.plan.stream_buffers import LEAST_AHEAD, StreamWindow, weight_buffer_bytes
 from tests.partitioner.plan.plans import WIDE_LOAD, forced_plan, traced_wide, ways
@@ -18,12 +20,12 @@ def run(number: int, device: str, *after: int) -> Run:
 
 def order(steps: list[Run], seconds: list[float], repeat: int = 1) -> list[tuple[float, int, int]]:
     """Returns (when ready, turn, step) in the order in which steps are handed out."""
-    ready = ReadySteps(steps, [step.device for step in steps], repeat)
+    ready = ReadySteps(StepOrder.of(steps), [step.device for step in steps], repeat)
     found: list[tuple[float, int, int]] = []
     while (taken := ready.take()) is not None:
         start, turn, step, part = taken
-        found.append((start, turn, step.id))
-        ready.end(turn, step, part + 1, start + seconds[step.id])
+        found.append((start, turn, step))
+        ready.end(turn, step, part + 1, start + seconds[step])
     return found
 
 
@@ -82,3 +84,12 @@ def test_weights_stream_under_an_attention_that_is_waited_for() -> None:
     assert streams[0].start_s < first_attention.start_s
     assert streams[1].start_s < first_attention.end_s
     assert plan.decode_seconds(112) <= forced.decode_seconds(112)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_ends_alone_are_those_of_the_timelines(micro_batches: int) -> None:
+    """What is scheduled without keeping events takes as long as with them, streams of weights among the steps."""
+    plan = forced_plan(ways("gpu", "csd", "csd"), GPU, up=HOST_WEIGHTS, down=HOST_WEIGHTS)
+    plan = replace(plan, decisions=replace(plan.decisions, micro_batches=micro_batches))
+    assert plan.prefill_seconds == plan.prefill_timeline.end_s > 0
+    assert plan.decode_seconds(112) == plan.predicted_timeline("decode", 112).end_s > 0
