@@ -7,34 +7,25 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from cost_models import HardwareSpec
 from partitioner.costing import Costing
 from partitioner.errors import PlacementError
 from partitioner.front import Traced
 from partitioner.objective import Objective
+from partitioner.placement.agreement import agreeing
 from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
 from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
+from partitioner.placement.problem import Infeasible, Solution, Undecided
 from partitioner.placement.recompute import Room, kept_inputs
 from partitioner.placement.recompute_modes import with_recompute
-from partitioner.placement.shared_homes import NEAR, agree, owner_home
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
 from partitioner.placement.variants import ANY
 from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.workload import Workload
-
-
-class _Solved(NamedTuple):
-    """Holds a mode's problem, the same in what is minimised, and its solution."""
-
-    built: BuiltProblem
-    counted: Problem
-    solution: Solution
 
 
 def candidates(
@@ -111,26 +102,26 @@ class _ModeSearch:
 
     def take(self, mode: Mode) -> None:
         """Solves a mode, and keeps what is better than all before."""
-        option = self._solved(mode, self._limit)
-        if option is None:
+        built = build_problem(self._paired, self.costing, self._policy, mode, self._steps, self._kept)
+        if any(not c.variants for s in built.problem.stages for c in s.block.choices):
             return
-        agreed = agree(*option, self._paired.users)
-        if agreed is not None:
-            self._keep(option.built, agreed, option.solution.bound)
+        if built.reserved[0] > self.costing.capacity_bytes("gpu"):
             return
-        first = owner_home(option.built, option.solution, self._paired.users)
-        homes = sorted(self._policy.weight_homes, key=lambda home: home != first)
-        modes = [replace(mode, shared_home=home) for home in homes]
-        near, least = min(self._limit, option.solution.objective * (1 + NEAR)), option.solution.bound
-        for home in modes:
-            close = self._solved(home, near, least)
-            if close is not None:
-                self._keep(close.built, close.solution, least)
-                return
-        for home in modes:
-            fixed = self._solved(home, self._limit, least)
-            if fixed is not None:
-                self._keep(fixed.built, fixed.solution, max(least, fixed.solution.bound))
+        problem = agreeing(built, self._paired.users) if mode.shared_home == ANY else built.problem
+        if problem is None:
+            for home in self._policy.weight_homes:
+                self.take(replace(mode, shared_home=home))
+            return
+        problem = weighed(problem, self._weights)
+        result = solve(problem, self._limit) if lower_bound(problem) < self._limit else None
+        if isinstance(result, Infeasible):
+            self.short.append((built, result))
+        if isinstance(result, Undecided):
+            self._bounds.append(result.bound)
+        if isinstance(result, Solution):
+            self.found.append((built, result))
+            self._bounds.append(result.bound)
+            self._limit = min(self._limit, result.objective)
 
     def decisions(self) -> list[Decisions]:
         """Returns the decisions of what was found, the best first, with the bound on all modes."""
@@ -150,32 +141,6 @@ class _ModeSearch:
             )
             for built, solution in sorted(self.found, key=lambda pair: pair[1].objective)
         ]
-
-    def _keep(self, built: BuiltProblem, solution: Solution, bound: float) -> None:
-        self.found.append((built, solution))
-        self._bounds.append(bound)
-        self._limit = min(self._limit, solution.objective)
-
-    def _solved(self, mode: Mode, limit: float, least: float = 0.0) -> _Solved | None:
-        """Returns a mode's best placement if there is one below a limit; notes what is short, or left undecided.
-
-        Args:
-            mode: The mode.
-            limit: Nothing above it is of interest.
-            least: What is known to be a bound on the mode already.
-        """
-        built = build_problem(self._paired, self.costing, self._policy, mode, self._steps, self._kept)
-        if any(not c.variants for s in built.problem.stages for c in s.block.choices):
-            return None
-        if built.reserved[0] > self.costing.capacity_bytes("gpu"):
-            return None
-        problem = weighed(built.problem, self._weights)
-        result = solve(problem, limit) if lower_bound(problem) < limit else None
-        if isinstance(result, Infeasible):
-            self.short.append((built, result))
-        if isinstance(result, Undecided):
-            self._bounds.append(max(least, result.bound))
-        return _Solved(built, problem, result) if isinstance(result, Solution) else None
 
 
 def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[float]:

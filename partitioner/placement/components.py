@@ -1,6 +1,6 @@
-"""Cost vectors: seconds in the chain of each phase, load of each resource, bytes on each tier, in this order.
+"""Cost vectors: seconds in the chain of each phase, load of each resource, what capacities limit, in this order.
 
-A vector has D = phases + resources + tiers components, and the cost of a placement is the sum of its parts' vectors.
+A vector has D = phases + resources + capacities components, and the cost of a placement is the sum of its parts' vectors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from partitioner.placement.problem import Problem, Variant
 
 def vector_size(problem: Problem) -> int:
     """Returns D."""
-    return len(problem.phases) + len(problem.resources) + len(problem.tiers)
+    return len(problem.phases) + len(problem.resources) + len(problem.capacities)
 
 
 def variant_vector(problem: Problem, variant: Variant) -> NDArray[np.float64]:
@@ -24,7 +24,9 @@ def variant_vector(problem: Problem, variant: Variant) -> NDArray[np.float64]:
     busy = np.zeros(len(problem.resources))
     for resource, seconds in variant.busy:
         busy[resource] += seconds
-    return np.concatenate([variant.seconds, busy, variant.memory])
+    memory = np.zeros(len(problem.capacities))
+    memory[: len(variant.memory)] = variant.memory
+    return np.concatenate([variant.seconds, busy, memory])
 
 
 def variant_vectors(problem: Problem, variants: Sequence[Variant]) -> NDArray[np.float64]:
@@ -34,7 +36,11 @@ def variant_vectors(problem: Problem, variants: Sequence[Variant]) -> NDArray[np
         for resource, seconds in variant.busy:
             busy[row, resource] += seconds
     seconds = np.array([v.seconds for v in variants], np.float64).reshape(len(variants), len(problem.phases))
-    memory = np.array([v.memory for v in variants], np.float64).reshape(len(variants), len(problem.tiers))
+    length = min((len(v.memory) for v in variants), default=0)
+    memory = np.zeros((len(variants), len(problem.capacities)))
+    memory[:, :length] = np.array([v.memory[:length] for v in variants], np.float64)
+    for row, variant in enumerate(variants):
+        memory[row, length : len(variant.memory)] = variant.memory[length:]
     return np.concatenate([seconds, busy, memory], axis=1)
 
 

@@ -42,7 +42,7 @@ class CountSums:
 def count_sums(folded: Folded) -> CountSums:
     """Returns the sums of a problem."""
     kinds, num_kinds = folded.kinds, len(folded.kinds.vector)
-    memory = kinds.vector[:, folded.first_tier :]
+    memory = kinds.vector[:, folded.first_tier : folded.first_tier + folded.num_tiers]
     split = np.zeros(num_kinds, bool)
     alike = families(kinds)
     for family in alike:

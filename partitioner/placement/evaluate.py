@@ -22,7 +22,7 @@ class Breakdown:
     Attributes:
         chain_s: For each phase the seconds of ops and moves one after the other.
         busy_s: For each resource its load in seconds.
-        memory_bytes: For each tier the resident bytes.
+        memory_bytes: For each tier the resident bytes, and behind these the further sums that are limited.
         phase_s: For each phase its time: the longest of its chain and its resources' loads.
     """
 
@@ -37,7 +37,7 @@ class Breakdown:
         return math.fsum(self.phase_s)
 
     def shortfall(self, capacities: tuple[float, ...]) -> tuple[float, ...]:
-        """Returns for each tier the bytes by which it is too small."""
+        """Returns for each tier the bytes by which it is too small, and by how much further sums are above their limits."""
         pairs = zip(self.memory_bytes, capacities, strict=True)
         return tuple(max(0.0, used - capacity) for used, capacity in pairs)
 
@@ -60,7 +60,7 @@ def breakdown(problem: Problem, chosen: Chosen) -> Breakdown:
     _check_shape(problem, chosen)
     chain: list[list[float]] = [[] for _ in problem.phases]
     busy: list[list[float]] = [[] for _ in problem.resources]
-    memory: list[list[float]] = [[] for _ in problem.tiers]
+    memory: list[list[float]] = [[] for _ in problem.capacities]
     live = (problem.entry_tier,) * len(problem.stages[0].block.entries)
     for stage, instances in zip(problem.stages, chosen, strict=True):
         for picks in instances:
@@ -68,7 +68,7 @@ def breakdown(problem: Problem, chosen: Chosen) -> Breakdown:
                 variant = choice.variants[pick]
                 for terms, seconds in zip(chain, variant.seconds, strict=True):
                     terms.append(seconds)
-                for terms, size in zip(memory, variant.memory, strict=True):
+                for terms, size in zip(memory, variant.memory, strict=False):
                     terms.append(size)
                 for resource, seconds in variant.busy:
                     busy[resource].append(seconds)

@@ -51,6 +51,7 @@ class Folded:
         most: [D] a vector that no placement exceeds.
         kinds: The kinds of variants.
         first_tier: Index among the D of the bytes on the first tier.
+        num_tiers: How many tiers there are.
     """
 
     stages: tuple[FoldedStage, ...]
@@ -58,6 +59,7 @@ class Folded:
     most: NDArray[np.float64]
     kinds: Kinds
     first_tier: int
+    num_tiers: int
 
     @property
     def num_arcs(self) -> int:
@@ -93,7 +95,8 @@ def fold(problem: Problem) -> Folded:
         stages.append(FoldedStage(graph, stage.count, onward, _indices(graph.exits, after)))
     start = graphs[0].entries.index((problem.entry_tier,) * len(problem.stages[0].block.entries))
     most = sum((_most(stage) for stage in stages), np.zeros(stages[0].graph.size))
-    return Folded(tuple(stages), start, most, kinds_of(problem), first_tier_component(problem))
+    first_tier = first_tier_component(problem)
+    return Folded(tuple(stages), start, most, kinds_of(problem), first_tier, len(problem.tiers))
 
 
 def _most(stage: FoldedStage) -> NDArray[np.float64]:

@@ -110,7 +110,7 @@ def fastest(problem: Problem, most: NDArray[np.float64]) -> Goal:
     group = [
         *range(len(problem.phases)),
         *(phase for _, phase in problem.resources),
-        *(HARD for _ in problem.tiers),
+        *(HARD for _ in problem.capacities),
     ]
     limit = [0.0] * (len(problem.phases) + len(problem.resources)) + list(problem.capacities)
     return _goal(group, limit, len(problem.phases), most)
@@ -119,9 +119,9 @@ def fastest(problem: Problem, most: NDArray[np.float64]) -> Goal:
 def least_missing(problem: Problem, most: NDArray[np.float64]) -> Goal:
     """Returns the goal of least bytes beyond the capacities, summed over the tiers."""
     times = len(problem.phases) + len(problem.resources)
-    group = [UNASKED] * times + list(range(len(problem.tiers)))
+    group = [UNASKED] * times + list(range(len(problem.capacities)))
     limit = [0.0] * times + list(problem.capacities)
-    return _goal(group, limit, len(problem.tiers), most)
+    return _goal(group, limit, len(problem.capacities), most)
 
 
 def _goal(group: list[int], limit: list[float], num_groups: int, most: NDArray[np.float64]) -> Goal:

@@ -161,19 +161,20 @@ def _trail(
 def _paced(columns: list[Column], chain: int, streams: Sequence[int]) -> list[Column]:
     """Returns the same columns in an order in which streams keep pace with the chain they run under.
 
-    What an instance streams has to have arrived when it begins, under the instances before it. So the one with most to stream
-    comes as soon as there is time for that, and otherwise the one with least.
+    Streams run ahead only as far as there are buffers, so what the busiest of them brings has to be spread over the seconds of
+    the chain. The next column is the one after which the two are closest to the proportion that they have in all columns.
     """
     left = Counter(columns)
-    load = {used: used.vector[list(streams)] for used in left}
-    kinds = sorted(left, key=lambda used: (-float(load[used].max(initial=0.0)), columns.index(used)))
-    passed, streamed = 0.0, np.zeros(len(streams))
+    load = sum((used.vector[list(streams)] for used in columns), np.zeros(len(streams)))
+    busiest = streams[int(np.argmax(load))]
+    seconds = sum(float(used.vector[chain]) for used in columns)
+    pace = float(load.max()) / seconds if seconds else 0.0
+    ahead = {used: float(used.vector[busiest] - pace * used.vector[chain]) for used in left}
     ordered: list[Column] = []
+    behind = 0.0
     while len(ordered) < len(columns):
-        waiting = [used for used in kinds if left[used]]
-        ready = [used for used in waiting if (streamed + load[used] <= passed * (1 + 1e-9)).all()]
-        chosen = ready[0] if ready else waiting[-1]
+        chosen = min((used for used in left if left[used]), key=lambda used: abs(behind + ahead[used]))
         left[chosen] -= 1
-        passed, streamed = passed + float(chosen.vector[chain]), streamed + load[chosen]
+        behind += ahead[chosen]
         ordered.append(chosen)
     return ordered

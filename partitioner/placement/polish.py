@@ -20,11 +20,9 @@ from partitioner.placement.unthreaded import times
 MAX_EXCHANGES = 40
 
 
-def polish(
-    folded: Folded, goal: Goal, num_tiers: int, stages: list[Counter[Column]]
-) -> list[Counter[Column]]:
+def polish(folded: Folded, goal: Goal, stages: list[Counter[Column]]) -> list[Counter[Column]]:
     """Returns columns and counts whose goal value is no higher, and whose weight in ties is lower or the same."""
-    weight = _tie_weight(folded.most, num_tiers)
+    weight = _tie_weight(folded)
     stages = [Counter(counted) for counted in stages]
     near: dict[Column, list[Column]] = {}
     for _ in range(MAX_EXCHANGES):
@@ -40,13 +38,13 @@ def polish(
     return stages
 
 
-def _tie_weight(most: NDArray[np.float64], num_tiers: int) -> NDArray[np.float64]:
+def _tie_weight(folded: Folded) -> NDArray[np.float64]:
     """Returns [D]: seconds and bytes as shares of the most there can be; bytes count more on each later tier."""
-    weight = np.ones(len(most))
-    weight[len(most) - num_tiers :] = np.arange(num_tiers)
-    seconds = np.arange(len(most)) < len(most) - num_tiers
-    size = np.where(seconds, most[seconds].sum(), most[~seconds].sum())
-    return weight / np.where(size > 0, size, 1.0)
+    most, first, end = folded.most, folded.first_tier, folded.first_tier + folded.num_tiers
+    weight = np.zeros(len(most))
+    weight[:first] = 1.0 / (most[:first].sum() or 1.0)
+    weight[first:end] = np.arange(folded.num_tiers) / (most[first:end].sum() or 1.0)
+    return weight
 
 
 def _exchange(

@@ -26,7 +26,8 @@ class Variant:
     Attributes:
         tiers: For each phase the tier the op runs on, or None where the op does not occur in that phase.
         seconds: For each phase the time on the critical path, over the whole generation.
-        memory: For each tier the bytes that stay resident (weights and KV cache).
+        memory: For each tier the bytes that stay resident (weights and KV cache), and what it adds to each further sum that
+            the problem limits; missing numbers at the end are zero.
         busy: Load on overlappable resources as (resource index, seconds over the whole generation).
         key: What the caller needs to recognise the choice (for example ``("gpu", "csd", "csd")``).
         working: For each tier the seconds in which its devices work, over the whole generation, added up over drives; nothing
@@ -108,7 +109,8 @@ class Problem:
 
     Attributes:
         tiers: Names, e.g. ``("gpu", "host", "csd")``.
-        capacities: Bytes left for weights and KV cache per tier.
+        capacities: Bytes left for weights and KV cache per tier, and behind these the limits of further sums over the variants
+            (see ``agreement``).
         phases: Names, e.g. ``("prefill", "decode")``.
         resources: (name, phase index) of each overlappable resource.
         stages: The model from first to last op.

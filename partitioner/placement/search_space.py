@@ -109,5 +109,5 @@ class SearchSpace:
 
     def polished(self, placed: Placed, stages: list[Counter[Column]]) -> Placed:
         """Returns a placement no worse than the one of some columns, with ties decided (see ``polish``)."""
-        nicer = self.place(polish(self.folded, self.goal, len(self.problem.tiers), stages))
+        nicer = self.place(polish(self.folded, self.goal, stages))
         return nicer if nicer.value <= placed.value and self.goal.holds(nicer.total) else placed

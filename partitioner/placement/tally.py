@@ -104,7 +104,7 @@ def _sums(
     """Returns the features that sum up several kinds: same stage and size, and same home or same tiers."""
     together: dict[tuple[object, ...], list[int]] = {}
     for kind, (stage, tiers) in enumerate(ways):
-        memory = vectors[kind, vector_size(problem) - len(problem.tiers) :]
+        memory = vectors[kind, vector_size(problem) - len(problem.capacities) :]
         together.setdefault(("home", stage, memory.tobytes()), []).append(kind)
         together.setdefault(("runs", stage, float(memory.sum()), tiers), []).append(kind)
     several = [kinds for kinds in together.values() if len(kinds) > 1]

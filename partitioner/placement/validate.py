@@ -21,7 +21,7 @@ def validate(problem: Problem) -> None:
     num_tiers, num_phases = len(problem.tiers), len(problem.phases)
     if not problem.stages:
         raise ValueError("a placement problem needs at least one stage, got none")
-    if len(problem.capacities) != num_tiers:
+    if len(problem.capacities) < num_tiers:
         raise ValueError(f"expected one capacity per tier {problem.tiers}, got {len(problem.capacities)}")
     if any(math.isnan(c) or c == -math.inf for c in problem.capacities):
         raise ValueError(f"capacities must be numbers, got {problem.capacities}")
@@ -76,7 +76,7 @@ def _validate_block(problem: Problem, block: Block) -> None:
 def _variant_fault(problem: Problem, variant: Variant) -> str:
     if len(variant.tiers) != len(problem.phases):
         return f"a variant needs one tier per phase {problem.phases}"
-    if len(variant.memory) != len(problem.tiers):
+    if not len(problem.tiers) <= len(variant.memory) <= len(problem.capacities):
         return f"a variant needs one number of bytes per tier {problem.tiers}"
     if any(tier is not None and not 0 <= tier < len(problem.tiers) for tier in variant.tiers):
         return f"a variant runs on one of {len(problem.tiers)} tiers or on none"

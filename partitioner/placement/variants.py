@@ -17,7 +17,7 @@ from partitioner.plan.stream_buffers import cache_buffer_bytes, weight_buffer_by
 from partitioner.tier_links import TIERS
 
 ANY = "any"
-"""Instead of a tier: each op that uses shared weights has a home of its own choice for them (see ``shared_homes``)."""
+"""Instead of a tier: each op that uses shared weights has a home of its own choice for them (see ``agreement``)."""
 
 
 class VariantBuilder:
