@@ -7,6 +7,9 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 PYTEST_ARGS ?= -n 2
 # An interpreter whose jax has a GPU; the packages of .venv are for CPUs.
 GPU_PYTHON ?= python3
+# Drives that every machine can emulate, a host whose memory is as fast as 16 cores' of a virtual machine, and a GPU with room for
+# part of the cache.
+SLOWER_DRIVES := --gpu-memory 4.5e9 --set drive.flash.channel_bytes_per_s=0.175e9 --set host.memory_bytes_per_s=100e9
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
@@ -34,9 +37,13 @@ bench: $(VENV)/.run-installed
 bench-gpu:
 	$(GPU_PYTHON) -m benchmarks.hand_over
 	$(GPU_PYTHON) -m benchmarks.host_attention --rows 16 --heads 32 --kv-heads 32 --tokens 1056
-	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-6.7b --batches 1,16 --prompt-len 1024 --new 65 --repeats 10
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --policies gpu-only,recompute,host-attention
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --policies gpu-only,instinfer --layers 8 --new 9
+	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-6.7b --batches 1,16,64 --prompt-len 256 --new 65 --repeats 10
+	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-13b --batches 1,16,64 --prompt-len 256 --new 65 --repeats 10
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 65 --policies gpu-only
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --policies recompute,host-attention
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --layers 8 --policies gpu-only,instinfer
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --layers 8 --batch 64 --policies instinfer
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --layers 8 --policies instinfer,auto $(SLOWER_DRIVES)
 	$(GPU_PYTHON) -m benchmarks.weight_streams
 
 peers: $(VENV)/.run-installed

@@ -30,9 +30,9 @@ class ReadyStep:
     part: int = 0
 
     @property
-    def lane(self) -> str:
-        """Returns the resource that serves it."""
-        return self.run.stream.runner.program.lanes[self.step.id]
+    def thread(self) -> str:
+        """Returns the thread that serves it on a wall clock."""
+        return self.run.stream.runner.program.threads[self.step.id]
 
     @property
     def priority(self) -> tuple[int, int, int, int, int]:

@@ -135,6 +135,16 @@ class Program:
         return tuple(self._lane(step) for step in self.phase.steps)
 
     @cached_property
+    def threads(self) -> tuple[str, ...]:
+        """Holds who serves each step on a wall clock, by step id: a thread for each resource, and two for all hand-overs.
+
+        What attentions read goes to all their shares at once, and their outputs come back together. Each takes some tens of
+        microseconds of a thread, less than it takes to wake one, so one serves them all, and another those that come back,
+        which must not wait for a processor.
+        """
+        return tuple(map(self._thread, self.phase.steps))
+
+    @cached_property
     def successors(self) -> tuple[tuple[int, ...], ...]:
         """Holds the steps that wait for each step, by step id."""
         found: list[list[int]] = [[] for _ in self.phase.steps]
@@ -222,6 +232,13 @@ class Program:
             return step.src
         link, direction = hops[-1] if step.dst.startswith("csd") else hops[0]
         return f"{link}.{direction}"
+
+    def _thread(self, step: Step) -> str:
+        if isinstance(step, Move) and self.feeds_share(step):
+            return "to-shares"
+        if isinstance(step, Move) and self.carries_part(step):
+            return "from-shares"
+        return self.lanes[step.id]
 
     def _devices(self) -> set[str]:
         return {s.device for s in self.phase.segments}

@@ -18,10 +18,10 @@ from runtime.attention_parts import new_part, query_part
 from runtime.cache_moves import CacheMoves
 from runtime.clock import Clock
 from runtime.crossings import Crossings
-from runtime.executables import Executable, compile_segment, segment_classes, shape_on
+from runtime.executables import Executable, compile_segment, segment_classes
 from runtime.frame import Frame
-from runtime.hand_over import Send, Sent, hand_over_of
 from runtime.index_inputs import index_values
+from runtime.operand_sends import OperandSends
 from runtime.program import PartOf, Program, describe_aval, operands
 from runtime.sampling_settings import RowSettings
 from runtime.share_runner import ShareRunner
@@ -45,7 +45,7 @@ class StepRunner:
         self._shares = ShareRunner(program, system)
         self._caches = CacheMoves(program, system, self._shares, self._crossings)
         self._executables: dict[int, Executable] = {}
-        self._senders: dict[int, Send] = {}
+        self._operands = OperandSends(program, system)
         self._choice = TokenChoice(program, system)
         self._zeros: dict[tuple[Any, tuple[int, ...], str], jax.Array] = {}
         self._constants: dict[tuple[str, Var], jax.Array] = {}
@@ -65,7 +65,7 @@ class StepRunner:
             self._executables[number] = compile_segment(segment, processor.device, self._axes_of(segment))
         self._choice.compile()
         self._shares.compile()
-        self._compile_senders()
+        self._operands.compile()
         self._warm_up()
         progress(len(classes), len(classes))
 
@@ -76,18 +76,6 @@ class StepRunner:
         named = {v: graph.input_of[v].name for v in segment.inputs if v in graph.input_of}
         named |= {v: graph.output_of[v].name for v in segment.outputs if v in graph.output_of}
         return {v: axes[name] for v, name in named.items() if name in axes}
-
-    def _compile_senders(self) -> None:
-        """Compiles what sends the operands of attentions to their shares; moves of equal arrays have one in common."""
-        found: dict[tuple[object, ...], Send] = {}
-        for step in self.program.phase.steps:
-            if isinstance(step, Move) and self.program.feeds_share(step):
-                device = self.system.processors[step.src].device
-                shapes = [shape_on(v, device) for v in step.values]
-                key = step.src, *((s.shape, str(s.dtype)) for s in shapes)
-                if key not in found:
-                    found[key] = hand_over_of(device).sender(shapes)
-                self._senders[step.id] = found[key]
 
     def _warm_up(self) -> None:
         """Runs what is compiled on first use, on empty caches."""
@@ -172,7 +160,9 @@ class StepRunner:
         inputs = [self._input(frame, step.device, v) for v in segment.inputs]
         outputs = self._executables[segment.executable](*inputs)
         del inputs
-        for var, value in zip(segment.outputs, outputs, strict=True):
+        made = dict(zip(segment.outputs, outputs, strict=True))
+        self._operands.begin(frame, segment, made)
+        for var, value in made.items():
             self._keep(frame, step.device, var, value)
         demand = self.program.demands[segment.index]
         processor = self.system.processors[step.device]
@@ -264,10 +254,9 @@ class StepRunner:
         """Hands what an attention reads to a drive, its part alone, or to the host."""
         attention, share = self._crossings.shared(step)
         values = [frame.read(step.src, v) for v in step.values]
-        sent: Sent = frame.once((step.src, step.values), lambda: self._senders[step.id](values))
-        ready_s = self.system.processors[step.src].wait_for(sent.pending, ready_s)
+        arrays, ready_s = self._operands.take(frame, step, values, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
-        for var, value in zip(step.values, sent.arrays(), strict=True):
+        for var, value in zip(step.values, arrays, strict=True):
             cut = query_part if var is attention.query else new_part
             is_whole = step.dst in self.system.processors
             frame.put(step.dst, var, value if is_whole else cut(value, attention, share, frame.num_rows))

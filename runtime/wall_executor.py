@@ -1,4 +1,4 @@
-"""Executes steps in lanes, one thread per device and link direction, so that they overlap for real."""
+"""Executes steps in lanes, each a thread for a device, a link direction or hand-overs, so that they overlap for real."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.streams import Stream
 
 
 class WallExecutor:
-    """Hands every step to the lane of its resource once its predecessors have ended, by the clock.
+    """Hands every step to its lane (:attr:`runtime.program.Program.threads`) once its predecessors have ended, by the clock.
 
     A lane serves steps that are ready by priority, so one that waits holds up no other. What happens between frames, such as
     the choice of the next token, happens in the caller's thread. A failure or an interrupt cancels what has not begun and
@@ -35,7 +35,7 @@ class WallExecutor:
         if not streams:
             return origin_s
         clock = streams[0].runner.clock
-        for name in dict.fromkeys(lane for stream in streams for lane in stream.runner.program.lanes):
+        for name in dict.fromkeys(name for stream in streams for name in stream.runner.program.threads):
             if name not in self._lanes:
                 self._lanes[name] = Lane(name, clock)
         try:
@@ -102,7 +102,7 @@ class _Job:
 
     def _submit(self, number: int, found: Sequence[ReadyStep]) -> None:
         for ready in found:
-            self._lanes[ready.lane].submit(
+            self._lanes[ready.thread].submit(
                 partial(self._perform, number, ready), ready.ready_s, ready.priority
             )
 

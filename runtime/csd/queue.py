@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from concurrent.futures import CancelledError, Future, InvalidStateError, wait
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -177,10 +177,9 @@ class DriveQueue:
         """
         begin_s = max(entry.start_s, self._progress_s)
         deadline_s = begin_s + self.command_timeout_s
-        done, _ = wait([entry.answer], self._clock.seconds_left(deadline_s))
         completion = None
-        with suppress(DriveStopped):
-            completion = entry.answer.result() if done else None
+        with suppress(DriveStopped, TimeoutError):
+            completion = entry.answer.result(self._clock.seconds_left(deadline_s))
         if completion is None or completion.end_s > deadline_s:
             self._clock.sleep_until(deadline_s)
             raise self._give_up(entry, begin_s)

@@ -52,6 +52,7 @@ class FakeRunner:
             name="decode",
             phase=SimpleNamespace(steps=listed),
             lanes=tuple(s.lane for s in listed),
+            threads=tuple(s.lane for s in listed),
             successors=tuple(tuple(s.id for s in listed if i in s.after) for i in range(len(listed))),
             label=lambda step: f"step {step.id}",
         )
