@@ -39,11 +39,11 @@ bench-gpu:
 	$(GPU_PYTHON) -m benchmarks.host_attention --rows 16 --heads 32 --kv-heads 32 --tokens 1056
 	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-6.7b --batches 1,16,64 --prompt-len 256 --new 65 --repeats 10
 	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-13b --batches 1,16,64 --prompt-len 256 --new 65 --repeats 10
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 65 --policies gpu-only
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --policies recompute,host-attention
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --layers 8 --policies gpu-only,instinfer
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --layers 8 --batch 64 --policies instinfer
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --layers 8 --policies instinfer,auto $(SLOWER_DRIVES)
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 65 --repeats 10 --policies gpu-only
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --policies recompute,host-attention
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --layers 8 --policies gpu-only,instinfer
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --layers 8 --batch 64 --policies instinfer
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --layers 8 --policies instinfer,auto $(SLOWER_DRIVES)
 	$(GPU_PYTHON) -m benchmarks.weight_streams
 
 peers: $(VENV)/.run-installed
