@@ -1,7 +1,7 @@
 """Finds for each raised attention the input of its layer that a cache may keep in place of K and V, and proves it.
 
-What is found is told from what is proved: the search looks at equations alone, the proof runs them. Layers of one form are
-proved once.
+What is found is told from what is described, and that from what is proved: the search looks at equations alone, a description
+has the equations that make K and V again, the proof runs them. Layers of one form are described and proved once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from partitioner.passes.logit_rule import ValidationError
 from partitioner.passes.recompute_kv import Recompute, recompute_kv
 from partitioner.passes.shrink_path import narrow_path, shrink_path
 from partitioner.passes.split_equations import SplitEquations, split_equations
-from partitioner.passes.validate_kv_source import InputAxes, SmallPath, validate_kv_source
+from partitioner.passes.validate_kv_source import InputAxes, SmallPath, input_axes, validate_kv_source
 
 _PROBE_ROWS = (3, 5, 7, 11)
 _PROBE_TOKENS = (6, 9, 13, 17)
@@ -57,7 +57,7 @@ class KvCandidate:
 
 @dataclass(frozen=True)
 class KvSource:
-    """Tells how K and V of one attention are made again of the input of its layer; proved.
+    """Tells how K and V of one attention are made again of the input of its layer.
 
     Attributes:
         op: The attention op.
@@ -95,6 +95,7 @@ class KvSources:
     ) -> None:
         self._graphs, self._splits = tuple(graphs), tuple(splits)
         self._probe = trace_probe
+        self._described: dict[Any, tuple[InputAxes, Recompute] | str] = {}
         self._proved: dict[Any, tuple[InputAxes, Recompute] | str] = {}
         self._traced: dict[tuple[str, int, int], tuple[TracedPhase, SplitEquations]] = {}
 
@@ -108,6 +109,15 @@ class KvSources:
         """Returns why nothing can be kept in place of K and V, by attention op."""
         return {name: found for name, found in self._found.items() if isinstance(found, str)}
 
+    def described(self, op: str) -> KvSource | str:
+        """Returns what could be kept in place of the K and V of an attention if that proves right, or why nothing can."""
+        found = self._found[op]
+        if isinstance(found, str):
+            return found
+        if found.form not in self._described:
+            self._described[found.form] = self._describe(found)
+        return self._source(op, found, self._proved.get(found.form, self._described[found.form]))
+
     def proved(self, op: str) -> KvSource | str:
         """Returns what can be kept in place of the K and V of an attention, or why nothing can."""
         found = self._found[op]
@@ -115,7 +125,11 @@ class KvSources:
             return found
         if found.form not in self._proved:
             self._proved[found.form] = self._prove(found)
-        result = self._proved[found.form]
+        return self._source(op, found, self._proved[found.form])
+
+    def _source(
+        self, op: str, found: KvCandidate, result: tuple[InputAxes, Recompute] | str
+    ) -> KvSource | str:
         if isinstance(result, str):
             return result
         phase = self._graphs[-1].phase
@@ -129,17 +143,32 @@ class KvSources:
         attentions = {op.name: op.attention for op in self._graphs[-1].ops if op.attention}
         return {name: _candidate(name, attention, finders) for name, attention in attentions.items()}
 
+    def _describe(self, found: KvCandidate) -> tuple[InputAxes, Recompute] | str:
+        narrow = self._narrow(found)
+        try:
+            with contextlib.suppress(ValidationError):
+                if narrow:
+                    return self._recompute(found, input_axes(*narrow[:2]))
+            return self._recompute(found, input_axes(*self._small(found)))
+        except ValidationError as error:
+            return str(error)
+
     def _prove(self, found: KvCandidate) -> tuple[InputAxes, Recompute] | str:
-        phase = self._graphs[-1].phase
+        known = self._described.get(found.form)
         narrow = self._narrow(found)
         try:
             axes = self._validated(narrow) if narrow else None
             if axes is None:
                 axes = validate_kv_source(*self._small(found), found.attention)
-            batch = axes.batch[0]
-            return axes, recompute_kv(phase, found.decode, found.attention, batch, phase.max_len)
+            if known is not None and not isinstance(known, str) and known[0] == axes:
+                return known
+            return self._recompute(found, axes)
         except ValidationError as error:
             return str(error)
+
+    def _recompute(self, found: KvCandidate, axes: InputAxes) -> tuple[InputAxes, Recompute]:
+        phase = self._graphs[-1].phase
+        return axes, recompute_kv(phase, found.decode, found.attention, axes.batch[0], phase.max_len)
 
     def _validated(self, small: tuple[SmallPath, SmallPath | None, Attention]) -> InputAxes | None:
         """Returns the axes if rewritten paths confirm it; if not, they may have been rewritten wrongly."""

@@ -19,6 +19,7 @@ from partitioner.ir.layout import from_layout, product, to_layout
 from partitioner.ir.op import Attention, AxisRole
 from partitioner.jaxpr import Eqn, Literal, Var, dtype_of, evaluate, fresh_variables, shape_of
 from partitioner.passes.find_kv_source import KvPath
+from partitioner.passes.logit_rule import ValidationError
 from partitioner.passes.validate_attention import CACHE_ROLES, NEW_ROLES
 
 
@@ -70,17 +71,22 @@ def recompute_kv(
         num_slots: Slots of the caches.
 
     Raises:
-        ValueError: The equations close over arrays.
+        ValidationError: K and V cannot be made so.
     """
     given = tuple(v for v in path.inputs if phase.input_of[v].role in ("param", "const"))
     width = product(shape_of(path.source)) // phase.batch_size
     shapes = [jax.ShapeDtypeStruct(shape_of(v), dtype_of(v)) for v in given]
     rows = jax.ShapeDtypeStruct((phase.batch_size, num_slots, width), dtype_of(path.source))
     function = _mapped(phase, path, attention, batch_axis, given)
-    variables, equations, outputs, consts, _ = make_flat(function, rows, shapes)
+    try:
+        variables, equations, outputs, consts, _ = make_flat(function, rows, shapes)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"K and V cannot be made for all tokens at once: {error}") from error
     keys, values = outputs
     if consts or isinstance(keys, Literal) or isinstance(values, Literal) or keys is values:
-        raise ValueError("K and V are not both made of the stored input alone")
+        raise ValidationError(
+            "K and V cannot be made for all tokens at once: they are not both made of the stored input alone"
+        )
     traced = Recompute(variables[0], tuple(variables[1:]), tuple(equations), (keys, values))
     return traced.renamed(given, variables[0], (keys, values))
 

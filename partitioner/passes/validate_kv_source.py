@@ -66,13 +66,10 @@ def validate_kv_source(decode: SmallPath, prefill: SmallPath | None, attention: 
     Raises:
         ValidationError: With what differs.
     """
-    axes = _axes(decode, prefill)
+    axes = input_axes(decode, prefill)
     rows = decode.phase.batch_size
     num_slots = prefill.phase.chunk if prefill else 2 * rows + 1
-    try:
-        recompute = recompute_kv(decode.phase, decode.path, attention, axes.batch[0], num_slots)
-    except (TypeError, ValueError) as error:
-        raise ValidationError(f"K and V cannot be made for all tokens at once: {error}") from error
+    recompute = recompute_kv(decode.phase, decode.path, attention, axes.batch[0], num_slots)
     draw = _Draw()
     weights = {decode.phase.input_of[v].name: draw(v) for v in recompute.given if _is_param(decode, v)}
     given = [weights.get(i.name, i.value) for i in (decode.phase.input_of[v] for v in recompute.given)]
@@ -90,7 +87,12 @@ def validate_kv_source(decode: SmallPath, prefill: SmallPath | None, attention: 
     return axes
 
 
-def _axes(decode: SmallPath, prefill: SmallPath | None) -> InputAxes:
+def input_axes(decode: SmallPath, prefill: SmallPath | None) -> InputAxes:
+    """Returns the axes of a layer's input.
+
+    Raises:
+        ValidationError: They cannot be told.
+    """
     shape = shape_of(decode.path.source)
     batch = _axis_of(decode.phase.batch_size, shape)
     if prefill is None:

@@ -19,7 +19,7 @@ from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Infeasible, Solution, Undecided
-from partitioner.placement.recompute import Room, kept_inputs
+from partitioner.placement.recompute import KeptInput, Room, all_proved, kept_inputs
 from partitioner.placement.recompute_modes import with_recompute
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
@@ -85,7 +85,7 @@ class _ModeSearch:
         prefills = [workload.batch_size / g.phase.batch_size for g in traced.graphs[:-1]]
         self._steps = [*prefills, decode_steps]
         check_activations(self.costing, paired)
-        self._kept = kept_inputs(traced, self.costing, policy, paired.activation_bytes(self.costing))
+        self._kept = self._kept_inputs()
         pace_s = functools.partial(_pace_s, self.costing, traced, self._steps)
         self._weights = weights_of(objective, hw, workload, self._steps, pace_s)
         self._limit = limit / self._weights.per_second
@@ -119,9 +119,18 @@ class _ModeSearch:
         if isinstance(result, Undecided):
             self._bounds.append(result.bound)
         if isinstance(result, Solution):
+            if mode.recompute and not all_proved(self._traced, _decisions(built, result)):
+                self._kept = self._kept_inputs()
+                for other in [mode] if self._kept else self.modes():
+                    self.take(other)
+                return
             self.found.append((built, result))
             self._bounds.append(result.bound)
             self._limit = min(self._limit, result.objective)
+
+    def _kept_inputs(self) -> dict[str, KeptInput]:
+        activation_bytes = self._paired.activation_bytes(self.costing)
+        return kept_inputs(self._traced, self.costing, self._policy, activation_bytes)
 
     def decisions(self) -> list[Decisions]:
         """Returns the decisions of what was found, the best first, with the bound on all modes."""

@@ -20,6 +20,7 @@ from partitioner.jaxpr import num_bytes
 from partitioner.passes.keep_inputs import decode_op
 from partitioner.passes.kv_sources import KvCandidate
 from partitioner.placement.policies import Policy
+from partitioner.plan.decisions import Decision
 
 Contexts = Sequence[tuple[int, float]]
 """(context length, decode steps at about that length)."""
@@ -73,7 +74,8 @@ def kept_inputs(
     """Returns the caches of inputs that a policy allows and that can pay, by attention op.
 
     Where K and V may be cached as well, none is offered if the GPU has room for all of them, or if some way to use them that
-    certainly fits is as fast as the matrix products alone. Nothing is proved of attentions that are offered none.
+    certainly fits is as fast as the matrix products alone. What is offered is not proved yet, unless it was refuted before: see
+    ``all_proved``.
 
     Args:
         traced: The model.
@@ -101,7 +103,7 @@ def kept_inputs(
                 pays[candidate.form] = _pays(candidate, ops[name], costing, policy, contexts, room)
             if not pays[candidate.form]:
                 continue
-        source = traced.kv_sources.proved(name)
+        source = traced.kv_sources.described(name)
         if isinstance(source, str):
             continue
         if source.form not in made:
@@ -115,6 +117,12 @@ def kept_inputs(
     if policy.cache_forms == ("input",):
         _require_all(traced, policy, offered, list(ops))
     return offered
+
+
+def all_proved(traced: Traced, decisions: Mapping[str, Decision]) -> bool:
+    """Tells whether K and V can be made again wherever decisions keep an input; what is refuted is not offered again."""
+    kept = [name for name, decision in decisions.items() if decision.form == "input"]
+    return not any(isinstance(traced.kv_sources.proved(name), str) for name in kept)
 
 
 def stream_cost(costing: Costing, attention: Attention, home: str, contexts: Contexts) -> StreamCost:
@@ -237,7 +245,7 @@ def _require_all(
     lacking = [name for name in names if name not in offered]
     if not lacking:
         return
-    found = traced.kv_sources.proved(lacking[0])
+    found = traced.kv_sources.described(lacking[0])
     reason = found if isinstance(found, str) else f"it cannot be kept on {', '.join(policy.cache_homes)}"
     raise PlacementError(
         f"policy {policy.name!r} keeps the inputs of layers in place of K and V, and {lacking[0]!r} does not allow it: "

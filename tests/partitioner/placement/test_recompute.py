@@ -6,22 +6,27 @@ import math
 from functools import cache
 from typing import Any
 
+import jax
 import pytest
+from jax import numpy as jnp
 
 from cost_models import HardwareSpec
 from partitioner import PlacementError, Workload, partition
 from partitioner.costing import Costing
 from partitioner.front import Traced, trace_model
 from partitioner.frontend import adapt
-from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
+from partitioner.placement.build import BuiltProblem, Mode, build_problem
 from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.lower_bound import lower_bound
+from partitioner.placement.paired_graphs import PairedGraphs
 from partitioner.placement.policies import POLICIES, Policy
 from partitioner.placement.problem import Infeasible, Problem, Solution, Variant
 from partitioner.placement.recompute import KeptInput, Room, kept_inputs, stream_cost
 from partitioner.placement.recompute_modes import with_recompute
 from partitioner.placement.solve import solve
-from tests.partitioner.small_models import LLAMA, OPT, abstract_transformer
+from partitioner.plan.decisions import CacheForm
+from tests.partitioner.kv_decoders import kv_decoder, plain_project
+from tests.partitioner.small_models import LLAMA, OPT, Project, abstract_transformer
 
 HALF = {"param_dtype": "float16", "compute_dtype": "float16"}
 MHA = OPT.replace(num_layers=2, **HALF)
@@ -108,6 +113,32 @@ class TestOffers:
             partition(model, hardware(), WORKLOAD, "recompute")
         plan = partition(model, hardware(6e4).with_memory("host", 1e5), WORKLOAD)
         assert {d.form for d in plan.decisions.ops.values()} == {"kv"}
+
+
+def _no_number_at_zero(params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    length = jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True))
+    return x @ params["query"], (x / length) @ params["key"], x @ params["value"]
+
+
+class TestProofs:
+    """What is offered is proved once a placement has it, and not offered again where that fails."""
+
+    def test_what_nothing_else_may_be_put_in_place_of_is_refused_with_the_reason(self) -> None:
+        with pytest.raises(PlacementError, match="does not allow it: an empty slot gives K or V that are no"):
+            partition(kv_decoder(_no_number_at_zero), hardware(), WORKLOAD, "recompute")
+
+    @pytest.mark.parametrize("project", [plain_project, _no_number_at_zero])
+    def test_what_is_refuted_is_left_for_k_and_v(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Inputs are half as large as K and V, and the link is slow, so that the solver would keep them of both decoders."""
+        forms: tuple[CacheForm, ...] = ("kv", "input")
+        policy = Policy("fetching", "caches in host memory", cache_homes=("host",), cache_forms=forms)
+        monkeypatch.setitem(POLICIES, "fetching", policy)
+        hw = hardware(num_drives=0).replace("link.gpu.bytes_per_s", 1e5)
+        plan = partition(kv_decoder(project), hw, WORKLOAD, "fetching")
+        kept = {d.form for d in plan.decisions.ops.values()}
+        assert ("input" in kept) == (project is plain_project)
 
 
 class TestPrices:
