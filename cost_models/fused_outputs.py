@@ -20,12 +20,13 @@ def fused_outputs(equations: Sequence[Equation], outputs: Iterable[Value]) -> fr
         equations: Those of a whole program, in an order in which they can run, without call-like ones.
         outputs: What leaves the program, which is never left out.
     """
-    classes = [primitive_class(eqn.primitive.name) for eqn in equations]
+    names = [eqn.primitive.name for eqn in equations]
+    class_of = {name: primitive_class(name) for name in set(names)}
+    classes = [class_of[name] for name in names]
     made: set[Value] = set()
     for eqn, kind in zip(equations, classes, strict=True):
-        looked_at = eqn.invars[0] if kind in _LOOKS_AT else None
         if kind in _MADE_ON_THE_WAY or (
-            looked_at is not None and not is_literal(looked_at) and looked_at in made
+            kind in _LOOKS_AT and not is_literal(eqn.invars[0]) and eqn.invars[0] in made
         ):
             made.update(eqn.outvars)
     stored = {value for value in outputs if not is_literal(value)}
@@ -33,5 +34,5 @@ def fused_outputs(equations: Sequence[Equation], outputs: Iterable[Value]) -> fr
         if kind in _READS_ON_THE_WAY or (kind == "VIEW" and stored.isdisjoint(eqn.outvars)):
             continue
         wanted = eqn.invars[:1] if kind == "IN_PLACE" else eqn.invars
-        stored.update(value for value in wanted if not is_literal(value))
+        stored.update([value for value in wanted if not is_literal(value)])
     return frozenset(made - stored)

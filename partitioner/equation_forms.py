@@ -11,20 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from partitioner.jaxpr import Atom, Eqn, Literal, Var, aval_of, equation_key, literal_key, variables
+from partitioner.jaxpr import Atom, Eqn, Literal, Var, aval_of, equation_key, literal_key
 
 
 class EquationForms:
     """Gives each equation of a phase its form: a number that equations share exactly if they do the same to their operands.
 
+    Args:
+        equations: Those of the phase.
+        reads: The variables that each of them reads, by its identity.
+
     Attributes:
         keys: What the forms stand for, in the order of their numbers, which is that of first use.
     """
 
-    def __init__(self, equations: Iterable[Eqn]) -> None:
+    def __init__(self, equations: Iterable[Eqn], reads: Mapping[int, Sequence[Var]]) -> None:
         self._number: dict[Hashable, int] = {}
         self._seen: dict[Hashable, int] = {}
-        self._of = {id(e): (self._form(e), variables(e.invars)) for e in equations}
+        self._of = {id(e): (self._form(e, read := reads[id(e)]), read) for e in equations}
         self.keys: tuple[Hashable, ...] = tuple(self._number)
 
     def signature(
@@ -38,7 +42,12 @@ class EquationForms:
     def printed(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> bytes:
         """Returns all that a signature holds, with what its forms stand for, as bytes that other processes repeat."""
         types, row, results = self.signature(equations, inputs, outputs)
-        return repr((self.keys, types, results)).encode() + np.asarray(row, "<i8").tobytes()
+        shown = {
+            one: repr(one) for one in set(types)
+        }  # as in repr((self.keys, types, results)), each type printed once
+        listed = ", ".join([shown[one] for one in types]) + ("," if len(types) == 1 else "")
+        text = f"({self.keys!r}, ({listed}), {results!r})"
+        return text.encode() + np.asarray(row, "<i8").tobytes()
 
     def _wired(self, equations: Sequence[Eqn], inputs: Sequence[Var]) -> tuple[list[int], dict[Var, int]]:
         """Returns forms and operands of equations as numbers, and those of all values; inputs come first."""
@@ -47,15 +56,18 @@ class EquationForms:
         for eqn in equations:
             form, operands = self._of[id(eqn)]
             row.append(form)
-            row += [number[v] for v in operands]
+            for v in operands:
+                row.append(number[v])
             for v in eqn.outvars:
                 number[v] = len(number)
         return row, number
 
-    def _form(self, eqn: Eqn) -> int:
-        literals = tuple((i, literal_key(a)) for i, a in enumerate(eqn.invars) if isinstance(a, Literal))
+    def _form(self, eqn: Eqn, read: Sequence[Var]) -> int:
+        atoms, literals = eqn.invars, ()
+        if len(read) < len(atoms):
+            literals = tuple((i, literal_key(a)) for i, a in enumerate(atoms) if isinstance(a, Literal))
         # equal parameters have equal keys, and are compared much sooner than their keys are made
-        quick = (eqn.primitive, tuple(eqn.params.values()), literals, len(eqn.invars), len(eqn.outvars))
+        quick = (eqn.primitive, tuple(eqn.params.values()), literals, len(atoms), len(eqn.outvars))
         try:
             known = self._seen.get(quick)
         except TypeError:  # a parameter without a hash

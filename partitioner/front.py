@@ -15,7 +15,7 @@ from partitioner.frontend.unstack import Axes
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.verify import verify_graph
 from partitioner.ir.working_set import peak_working_set_bytes
-from partitioner.jaxpr import bytes_of
+from partitioner.jaxpr import aval_of, bytes_of
 from partitioner.passes.group_ops import group_ops
 from partitioner.passes.kv_sources import KvSources
 from partitioner.passes.raise_attention import (
@@ -194,8 +194,12 @@ def fingerprint_of(phases: Sequence[TracedPhase]) -> str:
     digest = hashlib.sha256()
     for phase in phases:
         digest.update(f"{phase.name} {phase.batch_size} {phase.chunk} {phase.max_len}\n".encode())
+        shown: dict[object, str] = {}
         for i in phase.inputs:
-            digest.update(f"{i.role} {i.name} {i.var.aval}\n".encode())
+            aval = aval_of(i.var)
+            if aval not in shown:
+                shown[aval] = str(aval)
+            digest.update(f"{i.role} {i.name} {shown[aval]}\n".encode())
             if i.value is not None:
                 digest.update(bytes_of(i.value))
         inputs, outputs = [i.var for i in phase.inputs], [o.atom for o in phase.outputs]

@@ -47,6 +47,11 @@ def variables(atoms: Iterable[Atom]) -> list[Var]:
     return [a for a in atoms if not isinstance(a, Literal)]
 
 
+def reads_of(equations: Iterable[Eqn]) -> dict[int, list[Var]]:
+    """Returns the variables that each equation reads, by its identity."""
+    return {id(e): [a for a in e.invars if not isinstance(a, Literal)] for e in equations}
+
+
 def aval_of(atom: Atom) -> Any:
     """Returns an atom's abstract value."""
     return atom.aval
@@ -159,13 +164,18 @@ def evaluate(equations: Iterable[Eqn], env: dict[Var, Any]) -> dict[Var, Any]:
     return env
 
 
-def borders(equations: Sequence[Eqn]) -> list[Var]:
-    """Returns what a group of equations reads from outside, in order of first use."""
+def borders(equations: Sequence[Eqn], reads: Mapping[int, Sequence[Var]] | None = None) -> list[Var]:
+    """Returns what a group of equations reads from outside, in order of first use.
+
+    Args:
+        equations: The group, in execution order.
+        reads: The variables that each of them reads, by its identity, if they are known.
+    """
     made: set[Var] = set()
     read: dict[Var, None] = {}
     for eqn in equations:
-        for v in eqn.invars:
-            if not isinstance(v, Literal) and v not in made:
+        for v in variables(eqn.invars) if reads is None else reads[id(eqn)]:
+            if v not in made:
                 read[v] = None
         made.update(eqn.outvars)
     return list(read)

@@ -41,13 +41,17 @@ def evaluate_in_numpy(equations: Iterable[Eqn], env: dict[Var, Any]) -> dict[Var
             values = [_value(a, env) for a in eqn.invars]
             result = RULES[name](eqn.params, values if name in _MOVES else [_widened(v) for v in values])
             for v, array in zip(eqn.outvars, result if name in _SEVERAL else [result], strict=True):
-                env[v] = np.asarray(array).astype(aval_of(v).dtype, copy=False)
+                env[v] = _typed(array, aval_of(v).dtype)
     return env
 
 
 def _value(atom: Any, env: Mapping[Var, Any]) -> Array:
-    value = atom.val if is_literal(atom) else env[atom]
-    return np.asarray(value).astype(aval_of(atom).dtype, copy=False)
+    return _typed(atom.val if is_literal(atom) else env[atom], aval_of(atom).dtype)
+
+
+def _typed(value: Any, dtype: Any) -> Array:
+    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    return array if array.dtype == dtype else array.astype(dtype)
 
 
 def _widened(value: Array) -> Array:
@@ -68,7 +72,8 @@ def _broadcast_in_dim(params: Mapping[str, Any], values: Sequence[Array]) -> Arr
     sizes = [1] * len(shape)
     for axis, size in zip(axes, values[0].shape, strict=True):
         sizes[axis] = size
-    return np.broadcast_to(values[0].reshape(sizes), shape)
+    spread = values[0].reshape(sizes)
+    return spread if spread.shape == shape else np.broadcast_to(spread, shape)
 
 
 def _concatenate(params: Mapping[str, Any], values: Sequence[Array]) -> Array:

@@ -10,13 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from partitioner.dataflow import Dataflow
 from partitioner.equation_forms import EquationForms
 from partitioner.errors import ModelError
 from partitioner.flatten import make_flat
 from partitioner.frontend.step_function import StepFunction, cause, named_leaves
 from partitioner.frontend.traced import Role, TracedInput, TracedOutput
 from partitioner.frontend.unstack import Axes, Interface, unstack
-from partitioner.jaxpr import Eqn, Var
+from partitioner.jaxpr import Eqn, Var, reads_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,17 @@ class TracedPhase:
     @cached_property
     def forms(self) -> EquationForms:
         """Numbers the equations by what they compute."""
-        return EquationForms(self.equations)
+        return EquationForms(self.equations, self.reads)
+
+    @cached_property
+    def reads(self) -> Mapping[int, Sequence[Var]]:
+        """Maps the identity of an equation to the variables that it reads."""
+        return reads_of(self.equations)
+
+    @cached_property
+    def flow(self) -> Dataflow:
+        """Holds who makes and reads the values of all equations."""
+        return Dataflow(self.equations, self.reads)
 
     def __str__(self) -> str:
         rows = [f"{self.name}: batch {self.batch_size}, chunk {self.chunk}, cache {self.max_len}"]

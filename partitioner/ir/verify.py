@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from partitioner.errors import PassError
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
@@ -26,14 +28,15 @@ def verify_graph(graph: OpGraph, after: str) -> None:
         if op.name in names:
             raise PassError(f"after {after}: two ops are called {op.name!r}")
         names.add(op.name)
-        for v in op.inputs:
-            if v not in defined:
-                raise PassError(f"after {after}: op {op.name!r} reads {v.aval}, which no earlier op makes")
-        for eqn in op.equations:
-            if id(eqn) in covered and id(eqn) not in repeated:
-                raise PassError(f"after {after}: an equation runs twice, again in op {op.name!r}: {eqn}")
-            covered.add(id(eqn))
-        _verify_values(op, after)
+        if not defined.issuperset(op.inputs):
+            v = next(v for v in op.inputs if v not in defined)
+            raise PassError(f"after {after}: op {op.name!r} reads {v.aval}, which no earlier op makes")
+        own = [id(e) for e in op.equations if id(e) not in repeated]
+        if len(set(own)) < len(own) or not covered.isdisjoint(own):
+            twice = next(e for e in op.equations if id(e) in covered or own.count(id(e)) > 1)
+            raise PassError(f"after {after}: an equation runs twice, again in op {op.name!r}: {twice}")
+        covered.update(own)
+        _verify_values(op, after, graph.phase.reads)
         _verify_attention(op, after)
         defined.update(op.outputs)
     for eqn in graph.phase.equations:
@@ -59,11 +62,11 @@ def _verify_parallel(graph: OpGraph, after: str) -> None:
             )
 
 
-def _verify_values(op: Op, after: str) -> None:
+def _verify_values(op: Op, after: str, reads: Mapping[int, Sequence[Var]]) -> None:
     """Checks that an op's equations read its inputs and each other, and make its outputs."""
     local, read, made = set(op.inputs), set[Var](), set[Var]()
     for eqn in op.equations:
-        operands = variables(eqn.invars)
+        operands = reads.get(id(eqn)) or variables(eqn.invars)
         if not local.issuperset(operands):
             missing = next(v for v in operands if v not in local)
             raise PassError(

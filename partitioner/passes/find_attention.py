@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from partitioner.dataflow import Dataflow
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import Unraised
 from partitioner.jaxpr import Eqn, Literal, Var, dtype_of, variables
-from partitioner.passes.dataflow import Dataflow
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
 from partitioner.passes.split_equations import VIEWS, SplitEquations
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
+from partitioner.dataflow import Dataflow
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import Unraised
 from partitioner.jaxpr import Eqn, Literal, Var, dtype_of, variables
-from partitioner.passes.dataflow import Dataflow
 from partitioner.passes.split_equations import VIEWS, SplitEquations
 
 _UPDATES = {"dynamic_update_slice": 1, "scatter": 2, "select_n": None}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from partitioner.dataflow import Dataflow
 from partitioner.frontend.trace import TracedPhase
-from partitioner.jaxpr import Eqn, Var, borders, num_bytes, variables
-from partitioner.passes.dataflow import Dataflow
+from partitioner.jaxpr import Eqn, Var, borders, num_bytes
 from partitioner.passes.split_equations import SplitEquations
 
 _CONTROL = frozenset({"scan", "while", "cond"})
@@ -57,7 +57,7 @@ def find_kv_sources(split: SplitEquations, new: tuple[Var, Var]) -> tuple[Var, .
         if eqn.primitive.name == "dot_general" and any(num_bytes(v) < limit for v in found):
             break
         frontier -= set(eqn.outvars)
-        frontier |= {v for v in variables(eqn.invars) if _holds_tokens(split, v)}
+        frontier |= {v for v in flow.reads[id(eqn)] if _holds_tokens(split, v)}
     return tuple(found)
 
 
@@ -97,5 +97,5 @@ def _between(flow: Dataflow, source: Var, targets: Sequence[Var]) -> tuple[Eqn, 
         eqn = flow.maker.get(pending.pop())
         if eqn is not None and id(eqn) not in found:
             found[id(eqn)] = eqn
-            pending += [v for v in variables(eqn.invars) if v is not source]
+            pending += [v for v in flow.reads[id(eqn)] if v is not source]
     return flow.sorted(found.values())

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from partitioner.ir.graph import OpGraph
 from partitioner.jaxpr import Eqn, Var, shape_of, variables
-from partitioner.passes.dataflow import Dataflow
 from partitioner.passes.split_axis import axis_through, contracted_with
 
 Axes = dict[str, set[int]]
@@ -37,7 +36,7 @@ class AxisFollower:
 
     def __init__(self, graph: OpGraph, num_parts: int) -> None:
         self._parts = num_parts
-        self._flow = Dataflow(graph.phase.equations)
+        self._flow = graph.phase.flow
         self._named: Mapping[Var, str] = {i.var: i.name for i in graph.phase.inputs if i.role == "param"}
         self._outputs = set(graph.output_of)
         self._logits = graph.phase.outputs[0].atom

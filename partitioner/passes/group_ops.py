@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cost_models import Work, fused_outputs, work_of
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention, Op
-from partitioner.jaxpr import Eqn, Var, borders, dtype_of, variables
+from partitioner.jaxpr import Eqn, Var, borders, dtype_of
 from partitioner.passes.label_equations import (
     attention_label,
     is_attention_label,
@@ -28,7 +28,7 @@ def group_ops(
 ) -> OpGraph:
     """Returns the op graph: one op per raised attention and per module, more where one would close a cycle."""
     labels = label_equations(phase, split, raised)
-    groups = cluster(split.data, labels)
+    groups = cluster(split.data, labels, split.reads)
     attention = {attention_label(n): r.attention for n, r in enumerate(raised)}
     modules = frozenset(labels.values())
     label_of_var = {v: labels[id(e)] for e in split.data for v in e.outvars}
@@ -55,10 +55,17 @@ def group_ops(
     )
 
 
-def cluster(data: Sequence[Eqn], labels: dict[int, str]) -> list[list[Eqn]]:
+def cluster(
+    data: Sequence[Eqn], labels: Mapping[int, str], reads: Mapping[int, Sequence[Var]]
+) -> list[list[Eqn]]:
     """Returns groups of equations of one label, in an order in which every group follows those it reads from.
 
     Sets of groups are bit masks: group i is bit i.
+
+    Args:
+        data: The equations in execution order.
+        labels: Of each, by its identity.
+        reads: The variables that each of them reads, likewise.
     """
     groups: list[list[Eqn]] = []
     ancestors: list[int] = []
@@ -66,14 +73,20 @@ def cluster(data: Sequence[Eqn], labels: dict[int, str]) -> list[list[Eqn]]:
     current: dict[str, int] = {}
     home: dict[Var, int] = {}
     for eqn in data:
-        parents = {home[v] for v in variables(eqn.invars) if v in home}
-        group = current.get(labels[id(eqn)])
+        parents = {home[v] for v in reads[id(eqn)] if v in home}
+        label = labels[id(eqn)]
+        group = current.get(label)
+        if group is not None and parents == {group}:
+            groups[group].append(eqn)
+            for v in eqn.outvars:
+                home[v] = group
+            continue
         if group is None or any((ancestors[p] >> group) & 1 for p in parents):
             group = len(groups)
             groups.append([])
             ancestors.append(0)
             children.append(set())
-            current[labels[id(eqn)]] = group
+            current[label] = group
         reach = 0
         for p in parents - {group}:
             reach |= ancestors[p] | (1 << p)
@@ -117,11 +130,12 @@ class _OpBuilder:
         self._states = {o.atom: o.name for o in phase.outputs if o.role in ("cache", "cursor")}
         self._alike: dict[Hashable, _Alike] = {}
         self._fused = fused_outputs(phase.equations, [o.atom for o in phase.outputs])
-        self._home = {v: number for number, group in enumerate(groups) for e in group for v in e.outvars}
+        self._reads = split.reads
         self._needed_elsewhere = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
-        for number, group in enumerate(groups):
-            read = {v for e in group for v in variables(e.invars)}
-            self._needed_elsewhere.update(v for v in read if self._home.get(v, number) != number)
+        for group in groups:
+            made = {v for e in group for v in e.outvars}
+            read = {v for e in group for v in self._reads[id(e)]}
+            self._needed_elsewhere |= read - made
 
     def makes_logits(self, group: Iterable[Eqn]) -> bool:
         """Tells whether the group makes the phase's logits."""
@@ -131,7 +145,7 @@ class _OpBuilder:
         """Returns the op of a group, with the index arithmetic and parameter views it needs."""
         needed = self._needed(group)
         equations = sorted([*group, *needed], key=lambda e: self._position[id(e)]) if needed else group
-        inputs = borders(equations)
+        inputs = borders(equations, self._reads)
         outputs = [v for e in group for v in e.outvars if v in self._needed_elsewhere]
         alike = self._alike_to(equations, inputs, outputs)
         described = [self._inputs.get(v) for v in inputs]
@@ -154,9 +168,9 @@ class _OpBuilder:
 
     def _alike_to(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]) -> _Alike:
         """Returns what the op has in common with others of its form, found out once for all of them."""
-        roles = tuple(self._inputs[v].role if v in self._inputs else None for v in inputs)
-        kept = tuple(v in self._states for v in outputs)
-        fused = tuple(v in self._fused for v in outputs)
+        roles = tuple([self._inputs[v].role if v in self._inputs else None for v in inputs])
+        kept = tuple([v in self._states for v in outputs])
+        fused = tuple([v in self._fused for v in outputs])
         key = (self._forms.signature(equations, inputs, outputs), roles, kept, fused)
         if key not in self._alike:
             gathered = tuple(
@@ -169,12 +183,12 @@ class _OpBuilder:
 
     def _needed(self, group: Sequence[Eqn]) -> list[Eqn]:
         found: dict[int, Eqn] = {}
-        pending = [v for e in group for v in variables(e.invars)]
+        pending = [v for e in group for v in self._reads[id(e)] if v in self._repeated]
         while pending:
-            eqn = self._repeated.get(pending.pop())
-            if eqn is not None and id(eqn) not in found:
+            eqn = self._repeated[pending.pop()]
+            if id(eqn) not in found:
                 found[id(eqn)] = eqn
-                pending += variables(eqn.invars)
+                pending += [v for v in self._reads[id(eqn)] if v in self._repeated]
         return list(found.values())
 
 

@@ -196,6 +196,5 @@ def _iota(shape: Sequence[int], axis: int) -> np.ndarray:
 
 
 def _varying(value: np.ndarray) -> list[int]:
-    return [
-        a for a in range(value.ndim) if value.shape[a] > 1 and (np.take(value, [0], axis=a) != value).any()
-    ]
+    first = [(slice(None),) * axis + (slice(1),) for axis in range(value.ndim)]
+    return [a for a in range(value.ndim) if value.shape[a] > 1 and (value[first[a]] != value).any()]

@@ -17,7 +17,6 @@ from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var, dtype_of, num_bytes, shape_of
-from partitioner.passes.dataflow import Dataflow
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
 from partitioner.passes.find_kv_source import KvPath, find_kv_sources, foreign_input, kv_path
 from partitioner.passes.logit_rule import ValidationError
@@ -227,7 +226,7 @@ class KvSources:
         if number >= len(sources):
             raise ValidationError("the step traces differently on few rows and tokens")
         targets = _targets(name, writes)
-        return SmallPath(kv_path(Dataflow(phase.equations), sources[number], targets), phase)
+        return SmallPath(kv_path(phase.flow, sources[number], targets), phase)
 
 
 class _Finder:
@@ -235,10 +234,6 @@ class _Finder:
 
     def __init__(self, graph: OpGraph, split: SplitEquations) -> None:
         self.graph, self.phase, self._split = graph, graph.phase, split
-
-    @cached_property
-    def _flow(self) -> Dataflow:
-        return Dataflow(self.phase.equations)
 
     @cached_property
     def _writes(self) -> Mapping[str, CacheWrite]:
@@ -254,7 +249,7 @@ class _Finder:
         """Returns the way from a source to the new K and V, in a prefill to the caches."""
         writes = self._pair(attention)
         assert writes is not None, "sources were found for it"
-        return kv_path(self._flow, source, _targets(self.phase.name, writes))
+        return kv_path(self.phase.flow, source, _targets(self.phase.name, writes))
 
     def maker(self, source: Var) -> str | None:
         """Returns the op that hands a value to others."""

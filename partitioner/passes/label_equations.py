@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from partitioner.frontend.trace import TracedPhase
-from partitioner.jaxpr import Eqn, Var, variables
+from partitioner.jaxpr import Var
 from partitioner.passes.raise_attention import RaisedAttention
 from partitioner.passes.split_equations import SplitEquations
 
@@ -23,12 +23,12 @@ def label_equations(
     """
     labels = {id(e): attention_label(n) for n, r in enumerate(raised) for e in r.equations}
     for eqn in split.data:
-        used = [split.param_vars[v] for v in variables(eqn.invars) if v in split.param_vars]
-        if used:
-            labels.setdefault(id(eqn), module_of(used[0]))
-    _label_joins(split.data, labels)
+        param = next((v for v in split.reads[id(eqn)] if v in split.param_vars), None)
+        if param is not None and id(eqn) not in labels:
+            labels[id(eqn)] = module_of(split.param_vars[param])
+    _label_joins(split, labels)
     _label_by_consumer(phase, split, labels)
-    _label_by_producer(phase, split.data, labels)
+    _label_by_producer(phase, split, labels)
     return labels
 
 
@@ -54,15 +54,15 @@ def split_indices(name: str) -> tuple[str, str]:
     return path, bracket + indices
 
 
-def _label_joins(data: Sequence[Eqn], labels: dict[int, str]) -> None:
+def _label_joins(split: SplitEquations, labels: dict[int, str]) -> None:
     origin: dict[Var, tuple[int, str]] = {}
-    for position, eqn in enumerate(data):
+    for position, eqn in enumerate(split.data):
         label = labels.get(id(eqn))
         here = (position, label) if label is not None else None
         if here is None:
-            sources = {origin[v] for v in variables(eqn.invars) if v in origin}
+            sources = [origin[v] for v in split.reads[id(eqn)] if v in origin]
             here = max(sources, default=None)
-            if here is not None and len({name for _, name in sources}) > 1:
+            if here is not None and any(name != here[1] for _, name in sources):
                 label = labels[id(eqn)] = "residual" if is_attention_label(here[1]) else here[1]
                 here = (position, label)
         if here is not None:
@@ -74,7 +74,7 @@ def _label_by_consumer(phase: TracedPhase, split: SplitEquations, labels: dict[i
     readers = split.flow.readers
     results = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
     for eqn in reversed(split.data):
-        if id(eqn) in labels or any(v in results for v in eqn.outvars):
+        if id(eqn) in labels or not results.isdisjoint(eqn.outvars):
             continue
         fed = {labels.get(id(r)) for v in eqn.outvars for r in readers.get(v, ())}
         label = fed.pop() if len(fed) == 1 else None
@@ -82,12 +82,13 @@ def _label_by_consumer(phase: TracedPhase, split: SplitEquations, labels: dict[i
             labels[id(eqn)] = label
 
 
-def _label_by_producer(phase: TracedPhase, data: Sequence[Eqn], labels: dict[int, str]) -> None:
+def _label_by_producer(phase: TracedPhase, split: SplitEquations, labels: dict[int, str]) -> None:
     maker: dict[Var, str] = {}
-    for eqn in data:
-        if id(eqn) not in labels:
-            sources = [maker[v] for v in variables(eqn.invars) if v in maker]
+    for eqn in split.data:
+        label = labels.get(id(eqn))
+        if label is None:
+            sources = [maker[v] for v in split.reads[id(eqn)] if v in maker]
             modules = [s for s in sources if not is_attention_label(s)]
-            labels[id(eqn)] = modules[-1] if modules else phase.name
+            label = labels[id(eqn)] = modules[-1] if modules else phase.name
         for v in eqn.outvars:
-            maker[v] = labels[id(eqn)]
+            maker[v] = label

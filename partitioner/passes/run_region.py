@@ -105,7 +105,7 @@ class RegionRunner:
         cast = []
         for a, v in zip(arrays, self._given, strict=True):
             aval: Any = v.aval
-            cast.append(np.reshape(a, aval.shape).astype(aval.dtype))
+            cast.append(np.reshape(a, aval.shape).astype(aval.dtype, copy=False))
         out = self._run([*cast, *index_inputs(self.phase, lengths).values()])
         first, second, third = (x.astype(np.float32) for x in out)
         return first, second, third

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from partitioner.frontend.trace import TracedPhase
+from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import (
     Eqn,
     Literal,
@@ -21,6 +22,7 @@ from partitioner.jaxpr import (
     is_literal,
     needed_for,
     shape_of,
+    variables,
 )
 from partitioner.passes.find_attention import AttentionRegion
 from partitioner.passes.logit_rule import ValidationError
@@ -90,7 +92,8 @@ def few_rows(part: WeightsPart) -> WeightsPart | None:
         return None
     rewrite = SizeRewrite({rows: 1})
     equations = tuple(rewrite.equation(e) for e in part.equations)
-    inputs = tuple(dataclasses.replace(i, var=rewrite.var(i.var)) for i in part.phase.inputs)
+    described = [i for i in part.phase.inputs if i.role in INDEX_ROLES or i.role == "const"]
+    inputs = tuple(dataclasses.replace(i, var=rewrite.var(i.var)) for i in described)
     phase = dataclasses.replace(part.phase, inputs=inputs, equations=(), outputs=(), batch_size=1)
     product, weights = rewrite.var(part.product), rewrite.var(part.weights)
     return WeightsPart(product, part.product_slots, weights, part.weights_slots, equations, phase)
@@ -114,7 +117,13 @@ class WeightsRunner:
         self._part = part
         self.num_slots = part.phase.max_len
         self.num_rows = _size(part.weights) // self.num_slots
-        self._run = runnable(part.equations, [part.product, *index_variables(part.phase)], [part.weights])
+        later = _made_of(part.product, part.equations)
+        before = [e for e in part.equations if id(e) not in {id(e) for e in later}]
+        made = {part.product, *(v for e in later for v in e.outvars)}
+        fixed = [v for v in dict.fromkeys((*borders(later), part.weights)) if v not in made]
+        self._run = runnable(later, [part.product, *fixed], [part.weights])
+        self._index = runnable(before, index_variables(part.phase), fixed)
+        self._known: tuple[int, list[np.ndarray]] = (-1, [])
         floats = [dtype_of(v) for e in part.equations for v in e.outvars]
         floats = [jnp.finfo(d) for d in (*floats, dtype_of(part.product)) if d.kind not in "iub"]
         self.epsilon = max(float(f.eps) for f in floats) / 2
@@ -145,10 +154,23 @@ class WeightsRunner:
             raise ValidationError("its logits and weights have different numbers of heads")
         spread = products.reshape(moved) if products.ndim == 2 else np.broadcast_to(products, moved)
         given = np.moveaxis(spread, -1, part.product_slots).astype(dtype_of(part.product))
-        env = index_inputs(part.phase, np.full(part.phase.batch_size, position))
-        (weights,) = self._run([given, *env.values()])
+        if self._known[0] != position:
+            env = index_inputs(part.phase, np.full(part.phase.batch_size, position))
+            self._known = position, self._index(list(env.values()))
+        (weights,) = self._run([given, *self._known[1]])
         by_slot = np.moveaxis(weights, part.weights_slots, -1).reshape(self.num_rows, self.num_slots)
         return by_slot.astype(np.float64)
+
+
+def _made_of(product: Var, equations: Sequence[Eqn]) -> list[Eqn]:
+    """Returns the equations that depend on a value, in their order."""
+    made = {product}
+    found: list[Eqn] = []
+    for eqn in equations:
+        if not made.isdisjoint(variables(eqn.invars)):
+            found.append(eqn)
+            made.update(eqn.outvars)
+    return found
 
 
 def _product_slots(region: AttentionRegion) -> int:

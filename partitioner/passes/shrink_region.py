@@ -57,10 +57,8 @@ def shrink_region(
     rewrite = SizeRewrite(sizes)
     small_index = [rewrite.equation(e) for e in needed]
     small_equations = {id(e): rewrite.equation(e) for e in region.equations}
-    read = set(borders([*small_index, *small_equations.values()]))
-    inputs = tuple(
-        dataclasses.replace(i, var=rewrite.var(i.var)) for i in phase.inputs if rewrite.var(i.var) in read
-    )
+    read = set(borders([*needed, *region.equations]))
+    inputs = tuple(dataclasses.replace(i, var=rewrite.var(i.var)) for i in phase.inputs if i.var in read)
     small_phase = dataclasses.replace(
         phase, inputs=inputs, equations=(), outputs=(), batch_size=batch, max_len=length
     )
@@ -106,13 +104,16 @@ class SizeRewrite:
     def __init__(self, sizes: dict[int, int]) -> None:
         self._sizes = sizes
         self._vars: dict[Var, Var] = {}
+        self._avals: dict[Any, Any] = {}
         self._fresh: Callable[[Any], Var] = fresh_variables()
 
     def var(self, var: Var) -> Var:
         """Returns the small twin of a variable."""
         if var not in self._vars:
             aval: Any = var.aval
-            self._vars[var] = self._fresh(aval.update(shape=self._tuple(aval.shape)))
+            if aval not in self._avals:
+                self._avals[aval] = aval.update(shape=self._tuple(aval.shape))
+            self._vars[var] = self._fresh(self._avals[aval])
         return self._vars[var]
 
     def equation(self, eqn: Eqn) -> Eqn:

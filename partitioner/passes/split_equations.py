@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from partitioner.dataflow import Dataflow
 from partitioner.frontend.trace import TracedPhase
 from partitioner.frontend.traced import INDEX_ROLES
-from partitioner.jaxpr import Eqn, Var, variables
-from partitioner.passes.dataflow import Dataflow
+from partitioner.jaxpr import Eqn, Var
 
 VIEWS = frozenset(
     {
@@ -35,6 +36,7 @@ class SplitEquations:
         data: All others.
         index_vars: Inputs and results of index arithmetic, constants among them.
         param_vars: Parameters and what is derived from them alone, with the parameter's name.
+        reads: The variables that each equation reads, by its identity.
     """
 
     index: tuple[Eqn, ...]
@@ -42,16 +44,17 @@ class SplitEquations:
     data: tuple[Eqn, ...]
     index_vars: frozenset[Var]
     param_vars: dict[Var, str]
+    reads: Mapping[int, Sequence[Var]]
 
     @cached_property
     def flow(self) -> Dataflow:
         """Holds who makes and reads the values of data equations."""
-        return Dataflow(self.data)
+        return Dataflow(self.data, self.reads)
 
     @cached_property
     def index_flow(self) -> Dataflow:
         """Holds who makes and reads the values of index arithmetic."""
-        return Dataflow(self.index)
+        return Dataflow(self.index, self.reads)
 
 
 def split_equations(phase: TracedPhase) -> SplitEquations:
@@ -61,14 +64,15 @@ def split_equations(phase: TracedPhase) -> SplitEquations:
     index: list[Eqn] = []
     param: list[Eqn] = []
     data: list[Eqn] = []
+    reads = phase.reads
     for eqn in phase.equations:
-        read = variables(eqn.invars)
-        if all(v in index_vars for v in read) and not eqn.effects:
+        read = reads[id(eqn)]
+        if index_vars.issuperset(read) and not eqn.effects:
             index.append(eqn)
             index_vars.update(eqn.outvars)
-        elif eqn.primitive.name in _CHEAP and all(v in param_vars for v in read):
+        elif eqn.primitive.name in _CHEAP and param_vars.keys() >= set(read):
             param.append(eqn)
             param_vars.update((v, param_vars[read[0]]) for v in eqn.outvars)
         else:
             data.append(eqn)
-    return SplitEquations(tuple(index), tuple(param), tuple(data), frozenset(index_vars), param_vars)
+    return SplitEquations(tuple(index), tuple(param), tuple(data), frozenset(index_vars), param_vars, reads)

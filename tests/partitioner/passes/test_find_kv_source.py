@@ -7,7 +7,6 @@ import pytest
 from jax import numpy as jnp
 
 from partitioner.jaxpr import shape_of
-from partitioner.passes.dataflow import Dataflow
 from partitioner.passes.find_kv_source import find_kv_sources, foreign_input, kv_path
 from partitioner.passes.split_equations import split_equations
 from tests.partitioner.kv_decoders import HIDDEN, kv_decoder
@@ -34,7 +33,7 @@ def test_the_nearest_value_is_the_normed_input_of_the_layer(config: Any) -> None
 def test_the_path_reads_the_weights_of_both_projections_and_positions() -> None:
     graph, sources = sources_of(abstract_transformer(LLAMA))
     attention = next(op.attention for op in graph.ops if op.attention)
-    path = kv_path(Dataflow(graph.phase.equations), sources[0], (attention.new_key, attention.new_value))
+    path = kv_path(graph.phase.flow, sources[0], (attention.new_key, attention.new_value))
     described = [graph.input_of[v] for v in path.inputs]
     assert {i.name for i in described if i.role == "param"} == {
         "blocks.0.attention.key.kernel",
