@@ -57,22 +57,27 @@ def attend_pages(
     context_len: int,
     kv_bytes_per_element: float,
     window: int | None = None,
+    newer: int = 0,
 ) -> int:
     """Returns the pages of K and V that dense attention reads; the group still being filled is in DRAM.
 
-    Of a window of the newest tokens, pages count that hold any of them.
+    Of a window of the newest tokens, pages count that hold any of them. It counts from the newest of all tokens, of which the
+    ``newer`` ones are elsewhere.
     """
     tokens = tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
-    first = oldest_token(context_len, window)
+    first = oldest_token(context_len, window, newer)
     return 2 * batch * kv_heads * (context_len // tokens - first // tokens)
 
 
-def oldest_token(context_len: int, window: int | None) -> int:
-    """Returns the oldest token that a window of the newest ones reaches; None reaches all."""
+def oldest_token(context_len: int, window: int | None, newer: int = 0) -> int:
+    """Returns the oldest token that a window of the newest ones reaches; None reaches all.
+
+    The window counts from the newest of all tokens, of which the last ``newer`` ones are not among the ``context_len``.
+    """
     if window is None:
         return 0
     require_count("window", window)
-    return max(0, context_len - window)
+    return max(0, min(context_len, context_len + newer - window))
 
 
 def attend_cost(
@@ -85,12 +90,26 @@ def attend_cost(
     context_len: int,
     kv_bytes_per_element: float,
     window: int | None = None,
+    newer: int = 0,
+    appended_tokens: int = 1,
 ) -> Cost:
     """Returns the time of dense decode attention of one layer inside a drive, links left aside.
 
     The flash reads full groups page by page, the DRAM gives the tokens of the group being filled, and the
     engine takes both in and computes ``q.K`` and ``p.V`` at 2 FLOP per multiply-add; softmax is a pipeline
     stage of the engine. All overlap, so the slowest counts, after the command and the pipeline's filling.
+
+    Args:
+        drive: The drive.
+        batch: See above.
+        kv_heads: Likewise.
+        group_size: Likewise.
+        head_size: Likewise.
+        context_len: Likewise.
+        kv_bytes_per_element: Bytes of an element of K or V.
+        window: Newest tokens that are attended to; None: all.
+        newer: Tokens behind these that are elsewhere; the window counts from the newest of all.
+        appended_tokens: Of the newest ones, those that come with the command.
 
     Raises:
         HardwareError: The drive has no engine, or a count is not accepted.
@@ -109,14 +128,15 @@ def attend_cost(
         context_len=context_len,
         kv_bytes_per_element=kv_bytes_per_element,
         window=window,
+        newer=newer,
     )
-    attended = context_len - oldest_token(context_len, window)
+    attended = context_len - oldest_token(context_len, window, newer)
     in_buffer = context_len % tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
     buffered_tokens = min(attended, in_buffer)
     buffered_bytes = 2 * batch * kv_heads * buffered_tokens * head_size * kv_bytes_per_element
     flops = attend_flops(batch, kv_heads, group_size, head_size, attended)
     read = flash_read_cost(drive, num_pages=pages)
-    appended_bytes = 2 * batch * kv_heads * head_size * kv_bytes_per_element
+    appended_bytes = 2 * batch * kv_heads * appended_tokens * head_size * kv_bytes_per_element
     page_bytes = pages * drive.flash.page_bytes
     return pipelined_cost(drive, engine, read, flops, page_bytes, buffered_bytes, appended_bytes)
 

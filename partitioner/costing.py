@@ -22,12 +22,13 @@ from cost_models import (
     sparse_attend_cost,
     sparse_attend_flops,
 )
+from partitioner.cut_costs import cut_attend_cost
 from partitioner.drive_cache import DriveCache, drive_cache_of
 from partitioner.ir.op import Attention, Op
 from partitioner.ir.tensor_parallel import Collective
 from partitioner.jaxpr import itemsize, num_bytes
 from partitioner.processor_cost import processor_cost
-from partitioner.shares import Share, even_shares
+from partitioner.shares import Share, even_shares, with_newest
 from partitioner.sparsity import SparF
 from partitioner.split_grid import Split, SplitGrid
 from partitioner.stack import LINKS, Stack
@@ -128,9 +129,13 @@ class Costing:
         """Returns the units in which an attention may be split over tiers."""
         return SplitGrid.of(self.rows, attention.num_kv_heads)
 
-    def split_shares(self, attention: Attention, split: Split) -> tuple[Share, ...]:
-        """Returns the shares of an attention that several tiers hold."""
-        return self.grid(attention).shares(split, {tier: self.links.members(tier) for tier, _ in split})
+    def split_shares(self, attention: Attention, split: Split, newest: int = 0) -> tuple[Share, ...]:
+        """Returns the shares of an attention that several tiers hold; the host may keep ``newest`` tokens of the drives'."""
+        shares = self.grid(attention).shares(split, {tier: self.links.members(tier) for tier, _ in split})
+        if not newest:
+            return shares
+        page = self.drive_cache(attention).group_tokens
+        return with_newest(shares, self.links.drives, self.links.device("host"), newest, page)
 
     def share_attend_cost(self, attention: Attention, share: Share, context_len: int) -> Cost:
         """Returns the time one device takes for its share of one decode attention, links and launch left aside.
@@ -138,6 +143,8 @@ class Costing:
         A GPU runs one compiled program over room for the longest context; the host and the drives read valid tokens alone,
         of which a window leaves the newest.
         """
+        if share.cut is not None:
+            return cut_attend_cost(self, attention, share, share.cut, context_len)
         part = {
             "batch": share.num_rows,
             "kv_heads": share.num_kv_heads,
@@ -176,7 +183,7 @@ class Costing:
 
     def attended_bytes(self, attention: Attention, context_len: int, fraction: float = 1.0) -> float:
         """Returns the bytes of the flash pages that drives read to attend for every row of a micro-batch."""
-        return self._page_bytes(attention, self.drive_cache(attention).attend_pages(context_len)) * fraction
+        return self.page_bytes(attention, self.drive_cache(attention).attend_pages(context_len)) * fraction
 
     def flash_bytes(self, attention: Attention, tokens: int, fraction: float = 1.0) -> float:
         """Returns the bytes in flash pages of ``tokens`` tokens of every row; the rest is in the drive's group buffer."""
@@ -204,7 +211,7 @@ class Costing:
         tokens = self.workload.max_len
         if tier == "csd":
             pages = self.drive_cache(attention).held_pages(tokens)
-            return self._page_bytes(attention, pages) * self.micro_batches
+            return self.page_bytes(attention, pages) * self.micro_batches
         copies = 1
         if tier == "gpu" and not attention.can_share_heads(len(self.hw.gpus)):
             copies = len(self.hw.gpus)
@@ -233,7 +240,7 @@ class Costing:
         """Returns the time to program bytes spread evenly over all drives."""
         return flash_write_cost(self.hw.drives[0], num_bytes / len(self.hw.drives)).seconds
 
-    def _page_bytes(self, attention: Attention, pages: float) -> float:
+    def page_bytes(self, attention: Attention, pages: float) -> float:
         """Returns the bytes of some pages for each row of a micro-batch and KV head."""
         return pages * self.rows * attention.num_kv_heads * self.hw.drives[0].flash.page_bytes
 

@@ -91,9 +91,12 @@ class DriveCache:
         """Returns the pages to keep free for ``tokens`` tokens."""
         return 2 * math.ceil(tokens / self.group_tokens) + self._copy_pages(tokens)
 
-    def memory_bytes(self, tokens: int) -> float:
-        """Returns the drive memory for ``tokens`` tokens: a page each of K and V that fills, 4 bytes a page, and sums of V."""
-        gathering = 2 * self.group_tokens * self.head_size * self.element_bytes
+    def memory_bytes(self, tokens: int, *, gathers: bool = True) -> float:
+        """Returns the drive memory for ``tokens`` tokens: a page each of K and V that fills, 4 bytes a page, and sums of V.
+
+        No page fills in it where tokens come a page at a time.
+        """
+        gathering = 2 * self.group_tokens * self.head_size * self.element_bytes if gathers else 0
         sums = 0 if self.channel_group is None else 4 * self.head_size
         return gathering + 4 * self.held_pages(tokens) + sums
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from partitioner.token_cut import TokenCut
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,14 @@ class Share:
         rows: (start, stop) in the batch.
         kv_heads: (start, stop).
         fraction: Of batch x KV heads.
+        cut: Which tokens of these it holds; None for all.
     """
 
     device: str
     rows: tuple[int, int]
     kv_heads: tuple[int, int]
     fraction: float
+    cut: TokenCut | None = None
 
     @property
     def num_rows(self) -> int:
@@ -32,6 +36,13 @@ class Share:
     def num_kv_heads(self) -> int:
         """Returns how many KV heads the share has."""
         return self.kv_heads[1] - self.kv_heads[0]
+
+
+def attended_fraction(share: Share, context_len: int) -> float:
+    """Returns the part of all rows x KV heads x tokens that a share attends to at a context length."""
+    if share.cut is None:
+        return share.fraction
+    return share.fraction * share.cut.attended(context_len) / context_len
 
 
 def even_shares(devices: tuple[str, ...], batch_size: int, num_kv_heads: int) -> tuple[Share, ...]:
@@ -50,6 +61,30 @@ def even_shares(devices: tuple[str, ...], batch_size: int, num_kv_heads: int) ->
             fraction = (rows[1] - rows[0]) * (heads[1] - heads[0]) / (batch_size * num_kv_heads)
             shares.append(Share(device, rows, heads, fraction))
     return tuple(shares)
+
+
+def with_newest(
+    shares: tuple[Share, ...], drives: tuple[str, ...], host: str, room: int, page_tokens: int
+) -> tuple[Share, ...]:
+    """Returns shares of which those on drives give up their newest tokens to a window in host memory, which comes last.
+
+    Args:
+        shares: Of one attention; those on drives are side by side, and the host has none.
+        drives: Names.
+        host: Name of the device that keeps the window.
+        room: Tokens that the window has room for.
+        page_tokens: Tokens that leave it at once.
+    """
+    cut = [s for s in shares if s.device in drives]
+    rows, heads = (
+        (min(r[0] for r in ranges), max(r[1] for r in ranges))
+        for ranges in ([s.rows for s in cut], [s.kv_heads for s in cut])
+    )
+    older = tuple(
+        replace(s, cut=TokenCut("older", room, page_tokens)) if s.device in drives else s for s in shares
+    )
+    fraction = sum(s.fraction for s in cut)
+    return (*older, Share(host, rows, heads, fraction, TokenCut("newest", room, page_tokens)))
 
 
 def _apportioned(total: int, weights: Sequence[int]) -> list[tuple[int, int]]:

@@ -56,8 +56,12 @@ def gpu_demand(
 
 
 def host_demand(attention: Attention, share: Share, lengths: np.ndarray, itemsize: int) -> AttentionDemand:
-    """Returns the demand of a share on the host, which computes in float32, at rows of ``lengths`` tokens."""
-    seen = lengths if attention.window is None else np.minimum(lengths, attention.window)
+    """Returns the demand of a share on the host, which computes in float32, at rows of ``lengths`` tokens.
+
+    Of a window of newest tokens it reads what is in it.
+    """
+    own = lengths if share.cut is None else share.cut.attended(lengths)
+    seen = own if attention.window is None else np.minimum(own, attention.window)
     return _demand(attention, int(seen.sum()) * share.num_kv_heads, itemsize, "float32")
 
 

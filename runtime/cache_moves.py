@@ -21,6 +21,7 @@ from runtime.program import Program, describe_aval
 from runtime.share_rows import NO_SLOT
 from runtime.share_runner import ShareRunner
 from runtime.system import System
+from runtime.token_window import leaving_page
 
 
 class CacheMoves:
@@ -175,7 +176,32 @@ class CacheMoves:
         drive = self._system.drives[step.dst]
         rows = drive.task.rows(name, frame.micro_batch, found.own)
         empty, lengths = np.zeros(found.count, np.int32), frame.after[found.taken]
+        lengths = lengths if share.cut is None else share.cut.stored(lengths)
         end_s = drive.write(name, (key, value), rows, empty, lengths, transfer.arrival_s, self._program.name)
+        return max(end_s, self._crossings.end(transfer, ()))
+
+    def page_out(self, frame: Frame, step: Move, ready_s: float) -> float:
+        """Takes the tokens that leave a window of the newest ones to a drive; returns when it has them.
+
+        Rows whose window has room for another token are left out, and most steps have no others.
+        """
+        name = step.attention or ""
+        _, share = self._crossings.shared(step)
+        cut, found = share.cut, frame.rows_of(share)
+        assert cut is not None
+        after = frame.after[found.taken]
+        full = np.flatnonzero(cut.leaving(after))
+        if not full.size:
+            return ready_s
+        window = next(s for s in self._program.plan.caches[name] if s.device == step.src)
+        pair = self._system.share_caches.read(frame.micro_batch, name, step.src)
+        own, first = found.own[full], cut.departed(after[full] - 1)
+        page = leaving_page(pair, window, share, own, first, cut)
+        transfer = self._crossings.begin(frame, step, ready_s)
+        drive = self._system.drives[step.dst]
+        rows = drive.task.rows(name, frame.micro_batch, own)
+        count = np.full(full.size, cut.page_tokens)
+        end_s = drive.write(name, page, rows, first, count, transfer.arrival_s, self._program.name)
         return max(end_s, self._crossings.end(transfer, ()))
 
     def _keep(

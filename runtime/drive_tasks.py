@@ -90,6 +90,7 @@ def _task(name: str, held: list[tuple[str, Attention, Share]], plan: Plan) -> Dr
     layer_rows = tuple(micro_batches * share.num_rows for _, _, share in held)
     groups = tuple(plan.channel_group(other) for _, other, _ in held)
     by_channel = tuple(group is not None for group in groups)
+    gathers = tuple(share.cut is None for _, _, share in held)
     configure = Configure(
         num_layers=len(held),
         num_kv_heads=max(layer_kv_heads),
@@ -102,6 +103,7 @@ def _task(name: str, held: list[tuple[str, Attention, Share]], plan: Plan) -> Dr
         layer_rows=layer_rows,
         channel_group=next((group for group in groups if group is not None), None),
         layer_by_channel=by_channel if any(by_channel) else None,
+        layer_gathers=None if all(gathers) else gathers,
     )
     layers = {op: layer for layer, (op, _, _) in enumerate(held)}
     return DriveTask(layers, {op: share for op, _, share in held}, configure)

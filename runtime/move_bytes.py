@@ -9,6 +9,7 @@ import numpy as np
 from partitioner.jaxpr import num_bytes
 from partitioner.plan.steps import Move
 from partitioner.shares import Share
+from runtime.partial_attention import STATISTICS_BYTES
 from runtime.program import Program
 from runtime.share_rows import ShareRows
 
@@ -33,10 +34,16 @@ def move_bytes(program: Program, move: Move, rows_of: RowsOf, before: np.ndarray
         case "stream_cache":
             return _cache_bytes(program, move, rows_of, before)
         case "store_cache" if move.attention is not None:
-            return _cache_bytes(program, move, rows_of, after)
+            cut = move.share and move.share.cut
+            return _cache_bytes(program, move, rows_of, after if cut is None else cut.stored(after))
+        case "page_out":
+            assert move.share is not None
+            assert move.share.cut is not None
+            return _cache_bytes(program, move, rows_of, move.share.cut.leaving(after))
         case _:
             parts = _parts(move, rows_of)
-            return sum(num_bytes(v) for v in move.values) * parts // _whole(program, move)
+            told = _statistics_bytes(program, move) * parts
+            return sum(num_bytes(v) for v in move.values) * parts // _whole(program, move) + told
 
 
 def _cache_bytes(program: Program, move: Move, rows_of: RowsOf, lengths: np.ndarray) -> int:
@@ -46,6 +53,13 @@ def _cache_bytes(program: Program, move: Move, rows_of: RowsOf, lengths: np.ndar
     valid = lengths[rows_of(move.share).taken]
     kv_heads = attention.num_kv_heads if move.share is None else move.share.num_kv_heads
     return int(valid.sum()) * kv_heads * per_token
+
+
+def _statistics_bytes(program: Program, move: Move) -> int:
+    """Returns the bytes that come beside the output of a pair of a row and a KV head which has some of the tokens."""
+    if move.share is None or move.share.cut is None or not program.carries_part(move):
+        return 0
+    return STATISTICS_BYTES * program.attention[move.attention or ""].group_size
 
 
 def _parts(move: Move, rows_of: RowsOf) -> int:

@@ -14,6 +14,7 @@ from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
 from partitioner.plan.plan import PhasePlan, Plan
+from partitioner.plan.share_operands import share_operands
 from partitioner.plan.steps import Move, Run, Segment, Step
 from runtime.demand import Demand, count_demand
 from runtime.exchange import ExchangingDemand, exchange_s
@@ -251,7 +252,7 @@ class Program:
         segment = self.segment(step)
         if segment.attention is not None:
             attention = self.attention[segment.attention]
-            return [(step.device, v) for v in operands(attention)]
+            return [(step.device, v) for v in share_operands(attention, step.share)]
         return [
             (step.device, self.name_of(v) if self.role_of(v) in ("param", "cache") else v)
             for v in segment.inputs
@@ -260,11 +261,6 @@ class Program:
     def _made_by(self, var: Var) -> str:
         index = self.phase.graph.producer.get(var)
         return self.phase.graph.ops[index].name if index is not None else str(var)
-
-
-def operands(attention: Attention) -> tuple[Var, Var, Var]:
-    """Returns what a share of an attention reads: q, new k, new v."""
-    return attention.query, attention.new_key, attention.new_value
 
 
 def describe_aval(var: Var) -> tuple[tuple[int, ...], Any]:

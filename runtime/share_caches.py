@@ -45,6 +45,7 @@ class ShareCaches:
                 if share.device not in processors:
                     continue
                 max_len = cache_len(plan, attention)
+                max_len = max_len if share.cut is None else min(max_len, share.cut.room)
                 shape = (share.num_rows, share.num_kv_heads, max_len, attention.head_size)
                 for number in range(MicroBatches.of(plan).count):
                     self._described[number, op.name, share.device] = shape, cache_dtype(plan, attention)

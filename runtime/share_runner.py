@@ -10,6 +10,7 @@ import numpy as np
 
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
+from partitioner.plan.share_operands import share_operands
 from partitioner.plan.steps import Move, Run
 from partitioner.shares import Share
 from runtime.attention_demand import gpu_demand, host_demand
@@ -21,11 +22,13 @@ from runtime.hand_over import Returned, fetch, hand_over_of
 from runtime.host_attention import append_tokens, attend_host, prepare
 from runtime.jax_device import num_devices, sharding_on
 from runtime.micro_batches import MicroBatches
-from runtime.program import PartOf, Program, describe_aval, operands
+from runtime.partial_attention import PartialAttention
+from runtime.program import PartOf, Program, describe_aval
 from runtime.share_attention import attend_function, merge_function, store_function
 from runtime.share_caches import cut_axis
 from runtime.share_rows import NO_SLOT
 from runtime.system import System
+from runtime.token_window import attend_window, fill_window, put_merged
 
 
 class ShareRunner:
@@ -68,7 +71,7 @@ class ShareRunner:
         """Appends the new token to a share's cache and attends; returns when the output is there."""
         name = self._program.segment(step).attention or ""
         attention = self._program.attention[name]
-        given = [frame.read(step.device, v) for v in operands(attention)]
+        given = [frame.read(step.device, v) for v in share_operands(attention, share)]
         pair = self._system.share_caches.read(frame.micro_batch, name, step.device)
         processor = self._system.processors[step.device]
         itemsize = np.dtype(pair[0].dtype).itemsize
@@ -76,13 +79,17 @@ class ShareRunner:
             query, key, value = (np.asarray(a) for a in given)
             rows = slice(*share.rows)
             new = tuple(new_part(a, attention, share, frame.num_rows) for a in (key, value))
-            append_tokens(pair, (new[0], new[1]), frame.before[rows])
-            queries = query_part(query, attention, share, frame.num_rows)
-            output: Any = attend_host(
-                queries, pair, frame.after[rows], attention.scale, soft_cap=attention.soft_cap,
-                window=attention.window, slopes=slopes_part(attention, share),
-            )  # fmt: skip
-            demand = host_demand(attention, share, frame.after[rows], itemsize)
+            queries, length = query_part(query, attention, share, frame.num_rows), frame.after[rows]
+            output: Any
+            if share.cut is not None:
+                output = attend_window(queries, (new[0], new[1]), pair, length, attention, share, share.cut)
+            else:
+                append_tokens(pair, (new[0], new[1]), frame.before[rows])
+                output = attend_host(
+                    queries, pair, length, attention.scale, soft_cap=attention.soft_cap,
+                    window=attention.window, slopes=slopes_part(attention, share),
+                )  # fmt: skip
+            demand = host_demand(attention, share, length, itemsize)
         else:
             output, *updated = self._attend[step.id](*given, *pair, processor.place(frame.before))
             self._system.share_caches.replace(frame.micro_batch, name, step.device, (updated[0], updated[1]))
@@ -98,13 +105,16 @@ class ShareRunner:
         """Takes a share's output on the device that reads it; with the last one, returns the whole, else nothing."""
         attention = self._program.attention[name]
         returned = self._returned[frame.micro_batch, name]
-        is_here = isinstance(part, jax.Array)
-        if not is_here:
+        waits = isinstance(part, jax.Array | PartialAttention)
+        if not waits:
             put_output(returned.host, part, share)
-        parts = frame.put_part(device, attention.output, share, part if is_here else None)
+        parts = frame.put_part(device, attention.output, share, part if waits else None)
         if parts is None:
             return ()
         found = dict(parts)
+        partial = {share: part for share, part in parts if isinstance(part, PartialAttention)}
+        if partial:
+            put_merged(returned.host, partial)
         own, merge = self._merge[name]
         whole = merge(returned.given(), *(found[share] for share in own))
         frame.put(device, attention.output, whole)
@@ -128,8 +138,14 @@ class ShareRunner:
         pair = self._system.share_caches.read(frame.micro_batch, name, step.dst)
         fresh = {n: values[n] for n in (attention.key_cache, attention.value_cache)}
         if step.dst == "host":
-            for cache, made in zip(pair, fresh.values(), strict=True):
-                part = fetch(made, lambda a: cache_part(a, attention, found.taken, share, frame.num_rows))
+            made = [
+                fetch(a, lambda a: cache_part(a, attention, found.taken, share, frame.num_rows))
+                for a in fresh.values()
+            ]
+            if share.cut is not None:
+                fill_window(pair, (made[0], made[1]), found.own, frame.after[found.taken], share.cut)
+                return ()
+            for cache, part in zip(pair, made, strict=True):
                 cache[found.own, :, : part.shape[2]] = part
             return ()
         placed = self._system.processors[step.dst].place_named(fresh)
@@ -149,7 +165,7 @@ class ShareRunner:
             self.store(Frame(self._program, 0, slots, none, none, {}, {}), step, step.share, values)
 
     def _attend_on_gpu(self, attention: Attention, share: Share) -> Callable[..., Any]:
-        given = operands(attention)
+        given = share_operands(attention, share)
         num_rows, max_len = self._program.phase.rows, cache_len(self._program.plan, attention)
         dtype = cache_dtype(self._program.plan, attention)
         key = (

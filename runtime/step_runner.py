@@ -13,19 +13,19 @@ from partitioner.errors import PlanError
 from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import Var
 from partitioner.plan.steps import Move, Run, Segment, Step
-from partitioner.shares import Share
 from runtime.attention_parts import new_part, query_part
 from runtime.cache_moves import CacheMoves
 from runtime.clock import Clock
 from runtime.crossings import Crossings
+from runtime.drive_attention import attend_on_drive
 from runtime.executables import Executable, compile_segment, segment_classes
 from runtime.frame import Frame
 from runtime.index_inputs import index_values
 from runtime.operand_sends import OperandSends
-from runtime.program import PartOf, Program, describe_aval, operands
+from runtime.partial_attention import PartialAttention
+from runtime.program import PartOf, Program, describe_aval
 from runtime.sampling_settings import RowSettings
 from runtime.share_runner import ShareRunner
-from runtime.sparse_attention import sparse_of
 from runtime.system import System
 from runtime.token_choice import TokenChoice
 
@@ -136,7 +136,7 @@ class StepRunner:
             case Run(share=share):
                 assert share is not None
                 if step.device in self.system.drives:
-                    return self._attend(frame, step, share, ready_s)
+                    return attend_on_drive(self.program, self.system, frame, step, share, ready_s)
                 return self._shares.attend(frame, step, share, ready_s)
             case Move(kind="hand_over") if self.program.carries_part(step):
                 return self._take_part(frame, step, ready_s)
@@ -152,6 +152,8 @@ class StepRunner:
                 return self._caches.append(frame, step, ready_s)
             case Move(kind="store_cache"):
                 return self._caches.store(frame, step, ready_s)
+            case Move(kind="page_out"):
+                return self._caches.page_out(frame, step, ready_s)
             case _:
                 raise PlanError(f"the plan has a move of unknown kind {step.kind!r}")
 
@@ -220,27 +222,6 @@ class StepRunner:
                 states.store(frame.micro_batch, described.name, var, value, frame.slots)
         frame.put(device, var, value)
 
-    def _attend(self, frame: Frame, step: Run, share: Share, ready_s: float) -> float:
-        name = self.program.segment(step).attention or ""
-        attention = self.program.attention[name]
-        read = tuple(frame.read(step.device, v) for v in operands(attention))
-        found = frame.rows_of(share)
-        if not found.count:
-            frame.put(step.device, PartOf(attention.output), np.zeros(read[0].shape, np.float32))
-            return ready_s
-        is_whole = found.count == share.num_rows
-        lengths = frame.after[found.taken]
-        drive = self.system.drives[step.device]
-        rows = drive.task.rows(name, frame.micro_batch, found.own)
-        sparse = sparse_of(attention, lengths) if drive.task.keeps_channels(name) else None
-        given = read if is_whole else tuple(a[found.own] for a in read)
-        output, end_s = drive.attend(name, rows, given, lengths, attention, ready_s, sparse)
-        if not is_whole:
-            made, output = output, np.zeros(read[0].shape, np.float32)
-            output[found.own] = made
-        frame.put(step.device, PartOf(attention.output), output)
-        return end_s
-
     def _hand_over(self, frame: Frame, step: Move, ready_s: float) -> float:
         values = [frame.read(step.src, v) for v in step.values]
         ready_s = self.system.processors[step.src].wait_for(values, ready_s)
@@ -268,7 +249,8 @@ class StepRunner:
         if step.src in self.system.processors:
             ready_s = self.system.processors[step.src].wait_for(part, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
-        arrived = self._shares.arrive(frame, step.dst, step.attention or "", share, np.asarray(part))
+        part = part if isinstance(part, PartialAttention) else np.asarray(part)
+        arrived = self._shares.arrive(frame, step.dst, step.attention or "", share, part)
         return self._crossings.end(transfer, arrived)
 
     def _stream_weights(self, frame: Frame, step: Move, ready_s: float, part: int) -> float:

@@ -46,6 +46,7 @@ PLAN_SIDE = (
     "partitioner.jaxpr",
     "partitioner.plan",
     "partitioner.shares",
+    "partitioner.token_cut",
     "partitioner.workload",
 )
 PLAN_SIDE_NAMES = {"Plan", "Workload"}

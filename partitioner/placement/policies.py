@@ -30,6 +30,7 @@ class Policy:
         cache_forms: What caches may keep: ``kv``, or ``input``, the input of the layer, of which K and V are made again.
         micro_batches: Parts of the batch that may decode side by side, one tier working for one part and others for another.
         kv_homes: Those of ``cache_homes`` where K and V may be kept; None for all of them.
+        newest: Whether host memory may keep the newest tokens of what drives hold of an attention.
         stack: What the system's software does.
         predicted_only: Whether the runtime lacks what plans under this policy need.
     """
@@ -46,6 +47,7 @@ class Policy:
     cache_forms: tuple[CacheForm, ...] = ("kv",)
     micro_batches: int = 1
     kv_homes: tuple[str, ...] | None = None
+    newest: bool = False
     stack: Stack = LINKS
     predicted_only: bool = False
 
@@ -84,6 +86,7 @@ POLICIES: dict[str, Policy] = {
             split=True,
             cache_forms=("kv", "input"),
             micro_batches=2,
+            newest=True,
         ),
         Policy("gpu-only", "everything on the GPU", weight_homes=("gpu",)),
         Policy(

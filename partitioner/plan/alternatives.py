@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from cost_models import Cost
+from partitioner.cut_costs import share_bytes
 from partitioner.ir.op import Op
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.decisions import SPLIT
@@ -172,9 +173,10 @@ class Alternatives:
         """Returns the bytes that an op's large weights or cache would take on a tier beside what it keeps of them already."""
         if op.attention is None:
             return self.costs.weight_bytes(op)
-        kept = sum(s.fraction for s in self.costs.plan.caches[op.name] if tier_of(s.device) == tier)
+        costing, shares = self.costs.plan.costing, self.costs.plan.caches[op.name]
+        kept = sum(share_bytes(costing, op.attention, s) for s in shares if tier_of(s.device) == tier)
         attention = self.costs.on_drives(op) if tier == "csd" else op.attention
-        return self.costs.plan.costing.cache_bytes(attention, tier) * (1 - kept)
+        return max(0.0, costing.cache_bytes(attention, tier) - kept)
 
     def _lacking_bytes(self, op: Op, tier: str) -> float:
         """Returns the bytes of an op's weights that a tier does not keep."""

@@ -82,7 +82,7 @@ def _cache_shares(decode: OpGraph, decisions: Decisions, costing: Costing) -> Ma
 
 def _shares(attention: Attention, decision: Decision, costing: Costing) -> tuple[Share, ...]:
     if decision.split:
-        return costing.split_shares(attention, decision.split)
+        return costing.split_shares(attention, decision.split, decision.newest)
     if decision.home == "csd":
         return costing.shares(attention)
     whole = (0, costing.rows), (0, attention.num_kv_heads)

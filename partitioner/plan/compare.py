@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from partitioner.cut_costs import share_bytes
 from partitioner.errors import PlanError
 from partitioner.jaxpr import num_bytes
-from partitioner.plan.names import class_name, folded, tier_of
+from partitioner.plan.names import class_name, folded
 from partitioner.plan.plan_diff import ChangedSetting, MovedData, MovedOps, PlanDiff, Prediction
 from partitioner.plan.report.shares import shares_text
 from partitioner.plan.settings import settings
@@ -101,9 +102,7 @@ def _weights(before: Plan, after: Plan) -> list[MovedData]:
 def _cache_bytes(plan: Plan, op: str) -> dict[str, float]:
     attention = plan.decode.op[op].attention
     assert attention is not None
-    return {
-        s.device: plan.costing.cache_bytes(attention, tier_of(s.device)) * s.fraction for s in plan.caches[op]
-    }
+    return {s.device: share_bytes(plan.costing, attention, s) for s in plan.caches[op]}
 
 
 def _weight_bytes(plan: Plan, name: str, size: float) -> dict[str, float]:

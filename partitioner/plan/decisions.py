@@ -27,19 +27,22 @@ class Decision:
             lives in shares where they are used.
         split: For a shared attention (tier, units) of those that share it, in units of its grid.
         form: What its cache keeps.
+        newest: Of what drives hold of a shared attention, the newest tokens for which host memory has a window; 0 for none.
     """
 
     tiers: tuple[tuple[str, str], ...]
     home: str
     split: Split = ()
     form: CacheForm = "kv"
+    newest: int = 0
 
     def __str__(self) -> str:
         """Returns tiers, home, shares and form in one line."""
         where = ", ".join(f"{phase} on {tier}" for phase, tier in self.tiers)
         home = "" if self.home == "-" else f"; home {self.home}"
         shares = "".join(f" {tier}={units}" for tier, units in self.split)
-        return f"{where}{home}{shares}" + ("" if self.form == "kv" else f"; keeps {self.form}")
+        newest = f", newest {self.newest} tokens on host" if self.newest else ""
+        return f"{where}{home}{shares}{newest}" + ("" if self.form == "kv" else f"; keeps {self.form}")
 
     def tier(self, phase: str) -> str:
         """Returns the tier in a phase."""

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from partitioner.costing import Costing
+from partitioner.cut_costs import statistics_bytes, stored_bytes
 from partitioner.frontend.trace import TracedInput
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op
-from partitioner.jaxpr import Var, itemsize, num_bytes
+from partitioner.jaxpr import Var, num_bytes
 from partitioner.plan.decisions import Decision
 from partitioner.plan.segment_ops import streams_cache
+from partitioner.plan.share_operands import share_operands
 from partitioner.plan.steps import Move, MoveKind, PathKind, Run, Segment, Share, Step
 from partitioner.plan.stream_buffers import StreamWindow
 
@@ -168,11 +170,12 @@ class _Emitter:
     def _emit_attend(self, segment: Segment, op: Op) -> None:
         attention = op.attention
         assert attention is not None
-        operands = (attention.query, attention.new_key, attention.new_value)
         consumer = self._consumer_device(attention)
         arrived: list[int] = []
+        runs: dict[Share, int] = {}
         for share in _farthest_first(self._caches[op.name], consumer):
             waits: set[int] = set()
+            operands = share_operands(attention, share)
             for src in dict.fromkeys(self._made[v][0] for v in operands):
                 moved = tuple(v for v in operands if self._made[v][0] == src)
                 size = sum(_part(num_bytes(v), share) for v in moved)
@@ -181,11 +184,11 @@ class _Emitter:
                     waits |= made
                     continue
                 waits.add(self._move("hand_over", moved, (), src, share.device, size, op.name, share, made))
-            run = self._run(segment, share.device, share, waits)
+            run = runs[share] = self._run(segment, share.device, share, waits)
             if share.device == consumer:
                 arrived.append(run)
                 continue
-            size = _part(num_bytes(attention.output), share)
+            size = _part(num_bytes(attention.output), share) + statistics_bytes(attention, share)
             arrived.append(
                 self._move(
                     "hand_over", (attention.output,), (), share.device, consumer, size, op.name, share, {run}
@@ -193,6 +196,19 @@ class _Emitter:
             )
         self._made[attention.output] = (consumer, tuple(arrived))
         self._at[attention.output, consumer] = tuple(arrived)
+        self._emit_pages_out(op, attention, runs)
+
+    def _emit_pages_out(self, op: Op, attention: Attention, runs: Mapping[Share, int]) -> None:
+        """Adds what takes the tokens that leave a window of newest ones to the drives, behind all who attend to them."""
+        cut = [share for share in runs if share.cut is not None]
+        window = next((share for share in cut if share.cut and share.cut.side == "newest"), None)
+        for share in cut:
+            if window is None or share is window:
+                continue
+            size = round(self._costing.kv_bytes(attention, 1, share.fraction))
+            waits = {runs[window], runs[share]}
+            names = cache_names(attention)
+            self._move("page_out", (), names, window.device, share.device, size, op.name, share, waits)
 
     def _consumer_device(self, attention: Attention) -> str:
         readers = self._graph.consumers.get(attention.output, ())
@@ -213,12 +229,9 @@ class _Emitter:
                 for v in op.outputs
                 if v in self._graph.output_of and self._graph.output_of[v].name == n
             )
-            rows = self._graph.phase.batch_size
-            tokens = self._graph.phase.max_len
-            whole = 2 * rows * tokens * attention.num_kv_heads * attention.head_size
-            whole *= itemsize(attention.cache_dtype)
+            rows = self._graph.phase.batch_size / self._costing.rows
             for share in shares:
-                size = _part(whole, share)
+                size = round(rows * stored_bytes(self._costing, attention, share, self._graph.phase.max_len))
                 self._move("store_cache", updated, names, device, share.device, size, op.name, share, {run})
         elif streamed:
             operands = (attention.new_key, attention.new_value)

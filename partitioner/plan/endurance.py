@@ -1,6 +1,7 @@
 """What a plan writes to flash, and how long the drives last at the predicted throughput, run day and night.
 
-A drive programs whole pages: the tokens of one KV head that do not fill a page wait in drive memory. All prompts are
+A drive programs whole pages: the tokens of one KV head that do not fill a page wait in drive memory, or in a window of newest
+tokens in host memory, and are not programmed if the generation ends before. All prompts are
 taken to be as long as the longest. Every byte of K and V is programmed once (see :mod:`cost_models.endurance`), and K a second
 time where drives attend sparsely.
 """
@@ -146,8 +147,9 @@ def endurance(plan: Plan) -> Endurance | None:
             pairs = share.num_rows * share.num_kv_heads * repeats
             _add(raw, share.device, 2 * pairs * head_bytes)
             _add(tokens, share.device, 2 * pairs * head_bytes * cache.copies)
-            _add(prefills, share.device, pairs * cache.written_pages(prompt) * flash.page_bytes)
-            _add(wholes, share.device, pairs * cache.written_pages(last) * flash.page_bytes)
+            stored = [n if share.cut is None else share.cut.stored(n) for n in (prompt, last)]
+            for amounts, own in zip((prefills, wholes), stored, strict=True):
+                _add(amounts, share.device, pairs * cache.written_pages(own) * flash.page_bytes)
     if not tokens:
         return None
     drives = (

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cost_models import Cost, sequential
+from partitioner.cut_costs import share_bytes
 from partitioner.errors import PlanError
 from partitioner.plan.alternatives import Alternative, Alternatives
 from partitioner.plan.explanation import Choice, ExplainedClass, Explanation
-from partitioner.plan.names import folded, tier_of, tier_span
+from partitioner.plan.names import folded, tier_span
 from partitioner.plan.report.figures import Figures, OpClass
 from partitioner.plan.report.numerals import size
 from partitioner.plan.report.shared import group_span, shared_parts
@@ -49,7 +50,7 @@ def _named(figures: Figures, name: str, phase: str) -> list[OpClass]:
     if alike:
         return alike
     single = [(c, op) for c in classes for op in c.ops if op.name == name]
-    return [OpClass(name, (op,), c.tier, c.home, c.split) for c, op in single]
+    return [OpClass(name, (op,), c.tier, c.home, c.split, c.newest) for c, op in single]
 
 
 def _unknown(plan: Plan, name: str, phase: str) -> str:
@@ -80,7 +81,7 @@ def _explained(figures: Figures, group: OpClass, phase: str) -> ExplainedClass:
     others = [
         _choice(figures, costs, group, alternatives, in_all, times)
         for tier in TIERS
-        if len(group.split) != 1 or tier != group.split[0][0]
+        if group.is_shared or not group.split or tier != group.split[0][0]
         for alternatives in _by_home(costs, group, tier)
         if (tier, alternatives[0].home) != (group.tier, group.home)
     ]
@@ -153,7 +154,7 @@ def _held(plan: Plan, costs: Alternatives, ops: Sequence[Op]) -> Mapping[str, fl
     for op in ops:
         if op.attention is not None:
             for share in plan.caches[op.name]:
-                amount = plan.costing.cache_bytes(op.attention, tier_of(share.device)) * share.fraction
+                amount = share_bytes(plan.costing, op.attention, share)
                 held[share.device] = held.get(share.device, 0.0) + amount
         else:
             for name in (n for n in op.params if n in costs.costs.param_bytes):

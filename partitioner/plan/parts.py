@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from cost_models import Cost, sequential
 from partitioner.costing import Costing
+from partitioner.cut_costs import hand_out_s
 from partitioner.ir.op import Attention
 from partitioner.plan.names import tier_of
 from partitioner.plan.steps import Share
+from partitioner.shares import attended_fraction
 from partitioner.tier_links import TIERS
 
 
@@ -19,7 +21,7 @@ class Part:
 
     Attributes:
         tier: ``gpu``, ``host`` or ``csd``.
-        share: Of batch rows x KV heads.
+        share: Of batch rows x KV heads x tokens.
         alone: Time to attend, of the slowest of its devices.
         in_all: The same from the operands' way out of the GPU to the output's way back.
     """
@@ -54,9 +56,10 @@ def slowest(costs: Sequence[Cost]) -> Cost:
 
 
 def _part(costing: Costing, attention: Attention, tier: str, held: Sequence[Share], context_len: int) -> Part:
-    share = sum(s.fraction for s in held)
+    share = sum(attended_fraction(s, context_len) for s in held)
     alone = slowest([costing.share_attend_cost(attention, s, context_len) for s in held])
     costs = [alone, Cost(costing.launch_s(tier), "overhead")]
     if tier != "gpu":
-        costs.append(Cost(costing.hand_out_s(attention, tier, share), "link"))
+        fraction = sum(s.fraction for s in held)
+        costs.append(Cost(hand_out_s(costing, attention, held[0], fraction), "link"))
     return Part(tier, share, alone, sequential(costs))

@@ -23,6 +23,7 @@ from partitioner.plan.step_costs import StepCosts
 from partitioner.plan.step_demands import StepDemands
 from partitioner.plan.steps import Move, Segment, Share, Step
 from partitioner.plan.timeline import Timeline
+from partitioner.shares import attended_fraction
 from partitioner.workload import Workload
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class Plan:
     def device_of(self, phase: str, op: str) -> dict[str, float]:
         """Returns the devices that run an op with their shares, which sum to 1.
 
+        An attention is shared in its rows, KV heads and tokens, of which those in the middle of the generation count.
+
         Raises:
             PlanError: If there is no such op; the message names close ones.
         """
@@ -109,7 +112,7 @@ class Plan:
             raise PlanError(f"{phase} has no op {op!r}; there are {len(ops)}, for example {', '.join(near)}")
         tier = self.decisions.ops[op].tier(phase)
         if tier in ("csd", SPLIT):
-            return {s.device: s.fraction for s in self.caches[op]}
+            return {s.device: attended_fraction(s, self.middle_context) for s in self.caches[op]}
         if tier == "gpu":
             return {f"gpu{i}": 1 / len(self.hw.gpus) for i in range(len(self.hw.gpus))}
         return {tier: 1.0}

@@ -144,7 +144,8 @@ def _decision(name: str, data: Any) -> Decision:
     if not phases:
         raise PlanError(f"{where} must name a tier for prefill, decode or both, got {data!r}")
     shared = SPLIT in (data.get("decode"), data.get("home"))
-    given = [name for name, there in (("split", shared), ("form", "form" in data)) if there]
+    optional = (("split", shared), ("form", "form" in data), ("newest", "newest" in data))
+    given = [name for name, there in optional if there]
     fields = table(data, where, (*phases, "home", *given))
     tiers = {"prefill": TIERS, "decode": (*TIERS, SPLIT), "home": (*TIERS, "-", SPLIT)}
     for field in (*phases, "home"):
@@ -163,7 +164,13 @@ def _decision(name: str, data: Any) -> Decision:
             f"{where}.form must be one of {', '.join(get_args(CacheForm))}, and input only for a cache in one place, "
             f"got {form!r}"
         )
-    return Decision(tuple((p, fields[p]) for p in phases), fields["home"], split, form)
+    newest = _whole(fields["newest"], f"{where}.newest") if "newest" in fields else 0
+    if newest and (not dict(split).get("csd") or dict(split).get("host")):
+        raise PlanError(
+            f"{where}.newest keeps tokens of what drives hold in host memory; give it with a split that has a csd share and "
+            "no host share"
+        )
+    return Decision(tuple((p, fields[p]) for p in phases), fields["home"], split, form, newest)
 
 
 def _split(data: Any, where: str) -> Split:
@@ -176,6 +183,8 @@ def _decision_to_dict(decision: Decision) -> dict[str, Any]:
     data: dict[str, Any] = {**dict(decision.tiers), "home": decision.home}
     if decision.split:
         data["split"] = dict(decision.split)
+    if decision.newest:
+        data["newest"] = decision.newest
     if decision.form != "kv":
         data["form"] = decision.form
     return data

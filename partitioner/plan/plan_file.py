@@ -171,6 +171,10 @@ def _check_policy(name: str, attention: bool, decision: Decision, policy: Policy
         forbidden = [t for t, _ in decision.split if not policy.split or t not in policy.decode_attention]
         if forbidden or not attention:
             raise PlanError(f"splits {name!r}, which policy {policy.name!r} does not allow")
+        if decision.newest and not policy.newest:
+            raise PlanError(
+                f"keeps the newest tokens of {name!r} in host memory, which policy {policy.name!r} does not allow"
+            )
     elif attention and decision.form not in policy.cache_forms:
         raise PlanError(
             f"keeps the cache of {name!r} in the form {decision.form!r}; policy {policy.name!r} allows "
@@ -207,6 +211,11 @@ def _check_split(name: str, op: Op, decision: Decision, rows: int, has_drives: b
         raise PlanError(f"splits {name!r} in {given} units; it has {wanted}")
     if not has_drives and "csd" in dict(decision.split):
         raise PlanError(f"gives a share of {name!r} to drives, and the hardware has none")
+    if decision.newest and op.attention.sparsity is not None:
+        raise PlanError(
+            f"keeps the newest tokens of {name!r} in host memory, and drives would choose among the others alone; keep them on "
+            "the drive, or attend exactly"
+        )
 
 
 def _predicted(plan: Plan) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from partitioner.cut_costs import share_bytes
 from partitioner.jaxpr import num_bytes
-from partitioner.plan.names import tier_of
 
 if TYPE_CHECKING:
     from partitioner.plan.plan import Plan
@@ -19,7 +19,8 @@ def drive_memory_bytes(plan: Plan) -> dict[str, float]:
             continue
         for share in plan.caches[op.name]:
             if share.device.startswith("csd"):
-                pair_bytes = plan.costing.drive_cache(op.attention).memory_bytes(plan.workload.max_len)
+                cache, most = plan.costing.drive_cache(op.attention), plan.workload.max_len
+                pair_bytes = cache.memory_bytes(most, gathers=share.cut is None)
                 pairs = share.num_rows * share.num_kv_heads * plan.micro_batches
                 needed[share.device] = needed.get(share.device, 0.0) + pairs * pair_bytes
     return needed
@@ -52,8 +53,7 @@ def resident_bytes(plan: Plan) -> dict[str, dict[str, float]]:
         if op.attention is not None:
             raised |= {op.attention.key_cache, op.attention.value_cache}
             for share in plan.caches[op.name]:
-                tier = tier_of(share.device)
-                add(share.device, "kv_cache", costing.cache_bytes(op.attention, tier) * share.fraction)
+                add(share.device, "kv_cache", share_bytes(costing, op.attention, share))
     for i in plan.decode.graph.phase.inputs:
         if i.role == "cache" and i.name not in raised:
             add("gpu0", "kv_cache", num_bytes(i.var) * plan.micro_batches, i.name)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from cost_models import Cost, sequential
 from partitioner.costing import Costing
+from partitioner.cut_costs import stored_bytes
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op
 from partitioner.plan.steps import Move, Run, Segment
@@ -62,6 +63,13 @@ class StepCosts:
         if step.kind == "stream_cache" and step.attention is not None and step.share is not None:
             attention = self.attention(step.attention)
             return self.fetch(step, attention, context_len).link_bytes
+        if step.share is not None and step.share.cut is not None and step.attention is not None:
+            cut, attention = step.share.cut, self.attention(step.attention)
+            if step.kind == "page_out":
+                return step.num_bytes * float(context_len >= cut.room)
+            if step.kind == "store_cache":
+                rows = self.graph.phase.batch_size / self.costing.rows
+                return rows * stored_bytes(self.costing, attention, step.share, context_len)
         if step.kind == "store_cache":
             return step.num_bytes * min(1.0, context_len / self.costing.workload.prompt_len)
         return float(step.num_bytes)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from cost_models import Hop, flash_read_cost, flash_write_cost, route
+from partitioner.cut_costs import attended_page_bytes
 from partitioner.ir.op import Attention
 from partitioner.plan.ready_steps import StepOrder
 from partitioner.plan.step_costs import StepCosts
@@ -123,7 +124,8 @@ class StepDemands:
 
     def _form(self, step: Step) -> Hashable:
         """Returns what steps share whose demands are equal."""
-        share = step.share and (step.share.num_rows, step.share.num_kv_heads, step.share.fraction)
+        own = step.share
+        share = own and (own.num_rows, own.num_kv_heads, own.fraction, own.cut)
         if isinstance(step, Move):
             way = (step.kind, step.src, step.dst, step.path, step.num_bytes)
             return (*way, step.attention and self._attention(step.attention), share)
@@ -147,7 +149,7 @@ class StepDemands:
         size = 0.0
         if attention is not None and step.share is not None and step.device.startswith("csd"):
             described = costs.attention(attention)
-            size = costs.costing.attended_bytes(described, context_len, step.share.fraction)
+            size = attended_page_bytes(costs.costing, described, step.share, context_len)
         return Demand((Use(step.device, costs.run_cost(step, context_len).seconds, size),))
 
     def _move(self, step: Move, context_len: int) -> Demand:

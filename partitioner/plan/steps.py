@@ -11,7 +11,7 @@ from partitioner.shares import Share
 __all__ = ["STREAM_PARTS", "Move", "MoveKind", "PathKind", "Run", "Segment", "Share", "Step"]
 
 PathKind = Literal["p2p", "via_host", "local"]
-MoveKind = Literal["hand_over", "stream_weights", "stream_cache", "append_cache", "store_cache"]
+MoveKind = Literal["hand_over", "stream_weights", "stream_cache", "append_cache", "store_cache", "page_out"]
 
 STREAM_PARTS = 32
 """Parts in which weights are streamed: what has to cross in the meantime goes between two of them and not behind them all."""
@@ -81,7 +81,8 @@ class Move:
     Kinds: ``hand_over`` packs ``values`` into one transfer (for a drive, its share of q, k, v, or of the output);
     ``stream_weights`` copies parameters ``names`` from their home for one use; ``stream_cache`` copies the K and V caches
     ``names`` of one attention from their home for one use; ``append_cache`` sends the new k and v (``values``) to a cache that
-    lives elsewhere; ``store_cache`` takes the K and V a prefill made (``values``) to their home (``local`` if that is the same
+    lives elsewhere; ``page_out`` takes tokens that leave a window of the newest ones to the drive that has the older ones;
+    ``store_cache`` takes the K and V a prefill made (``values``) to their home (``local`` if that is the same
     device).
 
     Attributes:
@@ -92,8 +93,8 @@ class Move:
         src: Device of origin.
         dst: Device of arrival.
         path: ``p2p``, ``via_host``, or ``local``.
-        num_bytes: Bytes that cross at the longest context (for a prefill in slices, on average over them); see
-            :meth:`Plan.move_bytes` for a given one.
+        num_bytes: Bytes that cross at the longest context (for a prefill in slices, on average over them; for pages that leave
+            a window, over steps); see :meth:`Plan.move_bytes` for a given one.
         attention: Name of the attention op for cache moves and for hand-overs to and from drives.
         share: The drive's part, None if none is concerned.
         after: Ids of the steps that must have ended.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from partitioner.errors import PlanError
 from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.steps import Run, Share
@@ -50,8 +52,7 @@ def _verify_shares(plan: Plan) -> None:
         shares, heads = plan.caches.get(op.name, ()), op.attention.num_kv_heads
         if (shares, heads) in complete:
             continue
-        held = [(r, h) for s in shares for r in range(*s.rows) for h in range(*s.kv_heads)]
-        if sorted(held) != [(r, h) for r in range(rows) for h in range(heads)]:
+        if sorted(_cells(s for s in shares if not _is_newest(s))) != _cells([_whole(rows, heads)]):
             raise PlanError(
                 f"the cache shares of {op.name!r} do not hold each of {rows} rows x {heads} KV heads exactly once"
             )
@@ -61,7 +62,42 @@ def _verify_shares(plan: Plan) -> None:
                 raise PlanError(
                     f"the cache share of {op.name!r} on {s.device} says {s.fraction:.6f} of it and holds {part:.6f}"
                 )
+        _verify_newest(op.name, shares)
         complete.add((shares, heads))
+
+
+def _verify_newest(op: str, shares: tuple[Share, ...]) -> None:
+    """Checks that the newest tokens of what is cut along tokens live in one window, of whole pages."""
+    cut = [s for s in shares if s.cut is not None]
+    older = [s for s in cut if not _is_newest(s)]
+    windows = [s for s in cut if _is_newest(s)]
+    if not cut:
+        return
+    if len(windows) != 1 or sorted(_cells(older)) != sorted(_cells(windows)):
+        raise PlanError(
+            f"the cache of {op!r} is cut along tokens, and the window of the newest ones does not have the rows and KV "
+            "heads of the older ones exactly once"
+        )
+    cuts = {(s.cut.room, s.cut.page_tokens) for s in cut if s.cut is not None}
+    room, page = next(iter(cuts))
+    if len(cuts) > 1 or room < 1 or room % page or any(not s.device.startswith("csd") for s in older):
+        raise PlanError(
+            f"the cache of {op!r} is cut along tokens at {sorted(cuts)} (room, tokens of a page); give one room of whole pages "
+            "for all, the older tokens on drives"
+        )
+
+
+def _is_newest(share: Share) -> bool:
+    return share.cut is not None and share.cut.side == "newest"
+
+
+def _cells(shares: Iterable[Share]) -> list[tuple[int, int]]:
+    """Returns the pairs of a row and a KV head of shares, as often as one has them."""
+    return [(r, h) for s in shares for r in range(*s.rows) for h in range(*s.kv_heads)]
+
+
+def _whole(rows: int, heads: int) -> Share:
+    return Share("", (0, rows), (0, heads), 1.0)
 
 
 def _verify_order(phase: PhasePlan) -> None:

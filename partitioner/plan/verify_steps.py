@@ -9,6 +9,7 @@ from partitioner.jaxpr import Var
 from partitioner.plan.decisions import SPLIT
 from partitioner.plan.plan import PhasePlan, Plan
 from partitioner.plan.segment_ops import streams_cache
+from partitioner.plan.share_operands import share_operands
 from partitioner.plan.steps import Move, Run, Segment, Share, Step
 
 
@@ -35,6 +36,7 @@ class _Walk:
         self._streamed: dict[tuple[str, str], int] = {}
         self._parts: dict[str, dict[str, list[Share]]] = {}
         self._donated: set[Var] = set()
+        self._attended: dict[tuple[str, Share], int] = {}
 
     def verify(self) -> None:
         """Checks all steps, and that everything was done by the last."""
@@ -108,10 +110,11 @@ class _Walk:
             or step.share not in self._plan.caches[name]
         ):
             raise self._error(f"{name!r} runs on {step.device}, which holds no such share of its cache")
-        for v in (attention.query, attention.new_key, attention.new_value):
+        for v in share_operands(attention, step.share):
             if not self._is_there(v, step.device, reach):
                 raise self._error(f"{name!r} lacks q, k or v on {step.device} by then")
         self._count_part("run", name, step.share)
+        self._attended[name, step.share] = step.id
 
     def _check_move(self, step: Move, reach: int) -> None:
         expected = path_kinds(self._plan.hw, step.src, step.dst) or ("local",)
@@ -134,18 +137,35 @@ class _Walk:
             for v in step.values:
                 self._make(v, step.dst, step)
         else:
-            self._check_cache_move(step)
+            self._check_cache_move(step, reach)
         if step.kind in ("stream_weights", "stream_cache"):
             for n in step.names:
                 self._streamed[n, step.dst] = self._streamed.get((n, step.dst), 0) | 1 << step.id
 
-    def _check_cache_move(self, step: Move) -> None:
+    def _check_page_out(self, step: Move, share: Share, name: str, reach: int) -> None:
+        """Checks that tokens leave a window for older ones of the same rows, once both have attended."""
+        windows = [s for s in self._plan.caches[name] if s.cut is not None and s.cut.side == "newest"]
+        if share.cut is None or share.cut.side != "older" or [s.device for s in windows] != [step.src]:
+            raise self._error(
+                f"move {step.id} takes tokens of {name!r} out of a window on {step.src} to {step.dst}, which are not the "
+                "two parts of one cache"
+            )
+        attending = [self._attended.get((name, s)) for s in (share, *windows)]
+        if any(run is None or not reach >> run & 1 for run in attending):
+            raise self._error(
+                f"move {step.id} takes tokens of {name!r} to {step.dst} before all who read them there or on {step.src} are "
+                "done"
+            )
+
+    def _check_cache_move(self, step: Move, reach: int) -> None:
         share, name = step.share, step.attention or ""
         holder = step.src if step.kind == "stream_cache" else step.dst
         if share is None or share not in self._plan.caches.get(name, ()) or share.device != holder:
             raise self._error(
                 f"move {step.id} ({step.kind}) names no share of the cache of {name!r} on {holder}"
             )
+        if step.kind == "page_out":
+            self._check_page_out(step, share, name, reach)
         self._count_part(step.kind, name, share)
 
     def _check_results(self) -> None:
@@ -160,6 +180,10 @@ class _Walk:
             appends |= self._name == "decode" and op.attention.source is not None
             if appends and not self._all_parts("append_cache", op.name):
                 raise self._error(f"the new k and v of {op.name!r} do not reach all of its cache")
+            if self._name == "decode" and not self._all_pages_leave(op.name):
+                raise self._error(
+                    f"the window of {op.name!r} fills, and its tokens do not leave for every drive"
+                )
             if decision.tier(self._name) in ("csd", SPLIT) and not self._all_parts("run", op.name):
                 raise self._error(f"not every device that holds a share of {op.name!r} attends")
         made = {v for v, _ in self._made}
@@ -182,6 +206,12 @@ class _Walk:
         """Tells whether something was done exactly once for each share of a cache."""
         done = self._parts.get(kind, {}).get(op, [])
         return sorted(s.device for s in done) == sorted(s.device for s in self._plan.caches[op])
+
+    def _all_pages_leave(self, op: str) -> bool:
+        """Tells whether tokens leave a window, if there is one, exactly once for each share of older ones."""
+        older = [s for s in self._plan.caches[op] if s.cut is not None and s.cut.side == "older"]
+        done = self._parts.get("page_out", {}).get(op, [])
+        return sorted(s.device for s in done) == sorted(s.device for s in older)
 
     def _kept_on(self, name: str) -> tuple[str, ...]:
         return (self._plan.homes[name], *self._plan.copies.get(name, ()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from cost_models.components import DriveSpec
@@ -99,32 +101,37 @@ class StorageDrive:
         self,
         op: str,
         rows: np.ndarray,
-        operands: tuple[np.ndarray, ...],
+        query: np.ndarray,
+        new: tuple[np.ndarray, np.ndarray] | None,
         lengths: np.ndarray,
         attention: Attention,
         start_s: float,
         sparse: Sparse | None = None,
-    ) -> tuple[np.ndarray, float]:
-        """Appends one token per row and attends.
+        newer: np.ndarray | None = None,
+    ) -> tuple[Any, float]:
+        """Appends one token per row, where one is given, and attends.
 
         Args:
             op: The attention.
             rows: Integer ``[rows]``, the drive's own.
-            operands: q ``[rows, H, D]``, new k and new v ``[rows, K, D]``.
-            lengths: Integer ``[rows]``, tokens of each row with the new one.
+            query: ``[rows, H, D]``.
+            new: New k and new v, each ``[rows, K, D]``; None: the drive has older tokens alone.
+            lengths: Integer ``[rows]``, tokens of each row on the drive, with the new one.
             attention: Its description.
             start_s: When the operands are there.
             sparse: How much of the cache to read; None: all.
+            newer: Integer ``[rows]``, tokens of each row that are attended to elsewhere; None: there are none.
 
         Returns:
-            The output, float32 ``[rows, H, D]``, and when it is there.
+            The output, float32 ``[rows, H, D]``, or with ``newer`` a :class:`runtime.partial_attention.PartialAttention`; and
+            when it is there.
         """
-        query, key, value = operands
+        key, value = (None, None) if new is None else new
         slopes = slopes_part(attention, self.task.shares[op])
         command = Attend(
             self.task.layers[op], query, key, value, lengths, attention.scale,
             soft_cap=attention.soft_cap, window=attention.window,
-            slopes=None if slopes is None else np.array(slopes, np.float32), rows=rows, sparse=sparse,
+            slopes=None if slopes is None else np.array(slopes, np.float32), rows=rows, sparse=sparse, newer=newer,
         )  # fmt: skip
         completion, end_s = self._execute(command, start_s, op, "decode")
         return completion.value, end_s

@@ -102,6 +102,16 @@ class CommandCounts:
             )
         return self._found[key]
 
+    def attended_older(self, part: Part, attention: Attention, length: int, newer: int) -> Counted:
+        """Counts an attention over ``length`` tokens, whole pages, behind which ``newer`` ones are attended to elsewhere."""
+        key = ("attended_older", part, attention.group_size, attention.window, length, newer)
+        if key not in self._found:
+            seen, group = max(0, attention.tokens_seen(length + newer) - newer), self.task.group_tokens
+            flops = 4 * seen * part.pairs * attention.group_size * self.task.head_size
+            pages = self._pages.count(self._starts(part), (length - seen) // group, length // group)
+            self._found[key] = Counted(pages, self._none, self._none, flops=flops)
+        return self._found[key]
+
     def written(self, part: Part, before: int, after: int) -> Counted:
         """Counts a write of tokens ``before`` to ``after`` (exclusive) of every sequence."""
         key = ("written", part, before, after)

@@ -42,12 +42,12 @@ class Seams:
     Attributes:
         page_tokens: Tokens after which pages fill; None without drives.
         copy_tokens: Tokens after which channel pages fill; None without any.
-        sparse_from: Lengths from which on some attention is sparse.
+        changes_from: Lengths from which on some attention is sparse, or tokens leave a window of the newest ones.
     """
 
     page_tokens: int | None
     copy_tokens: int | None
-    sparse_from: tuple[int, ...] = ()
+    changes_from: tuple[int, ...] = ()
 
 
 def sum_decode(windows: DecodeWindows, first: int, last: int, seams: Seams) -> TimedUse:
@@ -87,7 +87,7 @@ class _Sample:
         if seams.copy_tokens is not None:
             filled = range(-(-first // seams.copy_tokens) * seams.copy_tokens, last + 1, seams.copy_tokens)
             wanted += [range(n, n + 2) for n in filled]
-        for length in seams.sparse_from:
+        for length in seams.changes_from:
             page = (length - 1) // self._page * self._page
             wanted.append(range(page + 1, page + self._page + 1))
         found: dict[int, TimedUse] = {}
@@ -101,7 +101,7 @@ class _Sample:
         """Returns ranges of lengths, both ends included, over which steps change page by page alone."""
         size = seams.copy_tokens
         cuts = set(range(-(-first // size) * size + 1, last + 1, size)) if size is not None else set()
-        for length in seams.sparse_from:
+        for length in seams.changes_from:
             page = (length - 1) // self._page * self._page
             cuts |= {page + 1, page + self._page + 1}
         edges = sorted({first, *(c for c in cuts if first < c <= last), last + 1})

@@ -11,7 +11,7 @@ from partitioner.ir.op import Attention
 from runtime.csd.throttle import Throttle
 from runtime.drive_tasks import DriveTask
 from runtime.event_log import EventLog
-from runtime.simulation.command_counts import CommandCounts, Part
+from runtime.simulation.command_counts import CommandCounts, Counted, Part
 from runtime.simulation.drawn_pages import num_lots
 
 
@@ -54,7 +54,16 @@ class CountedDrive:
 
         Pages that the token fills are programmed behind the attention.
         """
-        counted = self.counts.attended(self.part(op, micro_batch), attention, length)
+        return self._attend(op, self.counts.attended(self.part(op, micro_batch), attention, length), start_s)
+
+    def attend_older(
+        self, op: str, micro_batch: int, attention: Attention, older: int, newer: int, start_s: float
+    ) -> float:
+        """Attends to the ``older`` tokens of every sequence, whole pages, behind which ``newer`` ones are elsewhere."""
+        part = self.part(op, micro_batch)
+        return self._attend(op, self.counts.attended_older(part, attention, older, newer), start_s)
+
+    def _attend(self, op: str, counted: Counted, start_s: float) -> float:
         span, _ = self._throttle.attend(
             start_s + self._spec.command_s,
             counted.read,

@@ -48,7 +48,7 @@ def simulate(plan: Plan, *, context_len: int | None = None, every_step: bool = F
     if every_step:
         decode = sum_steps((step, 1.0) for step in windows.run(range(first, load.max_len)).values())
     else:
-        seams = Seams(system.page_tokens, system.copy_tokens, _sparse_from(plan, first))
+        seams = Seams(system.page_tokens, system.copy_tokens, _changes_from(plan, first))
         decode = sum_decode(windows, first, load.max_len - 1, seams)
     use.add_all(decode.use, 1.0)
     num_steps = windows.num_steps
@@ -64,12 +64,14 @@ def simulate(plan: Plan, *, context_len: int | None = None, every_step: bool = F
     )
 
 
-def _sparse_from(plan: Plan, first: int) -> tuple[int, ...]:
-    """Returns the lengths, beyond the first, from which on attentions of the plan are sparse."""
+def _changes_from(plan: Plan, first: int) -> tuple[int, ...]:
+    """Returns the lengths, beyond the first, from which on attentions of the plan are sparse, or tokens leave windows."""
     attentions = [op.attention for op in plan.decode.graph.ops if op.attention is not None]
     kinds = {(a.sparsity, a.window): a for a in attentions if a.sparsity is not None}
     lengths = range(first, plan.workload.max_len + 1)
     begins = {next((n for n in lengths if _is_sparse(a, n)), first) for a in kinds.values()}
+    cuts = [s.cut for shares in plan.caches.values() for s in shares if s.cut is not None]
+    begins |= {cut.room for cut in cuts if first < cut.room < plan.workload.max_len}
     return tuple(sorted(begins - {first}))
 
 

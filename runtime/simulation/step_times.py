@@ -65,6 +65,8 @@ class StepTimes:
                 return self._append(frame, step, ready_s)
             case "store_cache":
                 return self._store(frame, step, ready_s)
+            case "page_out":
+                return self._page_out(frame, step, ready_s)
             case _:
                 raise PlanError(f"the plan has a move of unknown kind {step.kind!r}")
 
@@ -77,13 +79,20 @@ class StepTimes:
         attention = self._program.attention[op]
         length = int(frame.after[0])
         if step.device in self._system.drives:
-            drive = self._system.drives[step.device]
+            drive, cut = self._system.drives[step.device], step.share.cut
+            if cut is not None:
+                older = cut.attended(length)
+                if not older:
+                    return ready_s
+                return drive.attend_older(op, frame.micro_batch, attention, older, length - older, ready_s)
             return drive.attend(op, frame.micro_batch, attention, length, ready_s)
         demand = self._share_demand(attention, step.share, length)
         return self._system.processors[step.device].account((), [demand], ready_s, op, name)
 
     def _share_demand(self, attention: Attention, share: Share, length: int) -> TimedDemand:
         plan, seen = self._program.plan, attention.tokens_seen(length)
+        if share.cut is not None:
+            seen = min(seen, share.cut.attended(length))
         cut = share.device, share.num_rows, share.num_kv_heads
         key = (attention.group_size, attention.head_size, attention.cache_dtype, *cut, seen)
         if key not in self._demands:
@@ -107,7 +116,7 @@ class StepTimes:
         if step.dst not in self._system.drives:
             return transfer.end_s
         part = self._system.drives[step.dst].part(step.attention or "", frame.micro_batch)
-        return self._write(frame, step, transfer, part)
+        return self._write(step, transfer, part, int(frame.before[0]), int(frame.after[0]))
 
     def _store(self, frame: Frame, step: Move, ready_s: float) -> float:
         transfer = self._transfer(frame, step, ready_s)
@@ -119,13 +128,23 @@ class StepTimes:
         first = int(found.own[0])
         drive = self._system.drives[step.dst]
         part = drive.part(step.attention or "", frame.micro_batch, first, first + found.count)
-        return self._write(frame, step, transfer, part)
+        after, cut = int(frame.after[0]), step.share.cut
+        return self._write(step, transfer, part, int(frame.before[0]), cut.stored(after) if cut else after)
 
-    def _write(self, frame: Frame, step: Move, transfer: Transfer, part: Part) -> float:
-        """Writes the tokens that a run made to a drive as they arrive; returns when they are there and accepted."""
-        tokens = int(frame.before[0]), int(frame.after[0])
+    def _page_out(self, frame: Frame, step: Move, ready_s: float) -> float:
+        assert step.share is not None
+        assert step.share.cut is not None
+        cut, after = step.share.cut, int(frame.after[0])
+        if not cut.leaving(after):
+            return ready_s
+        transfer = self._transfer(frame, step, ready_s)
+        part = self._system.drives[step.dst].part(step.attention or "", frame.micro_batch)
+        return self._write(step, transfer, part, cut.departed(after - 1), cut.departed(after))
+
+    def _write(self, step: Move, transfer: Transfer, part: Part, before: int, after: int) -> float:
+        """Writes tokens of every sequence to a drive as they arrive; returns when they are there and accepted."""
         drive, op = self._system.drives[step.dst], step.attention or ""
-        end_s = drive.write(op, part, *tokens, transfer.arrival_s, self._program.name)
+        end_s = drive.write(op, part, before, after, transfer.arrival_s, self._program.name)
         return max(end_s, transfer.end_s)
 
     def _transfer(self, frame: Frame, step: Move, ready_s: float) -> Transfer:
@@ -136,7 +155,7 @@ class StepTimes:
 
     def _bytes(self, frame: Frame, step: Move) -> float:
         """Returns the bytes of a move; those that do not depend on the tokens of a run are counted once."""
-        grows = step.kind in ("stream_cache", "store_cache")
+        grows = step.kind in ("stream_cache", "store_cache", "page_out")
         key = (step.id, int(frame.slots[0]), int(frame.before[0])) if grows else (step.id,)
         if key not in self._sizes:
             self._sizes[key] = move_bytes(self._program, step, frame.rows_of, frame.before, frame.after)

@@ -6,6 +6,7 @@ from partitioner.plan.names import device_span, tier_of
 from partitioner.plan.plan import Plan
 from partitioner.plan.report.cache_forms import cache_forms
 from partitioner.plan.report.figures import Figures
+from partitioner.plan.report.newest_tokens import newest_tokens
 from partitioner.plan.report.numerals import counted, percent, size, size_unit
 from partitioner.plan.report.table import Column, paragraph, table, title
 from partitioner.plan.residency import drive_memory_bytes
@@ -43,6 +44,7 @@ def capacity(figures: Figures) -> list[str]:
         *title("Capacity"),
         *table(columns, rows),
         *paragraph(f"{note}{_drive_memory(plan)}"),
+        *newest_tokens(figures),
         *cache_forms(figures),
     ]
 

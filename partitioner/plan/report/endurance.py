@@ -48,9 +48,14 @@ def endurance(figures: Figures) -> list[str]:
         wear = (
             f"{once} tokens, of prompts or new; {twice} if K were kept by channel too, for sparse attention"
         )
+    waits = (
+        "what a window of newest tokens holds is in host memory"
+        if any(share.cut is not None for shares in figures.plan.caches.values() for share in shares)
+        else "tokens that do not fill a page stay in drive memory"
+    )
     text = (
         f"One generation writes {size(found.generation_bytes)} to flash, {size(found.bytes_per_new_token)} per new token: "
-        f"{written}; tokens that do not fill a page stay in drive memory. The first drive is worn out after {wear}. Life "
+        f"{written}; {waits}. The first drive is worn out after {wear}. Life "
         "is capacity x rated P/E cycles over the rate of writes while one generation follows the other at the predicted speed, "
         f"day and night. Where data has to last for weeks and not for years, it is {RELAXED_RETENTION} times as long "
         "(InstInfer, arXiv 2409.04992)."

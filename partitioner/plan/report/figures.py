@@ -28,6 +28,7 @@ class OpClass:
         tier: Where they run; ``split`` for attentions that several tiers share.
         home: Where their large weights or caches live; "-" for none.
         split: How they are shared, if they are.
+        newest: Newest tokens that host memory keeps of what drives have of them.
     """
 
     name: str
@@ -35,6 +36,12 @@ class OpClass:
     tier: str
     home: str
     split: Split = ()
+    newest: int = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Tells whether several tiers have a part of each of its ops."""
+        return len(self.split) > 1 or self.newest > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +105,13 @@ class Figures:
 
     def classes(self, phase: str) -> tuple[OpClass, ...]:
         """Returns the classes of a phase's ops, in order of their first op; those of the same name follow each other."""
-        groups: dict[str, dict[tuple[str, str, Split], list[Op]]] = {}
+        groups: dict[str, dict[tuple[str, str, Split, int], list[Op]]] = {}
         for op in self.plan.ops(phase):
             decision = self.plan.decisions.ops[op.name]
             ways = groups.setdefault(folded(op.name), {})
             tier = decision.tier(phase)
             split = decision.split if tier == SPLIT else ()
-            ways.setdefault((tier, decision.home, split), []).append(op)
+            ways.setdefault((tier, decision.home, split, decision.newest if split else 0), []).append(op)
         return tuple(
             OpClass(class_name([op.name for op in ops], sum(map(len, ways.values()))), tuple(ops), *way)
             for ways in groups.values()

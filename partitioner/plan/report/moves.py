@@ -21,8 +21,14 @@ _OVERLAPS = {
     "stream_cache": "ahead",
     "append_cache": "behind",
     "store_cache": "behind",
+    "page_out": "behind",
 }
-_CACHES = {"stream_cache": "KV cache", "append_cache": "new k, v", "store_cache": "KV cache"}
+_CACHES = {
+    "stream_cache": "KV cache",
+    "append_cache": "new k, v",
+    "store_cache": "KV cache",
+    "page_out": "full pages",
+}
 _INPUTS = {"stream_cache": "layer inputs", "append_cache": "new layer input", "store_cache": "layer inputs"}
 
 

@@ -52,7 +52,7 @@ def ops(figures: Figures) -> list[str]:
         "the values that cross to them and from them, as if nothing overlapped; a value that crosses between two ops is "
         'counted for both. "elsewhere" is the same on the next best device, everything else staying where it is.'
     )
-    if any(len(group.split) > 1 for phase in figures.phases for group in figures.classes(phase)):
+    if any(group.is_shared for phase in figures.phases for group in figures.classes(phase)):
         note += f" {SPLIT_NOTE}"
     return [*lines, *paragraph(note)]
 

@@ -18,12 +18,12 @@ SPLIT_NOTE = (
 
 def group_span(hw: HardwareSpec, group: OpClass) -> str:
     """Returns the devices on which a class runs, or ``split`` where several tiers share each of its ops."""
-    return tier_span(hw, group.split[0][0] if len(group.split) == 1 else group.tier)
+    return tier_span(hw, group.split[0][0] if group.split and not group.is_shared else group.tier)
 
 
 def shared_parts(costs: OpCosts, group: OpClass, times: int) -> tuple[SharedPart, ...]:
     """Returns what each tier does of the ops of a class, summed over them; nothing where one tier does all."""
-    if len(group.split) < 2:
+    if not group.is_shared:
         return ()
     by_tier = zip(*(costs.parts(op) for op in group.ops), strict=True)
     return tuple(

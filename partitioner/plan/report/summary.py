@@ -49,7 +49,9 @@ def _placement(plan: Plan) -> str:
     ways = Counter((plan.decisions.ops[n].tier("decode"), plan.decisions.ops[n].home) for n in attention)
     tiers = Counter(plan.decisions.ops[n].tier("decode") for n in others)
     splits = [plan.decisions.ops[n].split for n in attention]
+    windows = {"host" for n in attention if plan.decisions.ops[n].newest}
     used = {tier for way in ways for tier in way} - {SPLIT} | {t for s in splits for t, _ in s} | set(tiers)
+    used |= windows
     if len(used) == 1 and {tier_of(d) for d in plan.homes.values()} <= used:
         return f"everything on {tier_span(plan.hw, *used)}"
     parts = [_attention(plan, ways) + _kept_inputs(plan, len(attention))] if ways else []
@@ -80,9 +82,9 @@ def _kept_inputs(plan: Plan, num_layers: int) -> str:
 def _shared_attention(plan: Plan, num_layers: int) -> str:
     """Returns the shares of devices in all layers together, and in how many of these they share an attention."""
     total: dict[str, float] = {}
-    for shares in plan.caches.values():
-        for s in shares:
-            total[s.device] = total.get(s.device, 0.0) + s.fraction
+    for op in plan.caches:
+        for device, share in plan.device_of("decode", op).items():
+            total[device] = total.get(device, 0.0) + share
     ordered = {device: total[device] for device in plan.hw.device_names if device in total}
     several = sum(len({tier_of(s.device) for s in shares}) > 1 for shares in plan.caches.values())
     spread = f"decode attention and its KV cache on {shares_text(ordered)}"
