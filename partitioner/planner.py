@@ -45,6 +45,7 @@ class Planner:
         self._traced, self._hw, self._workload, self._objective = traced, hw, workload, objective
         self._rules, self._verify = policy_named(policy, hw), verify
         self._paired = PairedGraphs.of(traced.graphs)
+        self._prices: dict[tuple[str, str], float] = {}
 
     def solve(self) -> list[Decisions]:
         """Returns the solver's decisions, those that are the best by its account first.
@@ -60,7 +61,14 @@ class Planner:
 
     def _decide(self, policy: Policy, limit: float) -> list[Decisions]:
         return candidates(
-            self._traced, self._paired, self._hw, self._workload, policy, self._objective, limit
+            self._traced,
+            self._paired,
+            self._hw,
+            self._workload,
+            policy,
+            self._objective,
+            limit,
+            self._prices,
         )
 
     def _make(self, decisions: Decisions) -> Plan:

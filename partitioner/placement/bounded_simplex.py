@@ -23,6 +23,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from partitioner.placement.primal_pivots import primal_pivots
 from partitioner.placement.unthreaded import product, times
 
 Floats = NDArray[np.float64]
@@ -105,6 +106,7 @@ class BoundedProgram:
         size = np.maximum(1.0, np.abs(cost))
         tilt = np.random.default_rng(0).random(self.num_variables) * TILT * size
         self._tilted = np.concatenate([np.zeros(self.num_rows), cost + tilt])
+        self._last: Vertex | None = None
 
     @property
     def start(self) -> Basis:
@@ -117,18 +119,23 @@ class BoundedProgram:
         Args:
             lower: Least values.
             upper: Largest values.
-            basis: Where to begin, found before some of the last variables were added or after; if it is not dual feasible for
-                these bounds, the start is taken.
+            basis: Where to begin, found before some of the last variables were added or after; if it is neither dual feasible
+                for these bounds nor the basis of a solution, the start is taken.
             cutoff: Costs from which on nothing is of interest.
         """
         num, basic = self.num_rows, basis.basic.copy()
         try:
-            table, reduced = self._table(basis)
+            table, reduced = self._known(basis) or self._table(basis)
         except np.linalg.LinAlgError:
             return self.solve(lower, upper, self.start, cutoff)
         before = np.pad(basis.at_upper, (0, len(lower) - len(basis.at_upper)))
         resting = np.ones(len(lower), bool)
         resting[basic] = False
+        before = np.where(before, np.isfinite(upper), np.isinf(lower) & np.isfinite(upper))
+        wrong = np.where(before, reduced > DUAL, reduced < -DUAL) & resting & (upper > lower)
+        if wrong.any() and self._improved(table, reduced, basic, before, (lower, upper)):
+            resting[:] = True
+            resting[basic] = False
         if (resting & np.where(reduced < -DUAL, np.isinf(upper), (reduced > DUAL) & np.isinf(lower))).any():
             return self.solve(lower, upper, self.start, cutoff)
         at_upper = np.isfinite(upper) & ((reduced < 0) | np.isinf(lower) | (before & (reduced == 0)))
@@ -172,7 +179,16 @@ class BoundedProgram:
             basic[row] = entering
             reduced[entering] = 0.0
         bound = np.inf if ending is Ending.INFEASIBLE else self.bound(reduced[:num], lower, upper)
-        return Vertex(ending, bound, Basis(basic, at_upper, -table[:, :num]), point, table, reduced)
+        self._last = Vertex(ending, bound, Basis(basic, at_upper, -table[:, :num]), point, table, reduced)
+        return self._last
+
+    def _known(self, basis: Basis) -> tuple[Floats, Floats] | None:
+        """Returns table and reduced costs of a basis if it is the last one found."""
+        last = self._last
+        if last is None or last.basis is not basis:
+            return None
+        apart = np.abs(last.table[:, basis.basic] - np.eye(self.num_rows)).max(initial=0.0)
+        return (last.table.copy(), last.reduced.copy()) if apart < DRIFT else None
 
     def _table(self, basis: Basis) -> tuple[Floats, Floats]:
         """Returns [M T] the table and [T] the reduced costs of a basis.
@@ -187,6 +203,27 @@ class BoundedProgram:
         reduced = self._tilted - times(table.T, self._tilted[basic])
         reduced[basic] = 0.0
         return table, reduced
+
+    def _improved(
+        self,
+        table: Floats,
+        reduced: Floats,
+        basic: NDArray[np.int64],
+        at_upper: NDArray[np.bool_],
+        bounds: tuple[Floats, Floats],
+    ) -> bool:
+        """Goes from a basis whose solution keeps the bounds to the cheapest; returns whether there was such a solution."""
+        lower, upper = bounds
+        rest = np.where(at_upper, upper, lower)
+        rest[basic] = 0.0
+        if not np.isfinite(rest).all():
+            return False
+        value = -times(table, rest)
+        broken = np.maximum(lower[basic] - value, value - upper[basic])
+        if (broken > FEASIBLE * (1.0 + np.abs(value))).any():
+            return False
+        primal_pivots(table, reduced, basic, at_upper, value, bounds, enough=DUAL)
+        return True
 
     def bound(self, prices: Floats, lower: Floats, upper: Floats) -> float:
         """Returns what some prices [M] of the rows prove: the least of the costs less priced rows within the bounds."""

@@ -15,7 +15,7 @@ from partitioner.front import Traced
 from partitioner.objective import Objective
 from partitioner.placement.agreement import agreeing
 from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
-from partitioner.placement.lower_bound import lower_bound
+from partitioner.placement.lower_bound import lower_bound, named_prices
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Infeasible, Solution, Undecided
@@ -36,6 +36,7 @@ def candidates(
     policy: Policy,
     objective: Objective,
     limit: float = math.inf,
+    prices: dict[tuple[str, str], float] | None = None,
 ) -> list[Decisions]:
     """Returns the best decisions, and behind them those of other modes that were the best before they were found.
 
@@ -47,11 +48,14 @@ def candidates(
         policy: Which choices there are.
         objective: What is minimised.
         limit: Decisions that are worse are not looked for; where there are no better ones, there may be none.
+        prices: What the last problem of the same model ended with, replaced by what this one ends with (see ``lower_bound``).
 
     Raises:
         PlacementError: If nothing fits.
     """
-    search = _ModeSearch(traced, paired, hw, workload, policy, objective, limit)
+    search = _ModeSearch(
+        traced, paired, hw, workload, policy, objective, limit, {} if prices is None else prices
+    )
     for mode in search.modes():
         search.take(mode)
     if not search.found and math.isinf(limit):
@@ -77,6 +81,7 @@ class _ModeSearch:
         policy: Policy,
         objective: Objective,
         limit: float,
+        prices: dict[tuple[str, str], float],
     ) -> None:
         num_layers = sum(op.attention is not None for op in traced.graphs[-1].ops)
         self.costing = policy.costing(hw, workload, num_layers)
@@ -88,6 +93,7 @@ class _ModeSearch:
         self._kept = self._kept_inputs()
         pace_s = functools.partial(_pace_s, self.costing, traced, self._steps)
         self._weights = weights_of(objective, hw, workload, self._steps, pace_s)
+        self._prices = prices
         self._limit = limit / self._weights.per_second
         self._bounds: list[float] = []
         self.found: list[tuple[BuiltProblem, Solution]] = []
@@ -113,7 +119,7 @@ class _ModeSearch:
                 self.take(replace(mode, shared_home=home))
             return
         problem = weighed(problem, self._weights)
-        result = solve(problem, self._limit) if lower_bound(problem) < self._limit else None
+        result = solve(problem, self._limit) if lower_bound(problem, self._prices) < self._limit else None
         if isinstance(result, Infeasible):
             self.short.append((built, result))
         if isinstance(result, Undecided):
@@ -126,6 +132,8 @@ class _ModeSearch:
                 return
             self.found.append((built, result))
             self._bounds.append(result.bound)
+            self._prices.clear()
+            self._prices.update(named_prices(problem, result.price))
             self._limit = min(self._limit, result.objective)
 
     def _kept_inputs(self) -> dict[str, KeptInput]:

@@ -8,7 +8,8 @@ Letters in the shapes: C columns, D components, K kinds, S sums.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +27,9 @@ from partitioner.placement.unthreaded import times
 NEGATIVE = 1e-9
 """Share of the objective by which a column has to lower it to be added."""
 
+LARGEST = 1e3
+"""What takes more of a hard limit than this many times all of it is taken for so much."""
+
 
 @dataclass(frozen=True)
 class Priced:
@@ -33,10 +37,12 @@ class Priced:
 
     Attributes:
         bound: Lower bound on the goal's value.
+        price: [D] the prices of limits that prove it.
         missing: Columns that lower the relaxation's value, the best of each stage first.
     """
 
     bound: float
+    price: Floats
     missing: tuple[Column, ...]
 
 
@@ -53,6 +59,7 @@ class ColumnProgram:
         value: The most that the goal's value may be.
         sums: What is branched on.
         columns: The columns.
+        rows: [rows C] what each column adds to the rows.
     """
 
     folded: Folded
@@ -60,6 +67,15 @@ class ColumnProgram:
     value: float
     sums: CountSums
     columns: tuple[Column, ...]
+    rows: Floats
+
+    @classmethod
+    def of(
+        cls, folded: Folded, goal: Goal, value: float, sums: CountSums, columns: Iterable[Column]
+    ) -> ColumnProgram:
+        """Returns the program over some columns."""
+        empty = cls(folded, goal, value, sums, (), np.zeros((0, 0)))
+        return replace(empty, rows=np.zeros((empty.num_rows, 0))).extended(tuple(columns))
 
     @cached_property
     def step(self) -> float:
@@ -98,7 +114,7 @@ class ColumnProgram:
         cost = np.zeros(self.num_fixed + len(self.columns))
         cost[num_meeting:first] = 1.0
         cost[first : self.num_fixed] = SCALE
-        return BoundedProgram(cost, np.hstack([fixed, self._column_rows]))
+        return BoundedProgram(cost, np.hstack([fixed, self.rows]))
 
     def bounds(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
         """Returns the bounds of rows and variables for bounds [S] on the sums."""
@@ -115,8 +131,8 @@ class ColumnProgram:
             counts,
             high,
             meeting.upper,
-            np.full(goal.num_groups, 10.0 * SCALE),
-            np.full(broken, 1e3 * SCALE),
+            np.full(goal.num_groups, max(10.0 * SCALE, 2.0 * goal.value(self.folded.most) / self.step)),
+            np.full(broken, LARGEST * SCALE * counts.sum()),
             counts[[c.stage for c in self.columns]],
         ]
         return np.concatenate([*lower, np.zeros(len(self.columns))]), np.concatenate(upper)
@@ -137,11 +153,20 @@ class ColumnProgram:
         extra[np.abs(extra) <= NEGATIVE * self.value / SCALE] = 0.0
         most = float(np.where(extra > 0, np.minimum(high, self._most), low) @ extra)
         bound = model.price - float(price @ goal.limit) - most
-        return Priced(bound, self._missing(paths, prices * self.step))
+        return Priced(bound, price, self._missing(paths, prices * self.step))
+
+    def exceeded(self, vertex: Vertex) -> float:
+        """Returns by which share of a hard limit a solution exceeds it at most."""
+        first = self.num_rows + len(self._meeting.upper) + self.goal.num_groups
+        return float(vertex.point[first : first + len(self.goal.hard)].max(initial=0.0)) / SCALE
+
+    def shares(self, vertex: Vertex) -> Floats:
+        """Returns [C] how many instances of a solution make use of each column."""
+        return vertex.point[self.num_rows + self.num_fixed :]
 
     def extended(self, new: tuple[Column, ...]) -> ColumnProgram:
         """Returns the program with more columns."""
-        return ColumnProgram(self.folded, self.goal, self.value, self.sums, self.columns + new)
+        return replace(self, columns=self.columns + new, rows=np.hstack([self.rows, self._rows_of(new)]))
 
     def _missing(self, paths: tuple[CheapestPaths, ...], prices: Floats) -> tuple[Column, ...]:
         known = {c.key for c in self.columns}
@@ -173,25 +198,24 @@ class ColumnProgram:
         limit = self.goal.limit[self.goal.hard]
         return np.where(limit > 0, limit, 1.0) / SCALE
 
-    @cached_property
-    def _column_rows(self) -> NDArray[np.float64]:
-        """Returns [rows C]."""
+    def _rows_of(self, columns: tuple[Column, ...]) -> Floats:
+        """Returns [rows columns]."""
         goal, meeting, folded = self.goal, self._meeting, self.folded
-        rows = np.zeros((self.num_rows, len(self.columns)))
-        if not self.columns:
+        rows = np.zeros((self.num_rows, len(columns)))
+        if not columns:
             return rows
-        number = np.arange(len(self.columns))
-        vectors = np.stack([c.vector for c in self.columns], axis=1)
+        number = np.arange(len(columns))
+        vectors = np.stack([c.vector for c in columns], axis=1)
         soft, hard = len(goal.soft), len(goal.hard)
         rows[:soft] = vectors[goal.soft] / self.step
-        rows[soft : soft + hard] = np.minimum(vectors[goal.hard] / self._room[:, None], 1e3 * SCALE)
-        stage = np.array([c.stage for c in self.columns])
+        rows[soft : soft + hard] = np.minimum(vectors[goal.hard] / self._room[:, None], LARGEST * SCALE)
+        stage = np.array([c.stage for c in columns])
         first = soft + hard + meeting.first_node[stage]
-        onward = np.array([folded.stages[c.stage].onward[c.leave] for c in self.columns])
-        np.add.at(rows, (first + [c.entry for c in self.columns], number), 1.0)
+        onward = np.array([folded.stages[c.stage].onward[c.leave] for c in columns])
+        np.add.at(rows, (first + [c.entry for c in columns], number), 1.0)
         np.add.at(rows, (first + onward, number), -1.0)
         rows[soft + hard + meeting.num_nodes + stage, number] = 1.0
-        for n, c in enumerate(self.columns):
+        for n, c in enumerate(columns if len(self.sums.rank) else ()):
             kinds = [int(of[pick]) for of, pick in zip(folded.kinds.of[c.stage], c.picks, strict=True)]
             rows[self.first_sum :, n] = self.sums.weights[:, kinds].sum(axis=1)
         return rows

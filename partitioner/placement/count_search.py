@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from partitioner.placement.bounded_simplex import BoundedProgram, Ending, Floats, Vertex
 from partitioner.placement.open_nodes import OpenNodes
 
-DIVE = 25
+DIVE = 12
 """As long as no solution is known, so many nodes lead down from the best one that waits."""
 WHOLE = 1e-6
 """How far from a whole number a count may be."""

@@ -8,7 +8,7 @@ from partitioner.placement.kept_ways import LITTLE, kept_ways
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.search_space import Found, Placed, SearchSpace
 
-FIRST_DISTANCES = (2e-4, 4e-4, 8e-4, 1.5e-3, 3e-3, 8e-3, 3e-2, 0.1, 0.2, 0.4, 1.0)
+FIRST_DISTANCES = (2e-4, 1e-3, 3e-3, 8e-3, 3e-2, 0.1, 0.2, 0.4, 1.0)
 """Relative distances from the bound within which placements are looked for among few of many variants."""
 FEW_VARIANTS = 150
 """So few variants need no choice among them."""
@@ -34,7 +34,7 @@ def first_placement(space: SearchSpace, root: Relaxation, known: Placed | None, 
             arcs = kept_ways(space, [root], value, thin=True, little=LITTLE)
         if isinstance(arcs, Arcs) and arcs.size > LARGE / 3:
             break
-        gap = 0.2 * space.gap if whole else max(0.2 * space.gap, COARSE * distance)
+        gap = 0.5 * space.gap if whole else max(0.2 * space.gap, COARSE * distance)
         found = best_along(space, arcs, root.box, value, best, gap, FEW_NODES)
         best, num_arcs = found.placed, max(num_arcs, found.num_arcs)
         if found.placed is None and not found.finished and arcs.size > LARGE / 4:

@@ -67,14 +67,13 @@ def flow_statuses(block: Block, flow: Flow, num_tiers: int) -> FlowStatuses:
         after: dict[_Status, int] = {}
         following = np.zeros((len(statuses), num_tiers + 1), np.int64)
         paid_s = np.zeros((len(statuses), num_tiers + 1))
-        consumed = position in flow.consumers
+        consuming = num_tiers if position in flow.consumers else 0
         for (src, due), number in statuses.items():
-            for tier in range(num_tiers + 1):
-                left = due
-                if consumed and tier < num_tiers:
-                    paid_s[number, tier] = due[tier]
-                    left = (*due[:tier], 0.0, *due[tier + 1 :])
+            for tier in range(consuming):
+                paid_s[number, tier] = due[tier]
+                left = (*due[:tier], 0.0, *due[tier + 1 :])
                 following[number, tier] = _number(after, _status(flow, src, left, later))
+            following[number, consuming:] = _number(after, _status(flow, src, due, later))
         steps.append(Step(following, paid_s))
         statuses = after
     producers = np.array([src for src, _ in statuses], np.int64)

@@ -8,6 +8,7 @@ proof.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,26 @@ from partitioner.placement.unthreaded import times
 MAX_EXCHANGES = 40
 
 
+@dataclass(frozen=True)
+class _Near:
+    """Holds the columns that differ from one in a single choice, have the same exit and a lower weight.
+
+    Attributes:
+        position: [N] the choice.
+        pick: [N] its variant.
+        change: [N D] what the column costs more.
+    """
+
+    position: NDArray[np.int64]
+    pick: NDArray[np.int64]
+    change: NDArray[np.float64]
+
+
 def polish(folded: Folded, goal: Goal, stages: list[Counter[Column]]) -> list[Counter[Column]]:
     """Returns columns and counts whose goal value is no higher, and whose weight in ties is lower or the same."""
     weight = _tie_weight(folded)
     stages = [Counter(counted) for counted in stages]
-    near: dict[Column, list[Column]] = {}
+    near: dict[Column, _Near] = {}
     for _ in range(MAX_EXCHANGES):
         exchange = _exchange(folded, goal, weight, stages, near)
         if exchange is None:
@@ -52,45 +68,59 @@ def _exchange(
     goal: Goal,
     weight: NDArray[np.float64],
     stages: list[Counter[Column]],
-    near: dict[Column, list[Column]],
+    near: dict[Column, _Near],
 ) -> tuple[Column, Column, int] | None:
     """Returns (old column, new column, instances) of the exchange that lowers the weight most."""
     total = sum((c.vector * n for counted in stages for c, n in counted.items()), np.zeros(len(weight)))
     value = _values(goal, total[None])[0]
     hard = goal.group == HARD
-    best: tuple[Column, Column, int] | None = None
+    best: tuple[Column, int, int] | None = None
     gained = 1e-9
     for old, used in ((c, n) for counted in stages for c, n in counted.items()):
         if old not in near:
-            near[old] = _neighbours(folded, old, weight)
-        if not near[old]:
+            near[old] = _near(folded, old, weight)
+        change = near[old].change
+        if not len(change):
             continue
-        changes = np.stack([new.vector - old.vector for new in near[old]])
+        lighter = -times(change, weight)
         for count in sorted({1, used}):
-            totals = total + count * changes
-            gains = -count * times(changes, weight)
+            totals = total + count * change
             fits = (totals[:, hard] <= goal.limit[hard]).all(axis=1) & (_values(goal, totals) <= value)
-            gains = np.where(fits, gains, 0.0)
+            gains = np.where(fits, count * lighter, 0.0)
             index = int(np.argmax(gains))
             if gains[index] > gained:
-                best, gained = (old, near[old][index], count), float(gains[index])
-    return best
+                best, gained = (old, index, count), float(gains[index])
+    if best is None:
+        return None
+    old, index, count = best
+    picks = list(old.picks)
+    picks[int(near[old].position[index])] = int(near[old].pick[index])
+    return old, column(old.stage, folded.stages[old.stage].graph, old.entry, tuple(picks)), count
 
 
-def _neighbours(folded: Folded, old: Column, weight: NDArray[np.float64]) -> list[Column]:
-    """Returns the columns that differ in one choice, have the same exit and a lower weight."""
+def _near(folded: Folded, old: Column, weight: NDArray[np.float64]) -> _Near:
+    """Returns the columns near one, from what its choices cost before and after each."""
     graph = folded.stages[old.stage].graph
-    found: list[Column] = []
-    for position, layer in enumerate(graph.layers):
-        gain = times(layer.variant[old.picks[position]] - layer.variant, weight)
-        same_way = layer.way == layer.way[old.picks[position]]
-        for pick in np.flatnonzero(~same_way | (gain > 0)).tolist():
-            if pick != old.picks[position]:
-                picks = (*old.picks[:position], pick, *old.picks[position + 1 :])
-                new = column(old.stage, graph, old.entry, picks)
-                if new.leave == old.leave and (old.vector - new.vector) @ weight > 0:
-                    found.append(new)
-    return found
+    leave, after = graph.leaves, np.zeros((len(graph.leaves), graph.size))
+    behind = [(leave, after)]
+    for layer, pick in zip(reversed(graph.layers), reversed(old.picks), strict=True):
+        way = layer.way[pick]
+        target = layer.target[:, way]
+        leave, after = leave[target], layer.move[:, way] + layer.variant[pick] + after[target]
+        behind.append((leave, after))
+    state, before = int(graph.roots[old.entry]), np.zeros(graph.size)
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    for position, (layer, pick) in enumerate(zip(graph.layers, old.picks, strict=True)):
+        leave, after = behind[len(graph.layers) - 1 - position]
+        target = layer.target[state, layer.way]
+        change = before + layer.move[state, layer.way] + layer.variant + after[target] - old.vector
+        picks = np.flatnonzero((leave[target] == old.leave) & (times(change, weight) < 0))
+        picks = picks[picks != pick]
+        found.append((np.full(len(picks), position), picks, change[picks]))
+        way = layer.way[pick]
+        before = before + layer.move[state, way] + layer.variant[pick]
+        state = int(layer.target[state, way])
+    return _Near(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def _values(goal: Goal, totals: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -87,7 +87,7 @@ class PricedSearch:
     ) -> None:
         self._goal, self._root, self._worth, self._along, self._gap = goal, root, worth, along, gap
         self._first = list(pool)
-        self._program = ColumnProgram(folded, goal, limit, sums, tuple(pool))
+        self._program = ColumnProgram.of(folded, goal, limit, sums, pool)
         self._value = limit
         self._best: Placement | None = None
 
@@ -173,8 +173,7 @@ class PricedSearch:
     def _count(self, vertex: Vertex, box: tuple[Floats, Floats] | None) -> None:
         """Looks for a better placement along arcs that columns of a solution, of the root or of the best placement take."""
         program, goal = self._program, self._goal
-        shares = vertex.point[program.num_rows + program.num_fixed :]
-        used = [program.columns[n] for n in np.flatnonzero(shares > NOTHING).tolist()]
+        used = [program.columns[n] for n in np.flatnonzero(program.shares(vertex) > NOTHING).tolist()]
         used += [] if box else self._first
         used += [] if self._best is None else [c for counted in self._best for c in counted]
         routes = kept_routes(program.folded, goal, self._root, self._enough, along=used)

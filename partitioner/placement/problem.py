@@ -134,12 +134,14 @@ class Solution:
         objective: Value of the objective, evaluated on ``chosen`` by :func:`evaluate`, in seconds.
         bound: Certified lower bound on the objective.
         solver: What was solved, for people (columns, rows, method).
+        price: For each component of a cost vector (see ``components``) the price at which the relaxation ended; may be empty.
     """
 
     chosen: tuple[tuple[tuple[int, ...], ...], ...]
     objective: float
     bound: float
     solver: str
+    price: tuple[float, ...] = ()
 
     @property
     def gap(self) -> float:

@@ -19,6 +19,7 @@ from partitioner.placement.goal import Goal, fastest, least_missing
 from partitioner.placement.highs import MAX_NODES, SolverError
 from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.relaxation import Relaxation, relax, relaxation_at
+from partitioner.placement.root_relaxation import root_relaxation
 from partitioner.placement.search import best_placement
 from partitioner.placement.search_space import CLOSE, Placed, SearchSpace
 from partitioner.placement.states import TooManyStatesError
@@ -59,15 +60,21 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
     if fits:
         quickest = space.polished(quickest, shortest)
     if fits and quickest.value - alone.bound <= CLOSE * quickest.value:
-        return _solution(quickest, alone.bound, f"shortest path over {folded.num_arcs} arcs")
+        return _solution(quickest, alone.bound, alone, f"shortest path over {folded.num_arcs} arcs")
     pool = ColumnPool()
     pool.add(column for columns in shortest for column in columns)
     missing = _missing(space)
-    if not fits:
+    root, unit, exceeds = alone, space.unit, not fits
+    if space.is_large:
+        root, unit, exceeds = _large_root(space, pool, alone, cutoff)
+        if root.bound >= cutoff:
+            return None
+    if exceeds:
         relaxed = relax(folded, missing.goal, missing.unit, pool, alone.box, 1e-12 * missing.unit)
         if relaxed.bound > 1e-9 * missing.unit:
             return _infeasible(problem, _least(missing, pool))
-    root, unit = _root(space, pool, alone)
+    if exceeds or not space.is_large:
+        root, unit = _root(space, pool, alone)
     if root.bound >= cutoff:
         return None
     space = replace(space, unit=unit)
@@ -88,7 +95,7 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
         f"{found.num_arcs} of {folded.num_arcs} arcs, "
         f"{len(goal.asked)} limits, {root.rounds} rounds of prices"
     )
-    return _solution(found.placed, found.bound, how)
+    return _solution(found.placed, found.bound, root, how)
 
 
 def _chains_alone(problem: Problem, folded: Folded, goal: Goal) -> Relaxation:
@@ -114,6 +121,23 @@ def _root(space: SearchSpace, pool: ColumnPool, alone: Relaxation) -> tuple[Rela
     return root, unit
 
 
+def _large_root(
+    space: SearchSpace, pool: ColumnPool, alone: Relaxation, cutoff: float
+) -> tuple[Relaxation, float, bool]:
+    """Returns the same for many arcs, and whether it shows that nothing keeps the capacities (see ``root_relaxation``)."""
+    root, unit, exceeds = alone, space.unit, False
+    for _ in range(MAX_SCALES):
+        unit = max(root.bound, 1e-3 * unit)
+        try:
+            relaxed, exceeds = root_relaxation(space.folded, space.goal, unit, pool, cutoff)
+        except SolverError:
+            return root, unit, True
+        root = max(root, relaxed, key=lambda relaxation: relaxation.bound)
+        if root.bound > 0.1 * unit or exceeds:
+            break
+    return root, unit, exceeds
+
+
 def _missing(space: SearchSpace) -> SearchSpace:
     """Returns what a search for the least bytes missing holds."""
     goal = least_missing(space.problem, space.folded.most)
@@ -134,5 +158,6 @@ def _infeasible(problem: Problem, placed: Placed) -> Infeasible:
     return Infeasible(parts.shortfall(problem.capacities), parts.memory_bytes)
 
 
-def _solution(placed: Placed, bound: float, how: str) -> Solution:
-    return Solution(placed.chosen, placed.value, min(bound, placed.value), how)
+def _solution(placed: Placed, bound: float, priced: Relaxation, how: str) -> Solution:
+    price = tuple(priced.price.tolist())
+    return Solution(placed.chosen, placed.value, min(bound, placed.value), how, price)

@@ -80,10 +80,10 @@ def kinds_of(problem: Problem) -> Kinds:
         for choice in stage.block.choices:
             kinds: list[int] = []
             rows = variant_vectors(problem, choice.variants)
-            for variant, vector in zip(choice.variants, rows, strict=True):
-                kind = known.setdefault((position, variant.tiers, vector.tobytes()), len(known))
+            for number, (variant, row) in enumerate(zip(choice.variants, _as_bytes(rows), strict=True)):
+                kind = known.setdefault((position, variant.tiers, row), len(known))
                 if kind == len(vectors):
-                    vectors.append(vector)
+                    vectors.append(rows[number])
                     most.append(0.0)
                 kinds.append(kind)
             for kind in set(kinds):
@@ -98,15 +98,22 @@ def kinds_of(problem: Problem) -> Kinds:
     return Kinds(tuple(of), stacked, feature, feature @ np.array(most), tiers)
 
 
+def _as_bytes(rows: NDArray[np.float64]) -> list[bytes]:
+    """Returns the bytes of each row."""
+    whole, size = np.ascontiguousarray(rows).tobytes(), rows.shape[1] * rows.itemsize
+    return [whole[n * size : (n + 1) * size] for n in range(len(rows))]
+
+
 def _sums(
     problem: Problem, ways: list[tuple[int, tuple[int | None, ...]]], vectors: NDArray[np.float64]
 ) -> csr_array:
     """Returns the features that sum up several kinds: same stage and size, and same home or same tiers."""
+    memory = vectors[:, vector_size(problem) - len(problem.capacities) :]
+    rows = zip(ways, _as_bytes(memory), memory.sum(axis=1).tolist(), strict=True)
     together: dict[tuple[object, ...], list[int]] = {}
-    for kind, (stage, tiers) in enumerate(ways):
-        memory = vectors[kind, vector_size(problem) - len(problem.capacities) :]
-        together.setdefault(("home", stage, memory.tobytes()), []).append(kind)
-        together.setdefault(("runs", stage, float(memory.sum()), tiers), []).append(kind)
+    for kind, ((stage, tiers), home, size) in enumerate(rows):
+        together.setdefault(("home", stage, home), []).append(kind)
+        together.setdefault(("runs", stage, size, tiers), []).append(kind)
     several = [kinds for kinds in together.values() if len(kinds) > 1]
     columns = np.array([kind for kinds in several for kind in kinds], np.int64)
     ends = np.cumsum([0, *map(len, several)])

@@ -83,3 +83,25 @@ def test_any_prices_prove_a_bound() -> None:
         lower, upper = given.bounds()
         prices = given.random.normal(size=NUM_ROWS)
         assert given.program.bound(prices, lower, upper) <= given.best(lower, upper) + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_optimum_with_more_variables_is_found_from_the_one_without(seed: int) -> None:
+    """Variables of all costs are added behind, at zero, so that the last solution stays one and is no longer the best."""
+    given = RandomProgram(seed)
+    lower, upper = given.bounds()
+    known = given.program.solve(lower, upper, given.program.start, np.inf)
+    if known.ending is not Ending.OPTIMAL:
+        return
+    more = 5
+    columns = given.random.integers(-3, 4, (NUM_ROWS, more)).astype(float)
+    matrix = np.hstack([given.matrix, columns])
+    given.cost = np.concatenate([given.cost, given.random.integers(-6, 3, more)])
+    given.matrix, given.program = matrix, BoundedProgram(given.cost, matrix)
+    lower = np.concatenate([lower, np.zeros(more)])
+    upper = np.concatenate([upper, given.random.choice([0.5, 2.0, 9.0], more)])
+    found = given.program.solve(lower, upper, known.basis, np.inf)
+    assert found.ending is Ending.OPTIMAL
+    assert found.bound == pytest.approx(given.best(lower, upper), abs=1e-3)
+    assert (lower - 1e-7 <= found.point).all()
+    assert (found.point <= upper + 1e-7).all()
