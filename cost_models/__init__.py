@@ -39,6 +39,7 @@ from cost_models.money import (
     running_usd,
     system_price_usd,
 )
+from cost_models.primitive_table import is_elementwise
 from cost_models.primitives import equation_flops, unknown_primitives, work_of
 from cost_models.processor_attention import processor_attend_cost
 from cost_models.roofline import compute_cost, launch_cost, ridge_point
@@ -95,6 +96,7 @@ __all__ = [
     "flash_write_cost",
     "fused_outputs",
     "idle_power_w",
+    "is_elementwise",
     "kv_append_cost",
     "launch_cost",
     "life_years",

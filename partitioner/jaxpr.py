@@ -152,6 +152,17 @@ def needed_for(equations: Sequence[Eqn], wanted: Iterable[Var]) -> list[Eqn]:
     return [e for e in equations if id(e) in found]
 
 
+def made_of(var: Var, equations: Iterable[Eqn]) -> list[Eqn]:
+    """Returns the equations that depend on a variable, in their order."""
+    made = {var}
+    found: list[Eqn] = []
+    for eqn in equations:
+        if not made.isdisjoint(variables(eqn.invars)):
+            found.append(eqn)
+            made.update(eqn.outvars)
+    return found
+
+
 def evaluate(equations: Iterable[Eqn], env: dict[Var, Any]) -> dict[Var, Any]:
     """Runs equations on values, adding every result to ``env``; works on arrays and on tracers."""
     for eqn in equations:

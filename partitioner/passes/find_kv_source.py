@@ -37,7 +37,8 @@ class KvPath:
 def find_kv_sources(split: SplitEquations, new: tuple[Var, Var]) -> tuple[Var, ...]:
     """Returns the values through which all goes that K and V hold of the tokens, the nearest first.
 
-    The search ends before the matrix product that makes a value smaller than K and V, and at caches.
+    The search ends before the matrix product that makes a value smaller than K and V, and where an input that holds tokens, as
+    the cache of an earlier layer, is one of several values.
 
     Args:
         split: The phase's equations, sorted.
@@ -54,6 +55,8 @@ def find_kv_sources(split: SplitEquations, new: tuple[Var, Var]) -> tuple[Var, .
         eqn = flow.maker.get(last)
         if eqn is None or eqn.effects or eqn.primitive.name in _CONTROL:
             break
+        if len(frontier) > 1 and any(v not in flow.maker for v in frontier):
+            break  # an input of the phase that holds tokens: with it, no single value will be left again
         if eqn.primitive.name == "dot_general" and any(num_bytes(v) < limit for v in found):
             break
         frontier -= set(eqn.outvars)

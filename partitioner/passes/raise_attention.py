@@ -16,6 +16,7 @@ from partitioner.frontend.traced import TracedInput
 from partitioner.ir.graph import Unraised
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Eqn, borders, bytes_of, dtype_of, shape_of
+from partitioner.passes.few_heads import few_heads
 from partitioner.passes.find_attention import AttentionRegion, find_attention
 from partitioner.passes.find_cache_writes import find_cache_writes
 from partitioner.passes.infer_layout import LayoutError, RegionLayout, infer_layout
@@ -127,9 +128,10 @@ class _Confirmer:
     def _full_weights(self, region: AttentionRegion, index: Sequence[Eqn]) -> WeightsRunner:
         part = few_rows(weights_part(region, self._phase, index))
         if part is None:
-            twin = self._probe(region, _probe_batch(region), self._phase.max_len)
+            twin = self._full_twin(region)
             part = weights_part(twin.region, twin.phase, twin.index)
-        return WeightsRunner(part)
+            part = few_rows(part) or part
+        return WeightsRunner(few_heads(part))
 
     def _run_small_twin(
         self, region: AttentionRegion, index: Sequence[Eqn], full: Callable[[], WeightsRunner]
@@ -137,10 +139,21 @@ class _Confirmer:
         shape, batch = shape_of(region.key.before), _probe_batch(region)
         length = next(n for n in _PROBE_LENGTHS if n not in shape and n != batch)
         small = shrink_region(region, self._phase, index, batch, length)
+        if (
+            small is None and shape.count(self._phase.max_len) == 1
+        ):  # at another batch, sizes may be told apart
+            twin = self._full_twin(region)
+            small = shrink_region(twin.region, twin.phase, twin.index, batch, length)
         if small is not None:
             with contextlib.suppress(LayoutError, ValidationError, TypeError, ValueError):
                 return _run(small, full)
         return _run(self._probe(region, batch, length), full)
+
+    def _full_twin(self, region: AttentionRegion) -> SmallRegion:
+        """Returns the region in a trace at full length, with another number of rows than small twins have."""
+        shape = shape_of(region.key.before)
+        rows = next(b for b in _PROBE_BATCHES if b not in shape and b != _probe_batch(region))
+        return self._probe(region, rows, self._phase.max_len)
 
     def _probe(self, region: AttentionRegion, batch: int, length: int) -> SmallRegion:
         if (batch, length) not in self._probes:

@@ -20,9 +20,9 @@ from partitioner.jaxpr import (
     borders,
     dtype_of,
     is_literal,
+    made_of,
     needed_for,
     shape_of,
-    variables,
 )
 from partitioner.passes.find_attention import AttentionRegion
 from partitioner.passes.logit_rule import ValidationError
@@ -117,7 +117,7 @@ class WeightsRunner:
         self._part = part
         self.num_slots = part.phase.max_len
         self.num_rows = _size(part.weights) // self.num_slots
-        later = _made_of(part.product, part.equations)
+        later = made_of(part.product, part.equations)
         before = [e for e in part.equations if id(e) not in {id(e) for e in later}]
         made = {part.product, *(v for e in later for v in e.outvars)}
         fixed = [v for v in dict.fromkeys((*borders(later), part.weights)) if v not in made]
@@ -160,17 +160,6 @@ class WeightsRunner:
         (weights,) = self._run([given, *self._known[1]])
         by_slot = np.moveaxis(weights, part.weights_slots, -1).reshape(self.num_rows, self.num_slots)
         return by_slot.astype(np.float64)
-
-
-def _made_of(product: Var, equations: Sequence[Eqn]) -> list[Eqn]:
-    """Returns the equations that depend on a value, in their order."""
-    made = {product}
-    found: list[Eqn] = []
-    for eqn in equations:
-        if not made.isdisjoint(variables(eqn.invars)):
-            found.append(eqn)
-            made.update(eqn.outvars)
-    return found
 
 
 def _product_slots(region: AttentionRegion) -> int:

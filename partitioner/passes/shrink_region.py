@@ -12,7 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from partitioner.frontend.trace import TracedPhase
-from partitioner.jaxpr import Atom, Eqn, Literal, Var, borders, fresh_variables, needed_for, shape_of
+from partitioner.jaxpr import (
+    Atom,
+    Eqn,
+    Literal,
+    Var,
+    borders,
+    fresh_variables,
+    needed_for,
+    shape_of,
+    variables,
+)
 from partitioner.passes.find_attention import AttentionRegion, CacheUse
 
 _SIZE_PARAMS = frozenset({"shape", "new_sizes", "slice_sizes", "limit_indices"})
@@ -54,6 +64,9 @@ def shrink_region(
         return None
     sizes = {old[0]: batch, old[1]: length}
     needed = needed_for(index, borders(region.equations))
+    shapes = [shape_of(v) for e in region.equations for v in (*variables(e.invars), *e.outvars)]
+    if any(shape.count(n) > 1 for shape in shapes for n in sizes):
+        return None
     rewrite = SizeRewrite(sizes)
     small_index = [rewrite.equation(e) for e in needed]
     small_equations = {id(e): rewrite.equation(e) for e in region.equations}

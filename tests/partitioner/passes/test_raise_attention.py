@@ -137,6 +137,20 @@ def test_sizes_that_cannot_be_told_apart_are_traced_again(name: str) -> None:
     assert len({*asked[0], HEADS, SPELLINGS[name].kv_heads, HEAD_SIZE}) >= 4
 
 
+def test_rows_as_many_as_heads_are_traced_again_once_at_full_length() -> None:
+    """That trace tells how tokens are weighed at full length, and is shrunk further for the rest."""
+    asked = []
+    spelling = SPELLINGS["einsum_slots_first"]
+
+    def trace(batch: int, length: int) -> TracedPhase:
+        asked.append((batch, length))
+        return decode_of(spelling, batch, length)[0]
+
+    raised, _ = raise_decode_attention(*decode_of(spelling, HEAD_SIZE, 4096), trace)
+    assert attributes(raised[0].attention) == expected(spelling)
+    assert asked == [(5, 4096)]
+
+
 @pytest.mark.parametrize(
     ("batch", "length", "window"), [(64, 4096, 40), (HEAD_SIZE, 41, 40), (3, 40, None), (40, 64, 40)]
 )
