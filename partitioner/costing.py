@@ -65,6 +65,18 @@ class Costing:
         """Returns the batch rows of one decode step of one micro-batch."""
         return self.workload.batch_size // self.micro_batches
 
+    def of_micro_batches(self, micro_batches: int) -> Costing:
+        """Returns the same for another number of micro-batches; it knows what it was asked before."""
+        if micro_batches == self.micro_batches:
+            return self
+        if micro_batches not in self._others:
+            self._others[micro_batches] = dataclasses.replace(self, micro_batches=micro_batches)
+        return self._others[micro_batches]
+
+    @cached_property
+    def _others(self) -> dict[int, Costing]:
+        return {}
+
     @cached_property
     def links(self) -> TierLinks:
         """Returns what answers for transfers between tiers."""

@@ -72,7 +72,7 @@ def build_problem(
         kept: Caches of inputs that are offered where the mode allows them.
     """
     kept = kept if mode.recompute else {}
-    costing = replace(costing, micro_batches=mode.micro_batches)
+    costing = costing.of_micro_batches(mode.micro_batches)
     builder = VariantBuilder(paired, costing, policy, mode.shared_home, mode.streaming, kept)
     variants = builder.all()
     variants[0] = _launched(variants[0], costing, steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -91,17 +92,16 @@ class SharedVariants:
         way = (*(("gpu" if prefill else "-",) if decode else ()), SPLIT, SPLIT)
         names = [[f"{tier}={part}" for part in range(num_units + 1)] for tier in TIERS]
         numbers = (costs.units, together_s, memory, working_s)
-        for units, decode_s, held, (gpu_s, host_s, csd_s) in zip(
-            *(each[offered].tolist() for each in numbers), strict=True
-        ):
+        rows = zip(*(each[offered].tolist() for each in numbers), _loads(costs, offered, stores), strict=True)
+        for units, decode_s, held, (gpu_s, host_s, csd_s), busy in rows:
             away = [stores[tier][part] for tier, part in enumerate(units) if part and stores[tier]]
             yield Variant(
                 tiers=tiers,
                 seconds=(prefill_s, decode_s) if decode else (decode_s,),
                 memory=tuple(held),
-                busy=_added([store.loads for store in away]),
-                key=(*way, *(names[tier][part] for tier, part in enumerate(units) if part)),
-                working=(gpu_s, host_s, csd_s + sum(store.written_s for store in away)),
+                busy=busy,
+                key=(*way, *[names[tier][part] for tier, part in enumerate(units) if part]),
+                working=(gpu_s, host_s, csd_s + sum([store.written_s for store in away])),
             )
 
     def _stores(self, attention: Attention, tier: str, num_units: int) -> dict[int, Store]:
@@ -114,11 +114,30 @@ class SharedVariants:
         return found
 
 
-def _added(loads: Sequence[tuple[tuple[int, float], ...]]) -> tuple[tuple[int, float], ...]:
-    """Returns the loads of several stores together."""
-    if len(loads) < 2:
-        return loads[0] if loads else ()
-    total: Loads = {}
-    for index, seconds in (pair for each in loads for pair in each):
-        total[index] = total.get(index, 0.0) + seconds
-    return tuple(sorted(total.items()))
+def _loads(
+    costs: SplitCosts, offered: NDArray[np.bool_], stores: Sequence[Mapping[int, Store]]
+) -> list[tuple[tuple[int, float], ...]]:
+    """Returns what bringing K and V of a prefill to the tiers of each split that is offered loads."""
+    units = costs.units[offered]
+    held = [(tier, _table(known)) for tier, known in enumerate(stores) if known]
+    found: list[tuple[tuple[int, float], ...]] = [()] * len(units)
+    for count in range(1, len(held) + 1):
+        for tables in itertools.combinations(held, count):
+            there = {tier for tier, _ in tables}
+            rows = np.flatnonzero(
+                np.all([(units[:, tier] > 0) == (tier in there) for tier, _ in held], axis=0)
+            )
+            indices = sorted({index for _, (own, _) in tables for index in own})
+            total = np.zeros((len(rows), len(indices)))
+            for tier, (own, seconds) in tables:
+                total[:, [indices.index(index) for index in own]] += seconds[units[rows, tier]]
+            for row, loads in zip(rows.tolist(), total.tolist(), strict=True):
+                found[row] = tuple(zip(indices, loads, strict=True))
+    return found
+
+
+def _table(stores: Mapping[int, Store]) -> tuple[list[int], NDArray[np.float64]]:
+    """Returns the indices of what any number of units loads, and the seconds, ``[units, resources]``."""
+    indices = [index for index, _ in stores[1].loads]
+    rows = [[seconds for _, seconds in stores[part].loads] for part in sorted(stores)]
+    return indices, np.array([[0.0] * len(indices), *rows])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
-from partitioner.jaxpr import Var, borders
+from partitioner.jaxpr import Eqn, Var, borders
 from partitioner.plan.decisions import SPLIT, Decision
 from partitioner.plan.steps import Segment
 
@@ -26,9 +25,39 @@ def segment_ops(graph: OpGraph, decisions: Mapping[str, Decision]) -> tuple[Segm
             groups.append([])
         groups[-1].append(op)
         previous = op
-    order = {id(e): i for i, e in enumerate(graph.phase.equations)}
-    classes: dict[Any, int] = {}
-    return tuple(_segment(graph, n, group, decisions, order, classes) for n, group in enumerate(groups))
+    signatures, classes = _Signatures(graph), dict[Hashable, int]()
+    return tuple(_segment(graph, n, group, decisions, signatures, classes) for n, group in enumerate(groups))
+
+
+class _Signatures:
+    """Tells what groups of ops share that compute the same; single ops of one form are looked at once.
+
+    Args:
+        graph: The phase's ops.
+    """
+
+    def __init__(self, graph: OpGraph) -> None:
+        self._phase = graph.phase
+        self._known: dict[tuple[int, tuple[int, ...]], Hashable] = {}
+
+    def equations(self, group: Sequence[Op]) -> tuple[tuple[Eqn, ...], tuple[Var, ...]]:
+        """Returns the equations of a group in execution order, each once, and what they read from outside."""
+        if len(group) == 1:
+            return group[0].equations, group[0].inputs
+        equations = self._phase.flow.sorted(e for op in group for e in op.equations)
+        return equations, tuple(borders(equations, self._phase.reads))
+
+    def of(
+        self, group: Sequence[Op], equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]
+    ) -> Hashable:
+        """Returns what groups share exactly if they compute the same function of their inputs."""
+        if len(group) > 1 or group[0].form < 0:  # ops that were changed may have a form for several functions
+            return self._phase.forms.signature(equations, inputs, outputs)
+        leaving = set(outputs)
+        key = group[0].form, tuple([n for n, v in enumerate(group[0].outputs) if v in leaving])
+        if key not in self._known:
+            self._known[key] = self._phase.forms.signature(equations, inputs, outputs)
+        return self._known[key]
 
 
 def streams_cache(op: Op, decision: Decision, phase: str) -> bool:
@@ -58,15 +87,13 @@ def _segment(
     number: int,
     group: Sequence[Op],
     decisions: Mapping[str, Decision],
-    order: Mapping[int, int],
-    classes: dict[Any, int],
+    signatures: _Signatures,
+    classes: dict[Hashable, int],
 ) -> Segment:
     phase = graph.phase.name
     tier = decisions[group[0].name].tier(phase)
     names = {op.name for op in group}
-    unique = {id(e): e for op in group for e in op.equations}
-    equations = tuple(sorted(unique.values(), key=lambda e: order[id(e)]))
-    inputs = tuple(borders(equations))
+    equations, inputs = signatures.equations(group)
     outputs = tuple(v for op in group for v in op.outputs if _leaves(graph, op, v, names, decisions))
     replaced = {graph.output_of[v].name for v in outputs if v in graph.output_of and phase == "decode"}
     donated = tuple(
@@ -77,7 +104,7 @@ def _segment(
     is_command = tier in ("csd", SPLIT)
     form = (
         tier,
-        graph.phase.forms.signature(equations, inputs, outputs),
+        signatures.of(group, equations, inputs, outputs),
         tuple(inputs.index(v) for v in donated),
     )
     return Segment(
