@@ -22,10 +22,12 @@ def label_equations(
     feeds if that is one; else the module it comes from.
     """
     labels = {id(e): attention_label(n) for n, r in enumerate(raised) for e in r.equations}
+    modules = {v: module_of(name) for v, name in split.param_vars.items()}
     for eqn in split.data:
-        param = next((v for v in split.reads[id(eqn)] if v in split.param_vars), None)
-        if param is not None and id(eqn) not in labels:
-            labels[id(eqn)] = module_of(split.param_vars[param])
+        for v in split.reads[id(eqn)]:
+            if v in modules:
+                labels.setdefault(id(eqn), modules[v])
+                break
     _label_joins(split, labels)
     _label_by_consumer(phase, split, labels)
     _label_by_producer(phase, split, labels)
@@ -58,11 +60,18 @@ def _label_joins(split: SplitEquations, labels: dict[int, str]) -> None:
     origin: dict[Var, tuple[int, str]] = {}
     for position, eqn in enumerate(split.data):
         label = labels.get(id(eqn))
-        here = (position, label) if label is not None else None
-        if here is None:
-            sources = [origin[v] for v in split.reads[id(eqn)] if v in origin]
-            here = max(sources, default=None)
-            if here is not None and any(name != here[1] for _, name in sources):
+        here: tuple[int, str] | None = None
+        if label is not None:
+            here = (position, label)
+        else:
+            meets = False
+            for v in split.reads[id(eqn)]:
+                other = origin.get(v)
+                if other is None or other is here:
+                    continue
+                meets = meets or (here is not None and other[1] != here[1])
+                here = other if here is None else max(here, other)
+            if here is not None and meets:
                 label = labels[id(eqn)] = "residual" if is_attention_label(here[1]) else here[1]
                 here = (position, label)
         if here is not None:
@@ -76,7 +85,7 @@ def _label_by_consumer(phase: TracedPhase, split: SplitEquations, labels: dict[i
     for eqn in reversed(split.data):
         if id(eqn) in labels or not results.isdisjoint(eqn.outvars):
             continue
-        fed = {labels.get(id(r)) for v in eqn.outvars for r in readers.get(v, ())}
+        fed = {labels.get(id(r)) for v in eqn.outvars if v in readers for r in readers[v]}
         label = fed.pop() if len(fed) == 1 else None
         if label is not None and not is_attention_label(label):
             labels[id(eqn)] = label
@@ -87,8 +96,11 @@ def _label_by_producer(phase: TracedPhase, split: SplitEquations, labels: dict[i
     for eqn in split.data:
         label = labels.get(id(eqn))
         if label is None:
-            sources = [maker[v] for v in split.reads[id(eqn)] if v in maker]
-            modules = [s for s in sources if not is_attention_label(s)]
-            label = labels[id(eqn)] = modules[-1] if modules else phase.name
+            label = phase.name
+            for v in split.reads[id(eqn)]:
+                source = maker.get(v)
+                if source is not None and not is_attention_label(source):
+                    label = source
+            labels[id(eqn)] = label
         for v in eqn.outvars:
             maker[v] = label
