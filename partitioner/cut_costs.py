@@ -85,7 +85,7 @@ def share_bytes(costing: Costing, attention: Attention, share: Share) -> float:
     if cut.side == "newest":
         tokens = min(cut.room, most)
         return costing.kv_bytes(attention, tokens, share.fraction) * costing.micro_batches
-    pages = costing.drive_cache(attention).held_pages(cut.departed(most))
+    pages = costing.drive_cache(attention).held_pages(cut.attended(most))
     return costing.page_bytes(attention, pages) * share.fraction * costing.micro_batches
 
 

@@ -12,6 +12,7 @@ from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.drive_seconds import drives_attend_s, drives_read_s
 from partitioner.placement.known_splits import KnownSplits
 from partitioner.placement.mode_costs import FLASH, Loads, ModeCosts
+from partitioner.placement.newest_variants import NewestVariants
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput, stream_cost
@@ -44,7 +45,7 @@ class AttentionVariants:
         known: KnownSplits,
     ) -> None:
         self._costs, self._policy, self._streaming = costs, policy, streaming
-        self._kept, self._shared = kept, SharedVariants(costs, known)
+        self._kept, self._shared, self._newest = kept, SharedVariants(costs, known), NewestVariants(costs)
         self.largest_stream = 0.0
 
     def of(self, pair: PairedOp, number: int) -> tuple[Variant, ...]:
@@ -65,6 +66,8 @@ class AttentionVariants:
         shareable = self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]
         if shareable:
             variants += self._shared.of(pair, number, attention, allowed["decode"])
+            if policy.newest and {"gpu", "host", "csd"}.issubset(allowed["decode"]):
+                variants += self._newest.of(pair, attention)
         for placed in itertools.product(*options):
             if self._costs.overlap and placed[-1] != "gpu":
                 continue

@@ -194,8 +194,9 @@ def _decisions(built: BuiltProblem, solution: Solution) -> dict[str, Decision]:
                 key = stage.block.choices[offset].variants[index].key
                 tiers = tuple((p, t) for p, t in zip(phases, key, strict=False) if t != "-")
                 more = key[len(phases) + 1 :]
-                parts = (part.split("=") for part in more if "=" in part)
-                split = tuple((tier, int(units)) for tier, units in parts)
+                numbers = {name: int(n) for name, n in (part.split("=") for part in more if "=" in part)}
+                newest = numbers.pop("newest", 0)
+                split = tuple(numbers.items())
                 form = "input" if "input" in more else "kv"
-                decisions[pair.name] = Decision(tiers, key[len(phases)], split, form)
+                decisions[pair.name] = Decision(tiers, key[len(phases)], split, form, newest)
     return decisions

@@ -70,6 +70,11 @@ class ModeCosts:
         """Returns (name, phase) of each overlappable resource used so far."""
         return tuple(self._resource)
 
+    @property
+    def activation_bytes(self) -> float:
+        """Returns the room for activations on the GPU."""
+        return self._paired.activation_bytes(self.costing)
+
     def _executions(self, graph: OpGraph) -> float:
         if graph.phase.name == "prefill":
             return self.costing.workload.batch_size / graph.phase.batch_size
@@ -134,11 +139,28 @@ class ModeCosts:
             self.add(busy, phase, resource, seconds * times)
 
     def store(
-        self, busy: Loads, phase: int, attention: Attention, src: str, dst: str, fraction: float
+        self,
+        busy: Loads,
+        phase: int,
+        attention: Attention,
+        src: str,
+        dst: str,
+        fraction: float,
+        tokens: int | None = None,
     ) -> float:
-        """Adds what it takes to bring a prefill's K and V to where they live; returns the seconds in which drives write."""
+        """Adds what it takes to bring a prefill's K and V to where they live; returns the seconds in which drives write.
+
+        Args:
+            busy: Loads of resources, added to.
+            phase: The prefill's number.
+            attention: Whose K and V they are.
+            src: Tier where they are made.
+            dst: Tier where they live.
+            fraction: Part of the rows and KV heads.
+            tokens: Tokens of each row; None for those of the prompt.
+        """
         costing = self.costing
-        tokens = costing.workload.prompt_len
+        tokens = costing.workload.prompt_len if tokens is None else tokens
         stored = costing.kv_bytes(attention, tokens, fraction) * costing.micro_batches
         for resource, seconds in costing.links.link_load(stored, src, dst).items():
             self.add(busy, phase, resource, seconds)

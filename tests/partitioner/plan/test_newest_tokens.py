@@ -55,7 +55,7 @@ def test_each_place_keeps_its_tokens_and_drives_gather_none() -> None:
     token = 2 * 2 * 64 * 2 * 2  # rows x K and V x elements x bytes x layers, of one KV head
     table, before = plan.resident_bytes(), without_window.resident_bytes()
     assert table["host"]["kv_cache"] == 6 * token * ROOM
-    assert table["csd0"]["kv_cache"] == 3 * token * (WIDE_LOAD.max_len - ROOM + PAGE)
+    assert table["csd0"]["kv_cache"] == 3 * token * (WIDE_LOAD.max_len - ROOM)
     assert before["csd0"]["kv_cache"] == 3 * token * WIDE_LOAD.max_len
     gathering = 2 * 3 * 2 * 2 * 4096  # layers x heads x rows x K and V x page
     memory = drive_memory_bytes(without_window)["csd0"] - drive_memory_bytes(plan)["csd0"]
