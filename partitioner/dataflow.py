@@ -56,6 +56,6 @@ class Dataflow:
 
     def sorted(self, equations: Iterable[Eqn]) -> tuple[Eqn, ...]:
         """Returns equations in execution order, each once."""
-        unique = {id(e): e for e in equations}
         order = self.order
-        return tuple(sorted(unique.values(), key=lambda e: order[id(e)]))
+        placed = {order[id(e)]: e for e in equations}
+        return tuple([placed[place] for place in sorted(placed)])

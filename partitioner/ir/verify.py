@@ -64,7 +64,7 @@ def _verify_parallel(graph: OpGraph, after: str) -> None:
 
 def _verify_values(op: Op, after: str, reads: Mapping[int, Sequence[Var]]) -> None:
     """Checks that an op's equations read its inputs and each other, and make its outputs."""
-    local, read, made = set(op.inputs), set[Var](), set[Var]()
+    local, read = set(op.inputs), set[Var]()
     for eqn in op.equations:
         operands = reads.get(id(eqn)) or variables(eqn.invars)
         if not local.issuperset(operands):
@@ -74,13 +74,13 @@ def _verify_values(op: Op, after: str, reads: Mapping[int, Sequence[Var]]) -> No
             )
         read.update(operands)
         local.update(eqn.outvars)
-        made.update(eqn.outvars)
-    for v in op.inputs:
-        if v not in read:
-            raise PassError(f"after {after}: op {op.name!r} lists {v.aval} as an input and does not read it")
-    for v in op.outputs:
-        if v not in made:
-            raise PassError(f"after {after}: op {op.name!r} does not make its output {v.aval}")
+    if not read.issuperset(op.inputs):
+        v = next(v for v in op.inputs if v not in read)
+        raise PassError(f"after {after}: op {op.name!r} lists {v.aval} as an input and does not read it")
+    made = local.difference(op.inputs)
+    if not made.issuperset(op.outputs):
+        v = next(v for v in op.outputs if v not in made)
+        raise PassError(f"after {after}: op {op.name!r} does not make its output {v.aval}")
 
 
 def _verify_attention(op: Op, after: str) -> None:

@@ -73,7 +73,7 @@ def kv_path(flow: Dataflow, source: Var, targets: tuple[Var, Var]) -> KvPath:
         targets: What is made of it.
     """
     equations = _between(flow, source, targets)
-    inputs = tuple(v for v in borders(equations) if v is not source)
+    inputs = tuple(v for v in borders(equations, flow.reads) if v is not source)
     return KvPath(source, targets, equations, inputs)
 
 

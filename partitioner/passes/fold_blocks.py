@@ -39,18 +39,22 @@ class ValueFlow:
 
 def pair_ops(graphs: Sequence[OpGraph]) -> tuple[PairedOp, ...]:
     """Returns the ops of all phases, paired by name, in an order that every phase can run in."""
-    order = nx.DiGraph()
-    for graph in graphs:
-        order.add_nodes_from(op.name for op in graph.ops)
-        for var, index in graph.producer.items():
-            order.add_edges_from(
-                (graph.ops[index].name, graph.ops[c].name) for c in graph.consumers.get(var, ())
-            )
     position = {op.name: i for graph in reversed(graphs) for i, op in enumerate(graph.ops)}
     position.update({op.name: i for i, op in enumerate(graphs[-1].ops)})
     by_name = [{op.name: op for op in graph.ops} for graph in graphs]
-    names = nx.lexicographical_topological_sort(order, key=lambda n: (position[n], n))
-    return tuple(PairedOp(n, tuple(ops.get(n) for ops in by_name)) for n in names)
+    names = sorted(position, key=lambda n: (position[n], n))
+    place = {name: n for n, name in enumerate(names)}
+    edges = [
+        (graph.ops[producer].name, graph.ops[consumer].name)
+        for graph in graphs
+        for var, producer in graph.producer.items()
+        for consumer in graph.consumers.get(var, ())
+    ]
+    if any(place[first] > place[second] for first, second in edges):
+        order = nx.DiGraph(edges)
+        order.add_nodes_from(names)
+        names = list(nx.lexicographical_topological_sort(order, key=place.__getitem__))
+    return tuple(PairedOp(n, tuple([ops.get(n) for ops in by_name])) for n in names)
 
 
 def value_flows(graphs: Sequence[OpGraph], pairs: Sequence[PairedOp]) -> tuple[ValueFlow, ...]:

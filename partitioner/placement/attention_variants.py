@@ -59,15 +59,16 @@ class AttentionVariants:
         }
         homes = tuple(h for h in policy.homes_of("kv") if h != "csd" or costing.links.drives)
         options = [allowed[p] if op else (None,) for p, op in zip(self._costs.phases, pair.ops, strict=True)]
+        shareable = policy.split and pair.ops[-1] is not None and "gpu" in options[0]
+        shareable = shareable and "kv" in policy.cache_forms
+        shared = self._shared.of(pair, number, attention, allowed["decode"]) if shareable else ()
         if pair.name in self._kept:
             variants += self._kept_variants(pair, self._kept[pair.name], options)
         if "kv" not in policy.cache_forms:
             return tuple(variants)
-        shareable = self._policy.split and pair.ops[-1] is not None and "gpu" in options[0]
-        if shareable:
-            variants += self._shared.of(pair, number, attention, allowed["decode"])
-            if policy.newest and {"gpu", "host", "csd"}.issubset(allowed["decode"]):
-                variants += self._newest.of(pair, attention)
+        variants += shared
+        if shareable and policy.newest and {"gpu", "host", "csd"}.issubset(allowed["decode"]):
+            variants += self._newest.of(pair, attention)
         for placed in itertools.product(*options):
             if self._costs.overlap and placed[-1] != "gpu":
                 continue

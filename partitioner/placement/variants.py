@@ -43,7 +43,6 @@ class VariantBuilder:
         self._shared_home, self._streaming = shared_home, streaming
         self._paired, self._owners, self._kept = paired, paired.owners, kept
         self._held = frozenset(n for k in kept.values() for n in k.params)
-        self._memo: dict[Hashable, tuple[Variant, ...]] = {}
         self._largest_weights = 0.0
 
     @property
@@ -65,18 +64,23 @@ class VariantBuilder:
 
     def all(self) -> list[tuple[Variant, ...]]:
         """Returns the variants of every op; ops that are alike share them."""
-        found: list[tuple[Variant, ...]] = []
-        for pair, number in zip(self._paired.pairs, self._paired.classes, strict=True):
-            kept = self._kept.get(pair.name)
-            held = bool(self._held) and any(op and not self._held.isdisjoint(op.params) for op in pair.ops)
-            form = (number, held, kept and (kept.form, kept.homes))
-            if form not in self._memo:
-                attention = any(op and op.attention for op in pair.ops)
-                self._memo[form] = (
-                    self._attentions.of(pair, number) if attention else self._compute_variants(pair)
-                )
-            found.append(self._memo[form])
-        return found
+        pairs, classes = self._paired.pairs, self._paired.classes
+        forms = classes if not self._kept else list(map(self._form, pairs, classes))
+        first = {form: n for n, form in reversed(list(enumerate(forms)))}
+        attentions = {form: any(op and op.attention for op in pairs[n].ops) for form, n in first.items()}
+        made: dict[Hashable, tuple[Variant, ...]] = {}
+        # attentions come first, so that all modes number alike what these load
+        for form in sorted(first, key=lambda form: (not attentions[form], first[form])):
+            pair, number = pairs[first[form]], classes[first[form]]
+            made[form] = (
+                self._attentions.of(pair, number) if attentions[form] else self._compute_variants(pair)
+            )
+        return [made[form] for form in forms]
+
+    def _form(self, pair: PairedOp, number: int) -> Hashable:
+        kept = self._kept.get(pair.name)
+        held = any(op and not self._held.isdisjoint(op.params) for op in pair.ops)
+        return number, held, kept and (kept.form, kept.homes)
 
     def _compute_variants(self, pair: PairedOp) -> tuple[Variant, ...]:
         ops = [op for op in pair.ops if op]
