@@ -29,6 +29,7 @@ class EquationForms:
         self._number: dict[Hashable, int] = {}
         self._seen: dict[Hashable, int] = {}
         self._of = {id(e): (self._form(e, read := reads[id(e)]), read) for e in equations}
+        self._types: dict[Any, tuple[Any, ...]] = {}
         self.keys: tuple[Hashable, ...] = tuple(self._number)
 
     def signature(
@@ -37,7 +38,7 @@ class EquationForms:
         """Returns what two groups of these equations share exactly if they compute the same function of their inputs."""
         row, number = self._wired(equations, inputs)
         results = tuple(_result(a, number) for a in outputs)
-        return tuple((aval_of(v).shape, aval_of(v).dtype) for v in inputs), tuple(row), results
+        return tuple([self._type(v) for v in inputs]), tuple(row), results
 
     def printed(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> bytes:
         """Returns all that a signature holds, with what its forms stand for, as bytes that other processes repeat."""
@@ -48,6 +49,11 @@ class EquationForms:
         listed = ", ".join([shown[one] for one in types]) + ("," if len(types) == 1 else "")
         text = f"({self.keys!r}, ({listed}), {results!r})"
         return text.encode() + np.asarray(row, "<i8").tobytes()
+
+    def _type(self, var: Var) -> tuple[Any, ...]:
+        """Returns shape and dtype of a variable; equal ones are one object, which is compared sooner."""
+        aval = aval_of(var)
+        return self._types.setdefault((aval.shape, aval.dtype), (aval.shape, aval.dtype))
 
     def _wired(self, equations: Sequence[Eqn], inputs: Sequence[Var]) -> tuple[list[int], dict[Var, int]]:
         """Returns forms and operands of equations as numbers, and those of all values; inputs come first."""

@@ -152,9 +152,9 @@ def needed_for(equations: Sequence[Eqn], wanted: Iterable[Var]) -> list[Eqn]:
     return [e for e in equations if id(e) in found]
 
 
-def made_of(var: Var, equations: Iterable[Eqn]) -> list[Eqn]:
-    """Returns the equations that depend on a variable, in their order."""
-    made = {var}
+def made_of(given: Iterable[Var], equations: Iterable[Eqn]) -> list[Eqn]:
+    """Returns the equations that depend on any of some variables, in their order."""
+    made = set(given)
     found: list[Eqn] = []
     for eqn in equations:
         if not made.isdisjoint(variables(eqn.invars)):

@@ -60,7 +60,7 @@ def find_kv_sources(split: SplitEquations, new: tuple[Var, Var]) -> tuple[Var, .
         if eqn.primitive.name == "dot_general" and any(num_bytes(v) < limit for v in found):
             break
         frontier -= set(eqn.outvars)
-        frontier |= {v for v in flow.reads[id(eqn)] if _holds_tokens(split, v)}
+        frontier.update([v for v in flow.reads[id(eqn)] if _holds_tokens(split, v)])
     return tuple(found)
 
 

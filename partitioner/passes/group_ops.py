@@ -172,14 +172,16 @@ class _OpBuilder:
         kept = tuple([v in self._states for v in outputs])
         fused = tuple([v in self._fused for v in outputs])
         key = (self._forms.signature(equations, inputs, outputs), roles, kept, fused)
-        if key not in self._alike:
+        known = self._alike.get(key)
+        if known is None:
             gathered = tuple(
                 role == "param" and _only_gathered(v, equations)
                 for v, role in zip(inputs, roles, strict=True)
             )
             work = work_of(equations, inputs, outputs, self._fused.intersection(outputs))
-            self._alike[key] = _Alike(len(self._alike), work, _dtype(equations, outputs), gathered)
-        return self._alike[key]
+            known = _Alike(len(self._alike), work, _dtype(equations, outputs), gathered)
+            self._alike[key] = known
+        return known
 
     def _needed(self, group: Sequence[Eqn]) -> list[Eqn]:
         found: dict[int, Eqn] = {}

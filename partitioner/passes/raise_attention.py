@@ -21,6 +21,7 @@ from partitioner.passes.find_attention import AttentionRegion, find_attention
 from partitioner.passes.find_cache_writes import find_cache_writes
 from partitioner.passes.infer_layout import LayoutError, RegionLayout, infer_layout
 from partitioner.passes.logit_rule import LogitRule, ValidationError
+from partitioner.passes.narrow_region import narrow_region, widened
 from partitioner.passes.read_logits import literal_factors, read_logits
 from partitioner.passes.run_region import RegionRunner
 from partitioner.passes.run_weights import WeightsRunner, few_rows, weights_part
@@ -121,7 +122,7 @@ class _Confirmer:
             def full() -> WeightsRunner:
                 return self._full_weights(region, index)
 
-            return _run(small, full) if small is not None else self._run_small_twin(region, index, full)
+            return _run_narrow(small, full) if small else self._run_small_twin(region, index, full)
         except (LayoutError, ValidationError) as error:
             return str(error)
 
@@ -146,8 +147,8 @@ class _Confirmer:
             small = shrink_region(twin.region, twin.phase, twin.index, batch, length)
         if small is not None:
             with contextlib.suppress(LayoutError, ValidationError, TypeError, ValueError):
-                return _run(small, full)
-        return _run(self._probe(region, batch, length), full)
+                return _run_narrow(small, full)
+        return _run_narrow(self._probe(region, batch, length), full)
 
     def _full_twin(self, region: AttentionRegion) -> SmallRegion:
         """Returns the region in a trace at full length, with another number of rows than small twins have."""
@@ -176,6 +177,22 @@ def _probe_batch(region: AttentionRegion) -> int:
     return next(b for b in _PROBE_BATCHES if b not in shape_of(region.key.before))
 
 
+def _run_narrow(small: SmallRegion, full: Callable[[], WeightsRunner]) -> tuple[RegionLayout, LogitRule]:
+    """Returns layout and rule after confirming both with few KV heads where that can be done, else with all."""
+    narrow = narrow_region(small)
+    if narrow is None:
+        return _run(small, full)
+    try:
+        return _run(narrow, full)
+    except (
+        LayoutError,
+        ValidationError,
+        TypeError,
+        ValueError,
+    ):  # with all heads, there may be another reason
+        return _run(small, full)
+
+
 def _run(small: SmallRegion, full: Callable[[], WeightsRunner]) -> tuple[RegionLayout, LogitRule]:
     """Returns layout and rule of a region after confirming both, at small sizes and at full length."""
     runner = RegionRunner(small.region, small.phase, small.index)
@@ -187,7 +204,12 @@ def _run(small: SmallRegion, full: Callable[[], WeightsRunner]) -> tuple[RegionL
     if rule.slopes is not None:
         rule = dataclasses.replace(rule, slopes=_by_head(rule.slopes, slopes_by_head(runner, layout)))
     validate_attention(runner, layout, rule)
-    return layout, rule
+    if small.kv_heads is None:
+        return layout, rule
+    wide = widened(layout, small.kv_heads)
+    if rule.slopes is not None:  # of heads that are all alike
+        rule = dataclasses.replace(rule, slopes=rule.slopes[:1] * wide.num_heads)
+    return wide, rule
 
 
 def _by_head(measured: Sequence[float], roughly: np.ndarray) -> tuple[float, ...]:

@@ -117,7 +117,7 @@ class WeightsRunner:
         self._part = part
         self.num_slots = part.phase.max_len
         self.num_rows = _size(part.weights) // self.num_slots
-        later = made_of(part.product, part.equations)
+        later = made_of([part.product], part.equations)
         before = [e for e in part.equations if id(e) not in {id(e) for e in later}]
         made = {part.product, *(v for e in later for v in e.outvars)}
         fixed = [v for v in dict.fromkeys((*borders(later), part.weights)) if v not in made]

@@ -8,7 +8,7 @@ any other); the caller then traces a small step instead.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from partitioner.frontend.trace import TracedPhase
@@ -37,11 +37,13 @@ class SmallRegion:
         region: The region.
         phase: A phase of those sizes, whose inputs are the index inputs the region needs.
         index: Index equations the region needs.
+        kv_heads: KV heads of the model, where the region has fewer; None where it has all.
     """
 
     region: AttentionRegion
     phase: TracedPhase
     index: tuple[Eqn, ...]
+    kv_heads: int | None = None
 
 
 def shrink_region(
@@ -67,11 +69,26 @@ def shrink_region(
     shapes = [shape_of(v) for e in region.equations for v in (*variables(e.invars), *e.outvars)]
     if any(shape.count(n) > 1 for shape in shapes for n in sizes):
         return None
-    rewrite = SizeRewrite(sizes)
-    small_index = [rewrite.equation(e) for e in needed]
+    return rewritten_region(region, phase, needed, sizes)
+
+
+def rewritten_region(
+    region: AttentionRegion, phase: TracedPhase, index: Sequence[Eqn], sizes: Mapping[int, int]
+) -> SmallRegion:
+    """Returns a region with sizes replaced wherever they stand.
+
+    Args:
+        region: The region.
+        phase: Its phase.
+        index: The index equations it needs.
+        sizes: New sizes by old ones.
+    """
+    rewrite = SizeRewrite(dict(sizes))
+    small_index = [rewrite.equation(e) for e in index]
     small_equations = {id(e): rewrite.equation(e) for e in region.equations}
-    read = set(borders([*needed, *region.equations]))
+    read = set(borders([*index, *region.equations]))
     inputs = tuple(dataclasses.replace(i, var=rewrite.var(i.var)) for i in phase.inputs if i.var in read)
+    batch, length = (sizes.get(n, n) for n in (phase.batch_size, phase.max_len))
     small_phase = dataclasses.replace(
         phase, inputs=inputs, equations=(), outputs=(), batch_size=batch, max_len=length
     )

@@ -74,10 +74,11 @@ def split_costs(
     working_s = np.zeros(units.shape)
     for column, tier in enumerate(TIERS):
         if tier in tiers:
-            parts = _parts(costing, attention, tier, contexts, num_rows)
+            numbers, place = np.unique(units[:, column], return_inverse=True)
+            parts = _parts(costing, attention, tier, numbers.tolist(), contexts, num_rows)
             times = np.array([part.seconds for part in parts]).reshape(len(parts), len(contexts))
-            seconds[tier] = times[units[:, column]].T
-            working_s[:, column] = np.array([part.working_s for part in parts])[units[:, column]]
+            seconds[tier] = times[place].T
+            working_s[:, column] = np.array([part.working_s for part in parts])[place]
     resume_s = sum(weight for _, weight in contexts) * costing.launch_s("gpu")
     working_s[:, 0] += resume_s
     return SplitCosts(units, seconds["gpu"], np.maximum(seconds["host"], seconds["csd"]), resume_s, working_s)
@@ -97,14 +98,19 @@ def _parts(
     costing: Costing,
     attention: Attention,
     tier: Tier,
+    numbers: Sequence[int],
     contexts: Sequence[tuple[int, float]],
     num_rows: int,
 ) -> list[_Part]:
-    """Returns what every number of units costs on a tier, from none to all."""
+    """Returns what some numbers of units cost on a tier."""
     grid = costing.grid(attention)
     scale = costing.rows / num_rows
-    parts = [_Part((0.0,) * len(contexts), 0.0)]
-    for units in range(1, grid.num_units + 1):
+    parts: list[_Part] = []
+    known: dict[tuple[str, int, int], list[float]] = {}
+    for units in numbers:
+        if not units:
+            parts.append(_Part((0.0,) * len(contexts), 0.0))
+            continue
         counts: Counter[tuple[int, int]] = Counter()
         shares: dict[tuple[int, int], Share] = {}
         for share in costing.split_shares(attention, ((tier, units),)):
@@ -112,10 +118,11 @@ def _parts(
             counts[size] += 1
             shares[size] = share
         launch_s = costing.launch_s(tier)
-        share_s = {
-            size: [seconds + launch_s for seconds in _share_s(costing, attention, share, contexts)]
-            for size, share in shares.items()
-        }
+        share_s: dict[tuple[int, int], list[float]] = {}
+        for size, share in shares.items():
+            if (share.device, *size) not in known:
+                known[share.device, *size] = _share_s(costing, attention, share, contexts)
+            share_s[size] = [seconds + launch_s for seconds in known[share.device, *size]]
         attend_s = [max(times) for times in zip(*share_s.values(), strict=True)]
         working_s = sum(
             counts[size] * weight * seconds

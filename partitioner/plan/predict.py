@@ -115,6 +115,7 @@ def _scheduled(demands: StepDemands, context_len: int, repeat: int, *, recorded:
     queue = ReadySteps(demands.order, demands.lanes, repeat)
     while (ready := queue.take()) is not None:
         start, turn, n, part = ready
-        end, part = clock.perform(asked[n], names[n], start, part, num_parts[n], queue.next_s)
+        until = queue.next_s if num_parts[n] > 1 else math.inf
+        end, part = clock.perform(asked[n], names[n], start, part, num_parts[n], until)
         queue.end(turn, n, part, end)
     return clock
