@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.arcflow import solve_flow
 from partitioner.placement.arcs import Arcs
 from partitioner.placement.balance import boundaries
-from partitioner.placement.bounded_simplex import Floats
-from partitioner.placement.columns import Column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD
 from partitioner.placement.highs import MAX_NODES
 from partitioner.placement.order import Detached, stage_columns
-from partitioner.placement.routeflow import reach_row, route_columns, solve_routes
+from partitioner.placement.routeflow import detached_row, route_columns, solve_routes
 from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
 from partitioner.placement.tally import Box
@@ -28,8 +24,6 @@ LARGE = 2000
 MOST_NODES = 10
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
-FEW_REPAIRS = 5
-"""Likewise where it is one of several that look for a placement."""
 
 
 def best_along(
@@ -132,7 +126,7 @@ def _along_routes(
             return Found(known, bound, routes.size, finished and relaxed)
         stages = route_columns(space.folded, routes, *flow.solution)
         if isinstance(stages, Detached):
-            cuts.append(reach_row(space.folded, routes, stages))
+            cuts.append(detached_row(space.folded, routes, stages))
             continue
         placed = space.place(stages)
         if space.goal.holds(placed.total) and (placed.value <= value * (1 + 1e-9) or not relaxed):
@@ -146,35 +140,6 @@ def _along_routes(
             exact = np.union1d(exact, over)
         relaxed = False
     return Found(known, bound, routes.size, False)
-
-
-def any_along_routes(
-    space: SearchSpace, routes: Routes, value: float, nodes: int, box: tuple[Floats, Floats] | None
-) -> list[Counter[Column]] | None:
-    """Returns a placement along some routes, if one is found."""
-    cuts: list[NDArray[np.float64]] = []
-    none = np.zeros(0, np.int64)
-    for _ in range(FEW_REPAIRS):
-        flow = solve_routes(
-            space.folded,
-            space.goal,
-            value,
-            routes,
-            space.sums,
-            cuts,
-            none,
-            0.2 * space.gap,
-            relaxed=False,
-            max_nodes=nodes,
-            box=box,
-        )
-        if flow.solution is None:
-            return None
-        stages = route_columns(space.folded, routes, *flow.solution)
-        if not isinstance(stages, Detached):
-            return stages
-        cuts.append(reach_row(space.folded, routes, stages))
-    return None
 
 
 def _reach(folded: Folded, arcs: Arcs, detached: Detached) -> NDArray[np.float64]:

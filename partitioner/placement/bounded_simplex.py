@@ -101,7 +101,7 @@ class BoundedProgram:
     def __init__(self, cost: Floats, matrix: Floats) -> None:
         self.num_rows, self.num_variables = matrix.shape
         self.cost = cost
-        self._matrix = matrix
+        self.matrix = matrix
         self._wide = np.hstack([-np.eye(self.num_rows), matrix])
         size = np.maximum(1.0, np.abs(cost))
         tilt = np.random.default_rng(0).random(self.num_variables) * TILT * size
@@ -230,7 +230,7 @@ class BoundedProgram:
         num = self.num_rows
         prices = np.where(np.isinf(lower[:num]), np.minimum(prices, 0.0), prices)
         prices = np.where(np.isinf(upper[:num]), np.maximum(prices, 0.0), prices)
-        return _least(np.concatenate([prices, self.cost - times(self._matrix.T, prices)]), lower, upper)
+        return _least(np.concatenate([prices, self.cost - times(self.matrix.T, prices)]), lower, upper)
 
     def _cannot_hold(self, weights: Floats, lower: Floats, upper: Floats) -> bool:
         """Tells whether a weighed sum of the rows, each less what it says, is never zero in the bounds."""

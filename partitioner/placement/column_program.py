@@ -86,7 +86,7 @@ class ColumnProgram:
     def num_rows(self) -> int:
         """Returns the number of rows."""
         limits = len(self.goal.soft) + len(self.goal.hard)
-        return limits + self._meeting.num_nodes + len(self.folded.stages) + len(self.sums.rank)
+        return limits + self.meeting.num_nodes + len(self.folded.stages) + len(self.sums.rank)
 
     @property
     def first_sum(self) -> int:
@@ -96,29 +96,29 @@ class ColumnProgram:
     @cached_property
     def num_fixed(self) -> int:
         """Returns the number of variables before the columns."""
-        return len(self._meeting.upper) + self.goal.num_groups + len(self.goal.hard) + 2 * len(self.sums.rank)
+        return len(self.meeting.upper) + self.goal.num_groups + len(self.goal.hard) + 2 * len(self.sums.rank)
 
     @cached_property
     def program(self) -> BoundedProgram:
         """Returns costs and rows."""
-        goal, meeting = self.goal, self._meeting
+        goal, meeting = self.goal, self.meeting
         soft, hard, nodes = len(goal.soft), len(goal.hard), meeting.num_nodes
-        num_meeting, num_sums = len(meeting.upper), len(self.sums.rank)
+        nummeeting, num_sums = len(meeting.upper), len(self.sums.rank)
         fixed = np.zeros((self.num_rows, self.num_fixed))
-        fixed[soft + hard : soft + hard + nodes, :num_meeting] = meeting.balance.toarray()
-        fixed[:soft, num_meeting : num_meeting + goal.num_groups] = -goal.members(goal.soft)
-        first = num_meeting + goal.num_groups
+        fixed[soft + hard : soft + hard + nodes, :nummeeting] = meeting.balance.toarray()
+        fixed[:soft, nummeeting : nummeeting + goal.num_groups] = -goal.members(goal.soft)
+        first = nummeeting + goal.num_groups
         fixed[soft : soft + hard, first : first + hard] = -np.eye(hard)
         fixed[self.first_sum :, first + hard : first + hard + num_sums] = -np.eye(num_sums)
         fixed[self.first_sum :, first + hard + num_sums :] = np.eye(num_sums)
         cost = np.zeros(self.num_fixed + len(self.columns))
-        cost[num_meeting:first] = 1.0
+        cost[nummeeting:first] = 1.0
         cost[first : self.num_fixed] = SCALE
         return BoundedProgram(cost, np.hstack([fixed, self.rows]))
 
     def bounds(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
         """Returns the bounds of rows and variables for bounds [S] on the sums."""
-        goal, meeting = self.goal, self._meeting
+        goal, meeting = self.goal, self.meeting
         counts = np.array([float(stage.count) for stage in self.folded.stages])
         none = np.full(len(goal.soft) + len(goal.hard), -np.inf)
         nodes = np.zeros(meeting.num_nodes)
@@ -157,7 +157,7 @@ class ColumnProgram:
 
     def exceeded(self, vertex: Vertex) -> float:
         """Returns by which share of a hard limit a solution exceeds it at most."""
-        first = self.num_rows + len(self._meeting.upper) + self.goal.num_groups
+        first = self.num_rows + len(self.meeting.upper) + self.goal.num_groups
         return float(vertex.point[first : first + len(self.goal.hard)].max(initial=0.0)) / SCALE
 
     def shares(self, vertex: Vertex) -> Floats:
@@ -173,10 +173,10 @@ class ColumnProgram:
         first = len(self.goal.soft) + len(self.goal.hard)
         found: list[Column] = []
         for position, (stage, path) in enumerate(zip(self.folded.stages, paths, strict=True)):
-            node = first + int(self._meeting.first_node[position])
+            node = first + int(self.meeting.first_node[position])
             entering = prices[node : node + len(stage.graph.entries)]
             leaving = prices[node + stage.onward]
-            reduced = path.prices - prices[first + self._meeting.num_nodes + position]
+            reduced = path.prices - prices[first + self.meeting.num_nodes + position]
             reduced = reduced - entering[:, None] + leaving[None, :]
             for entry, leave in np.argwhere(reduced < -NEGATIVE * self.value).tolist():
                 picks = path.picks(entry, leave)
@@ -185,7 +185,8 @@ class ColumnProgram:
         return tuple(found)
 
     @cached_property
-    def _meeting(self) -> Boundaries:
+    def meeting(self) -> Boundaries:
+        """Returns the boundary variables, which come first."""
         return boundaries(self.folded)
 
     @cached_property
@@ -200,7 +201,7 @@ class ColumnProgram:
 
     def _rows_of(self, columns: tuple[Column, ...]) -> Floats:
         """Returns [rows columns]."""
-        goal, meeting, folded = self.goal, self._meeting, self.folded
+        goal, meeting, folded = self.goal, self.meeting, self.folded
         rows = np.zeros((self.num_rows, len(columns)))
         if not columns:
             return rows

@@ -9,6 +9,7 @@ Letters in the shapes: K kinds, S sums.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,9 @@ COARSEST = 1000.0
 """How many multiples of a size that all others are measured by the largest may be."""
 TELLING = 0.01
 """Share of all bytes that variants of a size make up together if others are measured by it."""
-WEIGHTS, SHARED, UNITS, AWAY, ALIKE = 5, 4, 3, 2, 1
-"""Ranks: multiples of weights on a tier, attentions with any units on it, their units, multiples of weights there by where they
-are used in a phase, and how often one kind of home or way is taken."""
+AGREED, WEIGHTS, SHARED, UNITS, AWAY, ALIKE = 6, 5, 4, 3, 2, 1
+"""Ranks: homes on which ops have to agree, multiples of weights on a tier, attentions with any units on it, their units,
+multiples of weights there by where they are used in a phase, and how often one kind of home or way is taken."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ def count_sums(folded: Folded) -> CountSums:
             step = common_step(own)
             if step:
                 sums.append((UNITS, _spread(num_kinds, family, own / step)))
+    for limited in kinds.vector[:, folded.first_tier + folded.num_tiers :].T:
+        for choice in itertools.chain.from_iterable(kinds.of):
+            sums.append((AGREED, _spread(num_kinds, choice, limited[choice] > 0)))
     sums += [(ALIKE, row) for row in kinds.feature[num_kinds:].toarray()]
     rows = np.array([row for _, row in sums])
     _, first = np.unique(rows, axis=0, return_index=True)

@@ -62,6 +62,12 @@ class Goal:
         over = total - self.limit
         return math.fsum(max(0.0, over[self.group == g].max(initial=0.0)) for g in range(self.num_groups))
 
+    def values(self, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the value of each total vector [n D], rounded less carefully than :meth:`value`."""
+        over = totals - self.limit
+        groups = [over[:, self.group == g].max(axis=1, initial=0.0) for g in range(self.num_groups)]
+        return np.sum(groups, axis=0)
+
     def most_on_one(self, value: float) -> NDArray[np.float64]:
         """Returns [D] what a single part of a placement may cost if the placement keeps the hard limits and a value."""
         most = np.where(self.group == HARD, self.limit, self.limit + value)

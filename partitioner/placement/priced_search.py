@@ -2,7 +2,8 @@
 
 At every node the relaxation over the columns known so far gives prices, and the cheapest ways through the blocks at these
 prices either are columns it misses or prove its bound; so the bound counts for all placements, and there is no list of routes
-or arcs to choose from. Sums are branched on (``count_sums``). Placements are looked for along the arcs that columns take.
+or arcs to choose from. Sums are branched on (``count_sums``). Placements are made of the columns (``counted_columns``) and then
+made better by exchanges (``exchange``).
 """
 
 from __future__ import annotations
@@ -18,29 +19,22 @@ from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.count_search import fractional_split
 from partitioner.placement.count_sums import CountSums
+from partitioner.placement.counted_columns import counted_columns
+from partitioner.placement.exchange import Exchanges
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.open_nodes import OpenNodes
 from partitioner.placement.relaxation import Relaxation
-from partitioner.placement.routes import Routes, kept_routes
 
 Placement = list[Counter[Column]]
 """For each stage its columns and how many instances make use of each."""
-MAX_NODES = 800
+MAX_NODES = 1500
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
-COUNT_NODES = 600
-"""Nodes of a search for a placement along the columns."""
-NOTHING = 1e-9
-"""So small a share of an instance is none."""
-FEW_NODES = 60
-"""Likewise at a node at which all sums are whole."""
-MOST_ROUTES = 600
-"""More routes along the columns are not searched."""
-DISTANCES = (6e-4, 2e-3, 6e-3, 2e-2)
-"""Relative distances from the root's bound within which a first placement is looked for."""
-COUNTED_AT = (1, 30, 150, 500)
-"""Nodes after which a better placement is looked for, besides those at which all sums are whole."""
+EARLY, EVERY = (1, 2, 3, 5, 10), 25
+"""Nodes after which a better placement is looked for: early ones, and from then on every so many."""
+MOST_LEAVES = 100
+"""So many nodes at which all sums are whole have a placement looked for within them."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,6 @@ class PricedSearch:
         limit: What the goal's value may be at most.
         gap: Relative gap that is enough.
         worth: Returns the value of a placement, infinite where it breaks a limit.
-        along: Returns a placement along some routes up to a value, if one is found in so many nodes, within bounds on sums.
     """
 
     def __init__(
@@ -83,10 +76,9 @@ class PricedSearch:
         limit: float,
         gap: float,
         worth: Callable[[Placement], float],
-        along: Callable[[Routes, float, int, tuple[Floats, Floats] | None], Placement | None],
     ) -> None:
-        self._goal, self._root, self._worth, self._along, self._gap = goal, root, worth, along, gap
-        self._first = list(pool)
+        self._worth, self._gap = worth, gap
+        self._exchanges = Exchanges(folded, goal, root.price, root.bound)
         self._program = ColumnProgram.of(folded, goal, limit, sums, pool)
         self._value = limit
         self._best: Placement | None = None
@@ -97,10 +89,9 @@ class PricedSearch:
 
     def search(self) -> PricedFound:
         """Searches until the gap is small enough, or the tree has its most nodes."""
-        self._begin()
         sums = self._program.sums
         low, high = np.zeros(len(sums.rank)), np.full(len(sums.rank), np.inf)
-        nodes, num_nodes = OpenNodes(0.0, self._program.program.start, low, high), 0
+        nodes, num_nodes, num_leaves = OpenNodes(0.0, self._program.program.start, low, high), 0, 0
         while nodes:
             # Without a placement the newest first: down to where all sums are whole.
             below, _, basis, low, high = nodes.take(newest=self._best is None)
@@ -116,26 +107,16 @@ class PricedSearch:
                 nodes.close(bound)
                 continue
             split = self._split(vertex, low, high, bound)
-            if num_nodes in COUNTED_AT:
-                self._count(vertex, None)
+            if num_nodes in EARLY or num_nodes % EVERY == 0:
+                self._count(vertex, None if self._best is None else (low, high))
             if split is None:
-                self._count(vertex, (low, high))
+                num_leaves += 1
+                if num_leaves <= MOST_LEAVES:
+                    self._count(vertex, (low, high))
                 nodes.close(bound)
                 continue
             nodes.split(bound, vertex.basis, split)
         return PricedFound(self._best, nodes.bound, len(self._program.columns))
-
-    def _begin(self) -> None:
-        """Looks for a first placement along arcs that the root's columns take, ever farther from the bound."""
-        folded, bound = self._program.folded, self._root.bound
-        for distance in DISTANCES:
-            value = min(self._value, bound * (1.0 + distance))
-            routes = kept_routes(folded, self._goal, self._root, value, thin=True, along=self._first)
-            if routes is None or len(routes.stage) > MOST_ROUTES:
-                return
-            self._take(self._along(routes, value, COUNT_NODES, None))
-            if self._best is not None or value == self._value:
-                return
 
     def _node(self, below: float, basis: Basis, low: Floats, high: Floats) -> tuple[float, Vertex | None]:
         """Returns a node's bound, and the optimum of its relaxation unless that is of no interest or was not found."""
@@ -171,19 +152,14 @@ class PricedSearch:
         return first, second
 
     def _count(self, vertex: Vertex, box: tuple[Floats, Floats] | None) -> None:
-        """Looks for a better placement along arcs that columns of a solution, of the root or of the best placement take."""
-        program, goal = self._program, self._goal
-        used = [program.columns[n] for n in np.flatnonzero(program.shares(vertex) > NOTHING).tolist()]
-        used += [] if box else self._first
-        used += [] if self._best is None else [c for counted in self._best for c in counted]
-        routes = kept_routes(program.folded, goal, self._root, self._enough, along=used)
-        if routes is not None and len(routes.stage) <= MOST_ROUTES:
-            nodes = COUNT_NODES if box is None else FEW_NODES
-            self._take(self._along(routes, self._enough, nodes, box))
+        """Looks for a better placement made of columns that cost little at the prices of a solution, and of the best one's."""
+        kept = () if self._best is None else tuple(c for counted in self._best for c in counted)
+        stages = counted_columns(self._program, vertex, box, self._enough, kept)
+        if stages is not None:
+            self._take(stages)
+            self._take(self._exchanges.improved(stages))
 
-    def _take(self, stages: Placement | None) -> None:
-        if stages is None:
-            return
+    def _take(self, stages: Placement) -> None:
         value = self._worth(stages)
         if value < self._value:
             self._best, self._value = stages, value

@@ -21,6 +21,7 @@ from partitioner.placement.folded import Folded
 from partitioner.placement.goal import SCALE, Goal
 from partitioner.placement.highs import MAX_GAP, MAX_NODES
 from partitioner.placement.order import Detached, waiting_picks
+from partitioner.placement.reach import reach_row, unreached
 from partitioner.placement.routes import Routes
 from partitioner.placement.unthreaded import product
 
@@ -169,7 +170,7 @@ def route_columns(
         numbers = np.flatnonzero((routes.stage == position) & (on_route > 0))
         first = int(meeting.first[position])
         start = int(np.argmax(starts[first : first + len(stage.graph.entries)]))
-        apart = _unreached(int(meeting.first_node[position]) + start, begin[numbers], end[numbers])
+        apart = unreached(int(meeting.first_node[position]) + start, begin[numbers], end[numbers])
         if apart:
             return Detached(position, frozenset(apart))
         known: dict[tuple[int, tuple[int, ...]], Column] = {}
@@ -187,26 +188,8 @@ def route_columns(
     return stages
 
 
-def _unreached(start: int, begin: NDArray[np.int64], end: NDArray[np.int64]) -> set[int]:
-    """Returns the nodes at which routes begin that no walk along them from a start comes to."""
-    reached = {start}
-    while True:
-        more = {int(e) for b, e in zip(begin, end, strict=True) if int(b) in reached} - reached
-        if not more:
-            return {int(b) for b in begin} - reached
-        reached |= more
-
-
-def reach_row(folded: Folded, routes: Routes, detached: Detached) -> NDArray[np.float64]:
-    """Returns a row no walk breaks: instances begin at some nodes only if the stage does, or a route leads there."""
+def detached_row(folded: Folded, routes: Routes, detached: Detached) -> NDArray[np.float64]:
+    """Returns a row no walk breaks, and which a solution with detached rounds breaks (see ``reach``)."""
     meeting = boundaries(folded)
-    stage = folded.stages[detached.stage]
     begin, end = _ends(folded, routes, meeting)
-    inside = np.isin(np.arange(meeting.num_nodes), list(detached.vertices))
-    row = np.zeros(len(begin) + len(meeting.upper))
-    row[: len(begin)] = stage.count * (inside[end] & ~inside[begin])
-    row[: len(begin)] -= inside[begin]
-    first = len(begin) + int(meeting.first[detached.stage])
-    node, num_entries = int(meeting.first_node[detached.stage]), len(stage.graph.entries)
-    row[first : first + num_entries] = stage.count * inside[node : node + num_entries]
-    return row
+    return reach_row(folded, meeting, detached.stage, detached.vertices, begin, end)

@@ -1,0 +1,120 @@
+"""A placement made of known columns: the program over the cheapest of them, in whole numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.bounded_simplex import BoundedProgram, Floats, Vertex
+from partitioner.placement.column_program import ColumnProgram
+from partitioner.placement.columns import Column
+from partitioner.placement.count_search import best_counts
+from partitioner.placement.reach import reach_row, unreached
+
+NUM_COLUMNS = 100
+"""So many columns are chosen from."""
+MAX_NODES = 300
+REPAIRS = 6
+"""How often the program is solved again because its solution has rounds that no walk reaches."""
+GAP = 1e-5
+"""Relative gap at which the search ends: this is one of several, each from other columns."""
+
+
+def counted_columns(
+    program: ColumnProgram,
+    vertex: Vertex,
+    box: tuple[Floats, Floats] | None,
+    cutoff: float,
+    kept: tuple[Column, ...],
+) -> list[Counter[Column]] | None:
+    """Returns a placement made of columns, or None where none is found below a cutoff.
+
+    Args:
+        program: The columns and rows.
+        vertex: A solution of the program; columns it takes, and those of least reduced cost, are chosen from.
+        box: Bounds [S] on the sums.
+        cutoff: What the goal's value may be at most.
+        kept: Further columns of the program to choose from.
+    """
+    num_sums, meeting = len(program.sums.rank), program.meeting
+    low, high = box or (np.zeros(num_sums), np.full(num_sums, np.inf))
+    reduced = vertex.reduced[program.num_rows + program.num_fixed :].copy()
+    shares, keys = program.shares(vertex), {c.key for c in kept}
+    columns = program.columns[: len(reduced)]
+    reduced[shares > 0] = reduced[[c.key in keys for c in columns]] = -np.inf
+    chosen = np.sort(np.argsort(reduced, kind="stable")[:NUM_COLUMNS])
+    num_times = program.goal.num_groups
+    variables = np.concatenate([np.arange(len(meeting.upper) + num_times), program.num_fixed + chosen])
+    matrix = program.program.matrix[:, variables]
+    sums = np.arange(program.first_sum, program.num_rows)
+    sums = sums[matrix[sums].any(axis=1)]
+    _, first = np.unique(matrix[sums], axis=0, return_index=True)
+    rows = np.concatenate([np.arange(program.first_sum), sums[np.sort(first)]])
+    places = np.concatenate([rows, program.num_rows + variables])
+    lower, upper = (side[places] for side in program.bounds(low, high))
+    matrix, num_rows = matrix[rows], len(rows)
+    rank = np.full(len(places), -1)
+    rank[program.first_sum : num_rows] = program.sums.rank[rows[program.first_sum :] - program.first_sum]
+    rank[num_rows:] = 0
+    rank[num_rows + len(meeting.upper) : num_rows + len(meeting.upper) + num_times] = -1
+    cost = np.zeros(len(variables))
+    cost[len(meeting.upper) : len(meeting.upper) + num_times] = 1.0
+    made = [columns[n] for n in chosen.tolist()]
+    begin, end = _ends(program, made)
+    for _ in range(REPAIRS):
+        found = best_counts(
+            BoundedProgram(cost, matrix),
+            lower,
+            upper,
+            rank,
+            gap=GAP,
+            cutoff=cutoff / program.step,
+            max_nodes=MAX_NODES,
+        )
+        if found.solution is None:
+            return None
+        whole = np.rint(found.solution).astype(np.int64)
+        starts, counts = whole[: len(meeting.upper)], whole[len(meeting.upper) + num_times :]
+        apart = _detached(program, made, starts, counts, begin, end)
+        if apart is None:
+            return [
+                Counter({c: int(n) for c, n in zip(made, counts, strict=True) if n and c.stage == position})
+                for position in range(len(program.folded.stages))
+            ]
+        row = reach_row(program.folded, meeting, *apart, begin, end)
+        cut = np.concatenate([row[len(made) :], np.zeros(num_times), row[: len(made)]])
+        matrix = np.vstack([cut, matrix])
+        lower, upper = np.concatenate([[0.0], lower]), np.concatenate([[np.inf], upper])
+        rank = np.concatenate([[-1], rank])
+    return None
+
+
+def _ends(program: ColumnProgram, made: list[Column]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the node at which each column begins, and the one at which it ends."""
+    first, stages = program.meeting.first_node, program.folded.stages
+    begin = [int(first[c.stage]) + c.entry for c in made]
+    end = [int(first[c.stage] + stages[c.stage].onward[c.leave]) for c in made]
+    return np.array(begin, np.int64), np.array(end, np.int64)
+
+
+def _detached(
+    program: ColumnProgram,
+    made: list[Column],
+    starts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+) -> tuple[int, frozenset[int]] | None:
+    """Returns a stage and its nodes that no walk comes to, or None."""
+    meeting = program.meeting
+    of = np.array([c.stage for c in made])
+    for position, stage in enumerate(program.folded.stages):
+        used = np.flatnonzero((of == position) & (counts > 0))
+        first = int(meeting.first[position])
+        start = int(np.argmax(starts[first : first + len(stage.graph.entries)]))
+        apart = unreached(int(meeting.first_node[position]) + start, begin[used], end[used])
+        if apart:
+            return position, frozenset(apart)
+    return None
