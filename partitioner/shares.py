@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -45,13 +47,30 @@ def attended_fraction(share: Share, context_len: int) -> float:
     return share.fraction * share.cut.attended(context_len) / context_len
 
 
+@functools.cache
 def even_shares(devices: tuple[str, ...], batch_size: int, num_kv_heads: int) -> tuple[Share, ...]:
-    """Returns shares as even as whole heads and rows allow: by KV heads first, by rows where drives outnumber heads.
+    """Returns shares as even as whole heads and rows allow; by KV heads, and by rows as well only where that is more even.
 
-    Devices for which nothing is left get no share.
+    Sequences of different lengths load devices alike that have all rows. Devices for which nothing is left get no share.
     """
-    row_groups = min(batch_size, -(-len(devices) // num_kv_heads))
-    members = _apportioned(len(devices), [1] * row_groups)
+    least = -(-batch_size * num_kv_heads // len(devices))
+    best: tuple[Share, ...] = ()
+    largest = math.inf
+    for count in range(1, min(batch_size, len(devices)) + 1):
+        shares = _in_row_groups(devices, batch_size, num_kv_heads, count)
+        size = max(s.num_rows * s.num_kv_heads for s in shares)
+        if size < largest:
+            best, largest = shares, size
+        if largest == least:
+            break
+    return best
+
+
+def _in_row_groups(
+    devices: tuple[str, ...], batch_size: int, num_kv_heads: int, count: int
+) -> tuple[Share, ...]:
+    """Returns shares of ``count`` groups of rows, each cut along the KV heads."""
+    members = _apportioned(len(devices), [1] * count)
     sizes = [min(stop - start, num_kv_heads) for start, stop in members]
     shares: list[Share] = []
     for (start, _), size, rows in zip(members, sizes, _apportioned(batch_size, sizes), strict=True):

@@ -37,16 +37,31 @@ def test_no_device_has_two_shares_or_an_empty_one(case: tuple[int, int, int]) ->
     assert sum(s.fraction for s in shares) == pytest.approx(1, abs=1e-12)
 
 
-@given(st.integers(1, 12), st.integers(1, 24), st.integers(1, 12))
-def test_up_to_one_drive_per_head_every_drive_has_whole_heads_of_all_rows(
-    num_devices: int, batch_size: int, num_kv_heads: int
+@given(st.integers(1, 12), st.integers(1, 24), st.integers(1, 4))
+def test_where_heads_go_round_every_drive_has_whole_heads_of_all_rows(
+    num_devices: int, batch_size: int, heads_of_each: int
 ) -> None:
-    num_devices = min(num_devices, num_kv_heads)
-    shares = shares_of(num_devices, batch_size, num_kv_heads)
+    shares = shares_of(num_devices, batch_size, num_devices * heads_of_each)
     assert {s.rows for s in shares} == {(0, batch_size)}
-    heads = [s.num_kv_heads for s in shares]
-    assert len(heads) == num_devices
-    assert max(heads) - min(heads) <= 1
+    assert [s.num_kv_heads for s in shares] == [heads_of_each] * num_devices
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(1, 24))
+def test_where_rows_alone_go_round_every_drive_has_as_much_as_the_others(
+    num_devices: int, rows_of_each: int, num_kv_heads: int
+) -> None:
+    shares = shares_of(num_devices, num_devices * rows_of_each, num_kv_heads)
+    assert {s.num_rows * s.num_kv_heads for s in shares} == {rows_of_each * num_kv_heads}
+
+
+@given(CASES)
+def test_the_largest_share_is_no_larger_than_by_heads_or_rows_alone(case: tuple[int, int, int]) -> None:
+    num_devices, batch_size, num_kv_heads = case
+    largest = max(s.num_rows * s.num_kv_heads for s in shares_of(*case))
+    if num_devices <= num_kv_heads:
+        assert largest <= -(-num_kv_heads // num_devices) * batch_size
+    if num_devices <= batch_size:
+        assert largest <= -(-batch_size // num_devices) * num_kv_heads
 
 
 @pytest.mark.parametrize(
