@@ -66,7 +66,12 @@ def attend_pages(
     """
     tokens = tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
     first = oldest_token(context_len, window, newer)
-    return 2 * batch * kv_heads * (context_len // tokens - first // tokens)
+    return _whole_pages(batch * kv_heads, context_len, first, tokens)
+
+
+def _whole_pages(num_heads: int, context_len: int, first: int, group: int) -> int:
+    """Returns the pages of K and V that hold tokens from ``first`` on; tokens that do not fill one have none."""
+    return 2 * num_heads * (context_len // group - first // group)
 
 
 def oldest_token(context_len: int, window: int | None, newer: int = 0) -> int:
@@ -120,19 +125,11 @@ def attend_cost(
     for name, value in (("batch", batch), ("kv_heads", kv_heads), ("context_len", context_len)):
         require_count(name, value, minimum=0)
     require_count("group_size", group_size)
-    pages = attend_pages(
-        drive,
-        batch=batch,
-        kv_heads=kv_heads,
-        head_size=head_size,
-        context_len=context_len,
-        kv_bytes_per_element=kv_bytes_per_element,
-        window=window,
-        newer=newer,
-    )
-    attended = context_len - oldest_token(context_len, window, newer)
-    in_buffer = context_len % tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
-    buffered_tokens = min(attended, in_buffer)
+    group = tokens_per_page(drive.flash, head_size, kv_bytes_per_element)
+    first = oldest_token(context_len, window, newer)
+    pages = _whole_pages(batch * kv_heads, context_len, first, group)
+    attended = context_len - first
+    buffered_tokens = min(attended, context_len % group)
     buffered_bytes = 2 * batch * kv_heads * buffered_tokens * head_size * kv_bytes_per_element
     flops = attend_flops(batch, kv_heads, group_size, head_size, attended)
     read = flash_read_cost(drive, num_pages=pages)

@@ -154,10 +154,15 @@ class HardwareSpec:
         Raises:
             HardwareError: There is no such device.
         """
-        if device in self.device_names:
-            index = self.device_names.index(device)
-            return (*self.gpus, self.host, *self.drives)[index]
+        found = self._devices.get(device)
+        if found is not None:
+            return found
         raise HardwareError(f"{self.name} has no device {device!r}; it has {', '.join(self.device_names)}")
+
+    @cached_property
+    def _devices(self) -> dict[str, ComputeSpec | DriveSpec]:
+        """Maps names of devices to their specifications."""
+        return dict(zip(self.device_names, (*self.gpus, self.host, *self.drives), strict=True))
 
     def link(self, name: str) -> LinkSpec:
         """Returns a link by name.

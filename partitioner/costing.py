@@ -166,7 +166,8 @@ class Costing:
         }
         tier = share.device.rstrip("0123456789")
         if tier == "csd":
-            drive, reads = drive_of(self, share.device), self.drive_cache(attention).reads(context_len)
+            drive, is_exact = drive_of(self, share.device), attention.sparsity is None
+            reads = None if is_exact else self.drive_cache(attention).reads(context_len)
             window, attended = attention.window, attention.tokens_seen(context_len)
             if reads is not None:
                 cost = sparse_attend_cost(drive, context_len=context_len, window=window, reads=reads, **part)

@@ -44,23 +44,24 @@ def find_kv_sources(split: SplitEquations, new: tuple[Var, Var]) -> tuple[Var, .
         split: The phase's equations, sorted.
         new: The new K and V.
     """
-    flow = split.flow
+    flow, order = split.flow, split.flow.order
+    index, params = split.index_vars, split.param_vars
     found: list[Var] = []
     frontier = set(new)
     limit = sum(num_bytes(v) for v in new)
     while frontier:
         if len(frontier) == 1:
             found += frontier
-        last = max(frontier, key=lambda v: flow.order[id(flow.maker[v])] if v in flow.maker else -1)
-        eqn = flow.maker.get(last)
+        makers = [flow.maker.get(v) for v in frontier]
+        eqn = makers[0] if len(makers) == 1 else max(makers, key=lambda e: -1 if e is None else order[id(e)])
         if eqn is None or eqn.effects or eqn.primitive.name in _CONTROL:
             break
-        if len(frontier) > 1 and any(v not in flow.maker for v in frontier):
+        if len(makers) > 1 and None in makers:
             break  # an input of the phase that holds tokens: with it, no single value will be left again
         if eqn.primitive.name == "dot_general" and any(num_bytes(v) < limit for v in found):
             break
-        frontier -= set(eqn.outvars)
-        frontier.update([v for v in flow.reads[id(eqn)] if _holds_tokens(split, v)])
+        frontier.difference_update(eqn.outvars)
+        frontier.update([v for v in flow.reads[id(eqn)] if v not in index and v not in params])
     return tuple(found)
 
 
@@ -87,10 +88,6 @@ def foreign_input(phase: TracedPhase, path: KvPath, allowed: Iterable[str]) -> s
         if described.role not in roles or described.name == "logits_at":
             return f"{described.role} {described.name!r}"
     return None
-
-
-def _holds_tokens(split: SplitEquations, var: Var) -> bool:
-    return var not in split.index_vars and var not in split.param_vars
 
 
 def _between(flow: Dataflow, source: Var, targets: Sequence[Var]) -> tuple[Eqn, ...]:

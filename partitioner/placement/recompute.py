@@ -165,7 +165,7 @@ class Room:
     def of(cls, traced: Traced, costing: Costing, activation_bytes: float) -> Room:
         """Returns the room that a model needs."""
         decode = traced.graphs[-1]
-        weights = sum(num_bytes(i.var) for i in decode.phase.inputs if i.role == "param")
+        weights = sum(decode.param_bytes.values())
         attentions = tuple(op.attention for op in decode.ops if op.attention)
         return cls(costing, float(weights), activation_bytes, attentions)
 
