@@ -67,7 +67,9 @@ class AttentionVariants:
         if "kv" not in policy.cache_forms:
             return tuple(variants)
         variants += shared
-        if shareable and policy.newest and {"gpu", "host", "csd"}.issubset(allowed["decode"]):
+        everywhere = {"gpu", "host", "csd"}.issubset(allowed["decode"])
+        # beside caches of inputs there are none, whose streams fill the links that windows need
+        if shareable and policy.newest and everywhere and not self._kept:
             variants += self._newest.of(pair, attention)
         for placed in itertools.product(*options):
             if self._costs.overlap and placed[-1] != "gpu":

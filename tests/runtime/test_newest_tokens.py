@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cost_models import FaultSpec, HardwareSpec
-from partitioner import Plan, Workload
+from partitioner import Plan, Workload, partition
 from partitioner.plan.steps import Move
 from runtime import GenerationResult, Session, simulate
 from tests.runtime.newest_plans import Layer, newest_plan
@@ -142,3 +142,20 @@ def test_drives_get_q_alone_and_statistics_come_back() -> None:
         n * (8 * 4 + 8) for n in pairs
     ]  # heads of 8 in float32, and two numbers
     assert {m.kind for m in moves} == {"hand_over", "page_out"}
+
+
+def test_what_the_solver_chooses_generates_the_tokens_of_the_plain_model() -> None:
+    """GPU and host have no room for all K and V, and what a drive has of them it gets in whole pages."""
+    model, load = transformer("float32"), Workload(batch_size=4, prompt_len=12, decode_len=52)
+    hw = hardware(1)
+    crowded = replace(
+        hw,
+        gpus=(replace(hw.gpus[0], memory_bytes=1.7e5),),
+        host=replace(hw.host, memory_bytes=24 * 1024),
+    )
+    plan = partition(model, crowded, load)
+    assert any(decision.newest for decision in plan.decisions.ops.values())
+    with Session(plan, model, clock="virtual") as session:
+        result = session.generate([[*range(9, 21)]] * 4, load.decode_len)
+    assert result.tokens == plain_tokens(model, [[*range(9, 21)]] * 4, load.decode_len, load.max_len)
+    assert result.drive_health["csd0"].dram_buffer_bytes == 0
