@@ -29,6 +29,8 @@ from partitioner.placement.relaxation import Relaxation
 Placement = list[Counter[Column]]
 """For each stage its columns and how many instances make use of each."""
 MAX_NODES = 1500
+NODE_ARCS = 6000
+"""Problems with more arcs have as many fewer nodes, so that none takes minutes."""
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
@@ -90,12 +92,13 @@ class PricedSearch:
     def search(self) -> PricedFound:
         """Searches until the gap is small enough, or the tree has its most nodes."""
         sums = self._program.sums
+        most_nodes = int(MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs))
         low, high = np.zeros(len(sums.rank)), np.full(len(sums.rank), np.inf)
         nodes, num_nodes, num_leaves = OpenNodes(0.0, self._program.program.start, low, high), 0, 0
         while nodes:
             # Without a placement the newest first: down to where all sums are whole.
             below, _, basis, low, high = nodes.take(newest=self._best is None)
-            if num_nodes >= MAX_NODES:
+            if num_nodes >= most_nodes:
                 nodes.close(below)
                 break
             if below >= self._enough:

@@ -27,7 +27,7 @@ MOST_ARCS = 0.9
 """With more than this share of the arcs there is nothing to gain from a distance, so all of them are tried."""
 NEARLY_OF_LARGE = 5e-4
 """Relative gap that ends it for large programs whose tree came to its limit; for others it is ``NEARLY``."""
-WIDE_GAP = 2e-3
+WIDE_GAP = 1e-2
 """Relative gap up to which a search with columns made on demand is not followed by one over arcs."""
 
 
