@@ -12,6 +12,7 @@ from cost_models import (
     flash_read_cost,
     flash_write_cost,
     kv_append_cost,
+    oldest_token,
     tokens_per_page,
 )
 from tests.cost_models.systems import DRIVE, ENGINE, FLASH, SSD, is_cost
@@ -158,3 +159,25 @@ def test_reads_never_beat_the_internal_rate(pages, channels):
     assert (
         flash_read_cost(drive, num_pages=pages + 1).seconds >= flash_read_cost(drive, num_pages=pages).seconds
     )
+
+
+def test_windows_count_from_the_newest_of_all_tokens() -> None:
+    """Tokens behind those of the drive are attended to elsewhere and shorten what a window reaches of it."""
+    assert oldest_token(160, 60) == 100
+    assert oldest_token(160, 60, newer=20) == 120
+    assert oldest_token(160, 60, newer=60) == oldest_token(160, 60, newer=90) == 160
+    assert oldest_token(160, None, newer=90) == 0
+    assert attend_pages(DRIVE, context_len=160, window=60, newer=20, **SHAPE) == 2 * 8 * 3
+    assert attend_pages(DRIVE, context_len=160, window=60, newer=90, **SHAPE) == 0
+
+
+def test_what_is_not_appended_does_not_go_to_drive_memory() -> None:
+    """A drive with slow memory waits for the new token, and for nothing where there is none."""
+    slow = replace(DRIVE, dram_bytes_per_s=1.0)
+    with_token, without = (
+        attend_cost(slow, context_len=160, group_size=1, appended_tokens=count, **SHAPE) for count in (1, 0)
+    )
+    token_bytes = 2 * SHAPE["batch"] * SHAPE["kv_heads"] * SHAPE["head_size"] * SHAPE["kv_bytes_per_element"]
+    assert with_token.bound == "memory"
+    assert with_token.seconds > token_bytes
+    assert without.seconds < 1.0
