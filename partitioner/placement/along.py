@@ -24,6 +24,8 @@ LARGE = 2000
 MOST_NODES = 10
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
+FEW_REPAIRS, SOON = 5, 600
+"""Likewise, and nodes, where it is one of several that look for a placement."""
 
 
 def best_along(
@@ -140,6 +142,32 @@ def _along_routes(
             exact = np.union1d(exact, over)
         relaxed = False
     return Found(known, bound, routes.size, False)
+
+
+def any_along_routes(space: SearchSpace, routes: Routes, value: float) -> list[Counter[Column]] | None:
+    """Returns a placement along some routes up to a value, if one is found soon."""
+    cuts: list[NDArray[np.float64]] = []
+    none = np.zeros(0, np.int64)
+    for _ in range(FEW_REPAIRS):
+        flow = solve_routes(
+            space.folded,
+            space.goal,
+            value,
+            routes,
+            space.sums,
+            cuts,
+            none,
+            0.2 * space.gap,
+            relaxed=False,
+            max_nodes=SOON,
+        )
+        if flow.solution is None:
+            return None
+        stages = route_columns(space.folded, routes, *flow.solution)
+        if not isinstance(stages, Detached):
+            return stages
+        cuts.append(detached_row(space.folded, routes, stages))
+    return None
 
 
 def _reach(folded: Folded, arcs: Arcs, detached: Detached) -> NDArray[np.float64]:

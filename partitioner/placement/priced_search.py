@@ -25,6 +25,7 @@ from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.open_nodes import OpenNodes
 from partitioner.placement.relaxation import Relaxation
+from partitioner.placement.routes import Routes, kept_routes
 
 Placement = list[Counter[Column]]
 """For each stage its columns and how many instances make use of each."""
@@ -34,7 +35,12 @@ NODE_ARCS = 6000
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
-"""Nodes after which a better placement is looked for: early ones, and from then on every so many."""
+"""Nodes after which a better placement is looked for: early ones, after which routes are followed, and from
+then on every so many."""
+DISTANCES = (6e-4, 2e-3, 6e-3, 2e-2)
+"""Relative distances from the root's bound within which a placement is looked for along routes."""
+MOST_ROUTES = 600
+"""More routes are not searched."""
 MOST_LEAVES = 100
 """So many nodes at which all sums are whole have a placement looked for within them."""
 
@@ -66,6 +72,7 @@ class PricedSearch:
         limit: What the goal's value may be at most.
         gap: Relative gap that is enough.
         worth: Returns the value of a placement, infinite where it breaks a limit.
+        along: Returns a placement along some routes up to a value, if one is found soon.
     """
 
     def __init__(
@@ -78,8 +85,10 @@ class PricedSearch:
         limit: float,
         gap: float,
         worth: Callable[[Placement], float],
+        along: Callable[[Routes, float], Placement | None],
     ) -> None:
-        self._worth, self._gap = worth, gap
+        self._goal, self._root, self._worth, self._along, self._gap = goal, root, worth, along, gap
+        self._first = list(pool)
         self._exchanges = Exchanges(folded, goal, root.price, root.bound)
         self._program = ColumnProgram.of(folded, goal, limit, sums, pool)
         self._value = limit
@@ -112,6 +121,8 @@ class PricedSearch:
             split = self._split(vertex, low, high, bound)
             if num_nodes in EARLY or num_nodes % EVERY == 0:
                 self._count(vertex, None if self._best is None else (low, high))
+            if num_nodes == EARLY[-1]:
+                self._follow()
             if split is None:
                 num_leaves += 1
                 if num_leaves <= MOST_LEAVES:
@@ -120,6 +131,22 @@ class PricedSearch:
                 continue
             nodes.split(bound, vertex.basis, split)
         return PricedFound(self._best, nodes.bound, len(self._program.columns))
+
+    def _follow(self) -> None:
+        """Looks for a better placement along all routes that the root's columns are parts of, if these are few."""
+        bound = self._root.bound
+        for distance in DISTANCES:
+            value = min(self._enough, bound * (1.0 + distance))
+            routes = kept_routes(
+                self._program.folded, self._goal, self._root, value, thin=True, along=self._first
+            )
+            if routes is None or len(routes.stage) > MOST_ROUTES:
+                return
+            stages = self._along(routes, value)
+            if stages is not None:
+                self._take_better(stages)
+            if stages is not None or value == self._enough:
+                return
 
     def _node(self, below: float, basis: Basis, low: Floats, high: Floats) -> tuple[float, Vertex | None]:
         """Returns a node's bound, and the optimum of its relaxation unless that is of no interest or was not found."""
@@ -159,8 +186,11 @@ class PricedSearch:
         kept = () if self._best is None else tuple(c for counted in self._best for c in counted)
         stages = counted_columns(self._program, vertex, box, self._enough, kept)
         if stages is not None:
-            self._take(stages)
-            self._take(self._exchanges.improved(stages))
+            self._take_better(stages)
+
+    def _take_better(self, stages: Placement) -> None:
+        self._take(stages)
+        self._take(self._exchanges.improved(stages))
 
     def _take(self, stages: Placement) -> None:
         value = self._worth(stages)

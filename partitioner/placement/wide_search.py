@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import numpy as np
 
-from partitioner.placement.along import LARGE
+from partitioner.placement.along import LARGE, any_along_routes
 from partitioner.placement.arcs import Arcs
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.kept_ways import LITTLE, kept_ways
@@ -46,6 +47,7 @@ def placement_on_demand(
         limit,
         NEARLY,
         worth,
+        functools.partial(any_along_routes, space),
     )
     found = search.search()
     if found.stages is not None:
