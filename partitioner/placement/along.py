@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.arcflow import solve_flow
 from partitioner.placement.arcs import Arcs
 from partitioner.placement.balance import boundaries
+from partitioner.placement.columns import Column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD
 from partitioner.placement.highs import MAX_NODES
