@@ -12,7 +12,7 @@ from partitioner.errors import ModelError
 from partitioner.frontend import TracedPhase, from_step, trace_phase
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import shape_of
-from partitioner.passes import raise_attention
+from partitioner.passes import confirm_attention, raise_attention
 from partitioner.passes.raise_attention import raise_decode_attention
 from partitioner.passes.split_equations import split_equations
 from tests.partitioner.passes.attribute_spellings import ATTRIBUTE_SPELLINGS
@@ -221,7 +221,7 @@ def test_equal_layers_are_confirmed_once(monkeypatch: pytest.MonkeyPatch) -> Non
     def count(region: Any, layout: Any, rule: Any) -> None:
         confirmed.append(region)
 
-    monkeypatch.setattr(raise_attention, "validate_attention", count)
+    monkeypatch.setattr(confirm_attention, "validate_attention", count)
     phase = trace_layers([visible] * 3)
     raised, _ = raise_decode_attention(phase, split_equations(phase), no_trace)
     assert [(r.attention.layer, r.attention.key_cache) for r in raised] == [(0, "k0"), (1, "k1"), (2, "k2")]
