@@ -25,6 +25,8 @@ FEW_NODES, MORE_NODES = 30, 200
 LARGE = 2000
 """Arcs and variants of the programs that these are meant for; smaller ones have more, up to ``MOST_NODES`` times as many."""
 MOST_NODES = 10
+PROOF = 60
+"""Programs over routes have so many times as many to prove what was found: their nodes take under a millisecond."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
 FEW_REPAIRS, SOON = 5, 600
@@ -53,7 +55,8 @@ def best_along(
     """
     gap = gap or 0.2 * space.gap
     if isinstance(arcs, Routes):
-        return _along_routes(space, arcs, value, known, gap, MOST_NODES * nodes)
+        times = PROOF if nodes == MORE_NODES else MOST_NODES
+        return _along_routes(space, arcs, value, known, gap, times * nodes)
     return _along_arcs(space, arcs, box, value, known, gap, nodes)
 
 
