@@ -29,6 +29,8 @@ PROOF = 60
 """Programs over routes have so many times as many to prove what was found: their nodes take under a millisecond."""
 MAX_REPAIRS = 50
 """How often an integer program is solved again because its solution is no placement within the limits."""
+MANY_ARCS_REPAIRS = 10
+"""Likewise for problems with many arcs, whose programs take half a second each."""
 FEW_REPAIRS, SOON = 5, 600
 """Likewise, and nodes, where it is one of several that look for a placement."""
 
@@ -72,7 +74,7 @@ def _along_arcs(
     easier = bool(arcs.drift.any())
     nodes = int(nodes * min(MOST_NODES, max(1.0, LARGE / max(1, arcs.size))))
     finished = True
-    for _ in range(MAX_REPAIRS):
+    for _ in range(MANY_ARCS_REPAIRS if many else MAX_REPAIRS):
         flow = solve_flow(
             space.folded,
             goal.eased(arcs.drift) if easier else goal,

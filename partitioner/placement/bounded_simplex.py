@@ -136,7 +136,8 @@ class BoundedProgram:
         if wrong.any() and self._improved(table, reduced, basic, before, (lower, upper)):
             resting[:] = True
             resting[basic] = False
-        if (resting & np.where(reduced < -DUAL, np.isinf(upper), (reduced > DUAL) & np.isinf(lower))).any():
+        endless = np.where(reduced < -DUAL, np.isinf(upper), (reduced > DUAL) & np.isinf(lower))
+        if (resting & (endless | (np.isinf(lower) & np.isinf(upper)))).any():
             return self.solve(lower, upper, self.start, cutoff)
         at_upper = np.isfinite(upper) & ((reduced < 0) | np.isinf(lower) | (before & (reduced == 0)))
         movable, width = upper > lower, upper - lower

@@ -105,3 +105,19 @@ def test_the_optimum_with_more_variables_is_found_from_the_one_without(seed: int
     assert found.bound == pytest.approx(given.best(lower, upper), abs=1e-3)
     assert (lower - 1e-7 <= found.point).all()
     assert (found.point <= upper + 1e-7).all()
+
+
+@pytest.mark.parametrize("seed", range(50, 53))
+def test_a_row_that_lost_its_bounds_does_not_rest_at_infinity(seed: int) -> None:
+    """Costs next to nothing leave it a reduced cost of zero, so the basis before looks dual feasible."""
+    given = RandomProgram(seed)
+    free = given.random.random(NUM_VARIABLES) < 0.5
+    program = BoundedProgram(np.where(free, 0.0, given.cost) * 1e-6, given.matrix)
+    basis = program.start
+    for _ in range(8):
+        lower, upper = given.bounds()
+        vertex = program.solve(lower, upper, basis, np.inf)
+        assert (vertex.ending is Ending.INFEASIBLE) == np.isinf(given.best(lower, upper))
+        if vertex.ending is Ending.OPTIMAL:
+            basis = vertex.basis
+            assert np.isfinite(vertex.point).all()
