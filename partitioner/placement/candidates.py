@@ -15,10 +15,10 @@ from partitioner.front import Traced
 from partitioner.objective import Objective
 from partitioner.placement.agreement import agreeing
 from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
-from partitioner.placement.lower_bound import lower_bound, named_prices
+from partitioner.placement.lower_bound import capacity_name, lower_bound, named_prices
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Infeasible, Solution, Undecided
+from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.recompute import KeptInput, Room, all_proved, kept_inputs
 from partitioner.placement.recompute_modes import with_recompute
 from partitioner.placement.shortfall import check_activations, shortfall_message
@@ -107,17 +107,41 @@ class _ModeSearch:
         return with_recompute(modes, self._policy, Room.of(self._traced, self.costing, 0.0))
 
     def take(self, mode: Mode) -> None:
-        """Solves a mode, and keeps what is better than all before."""
+        """Solves a mode, and keeps what is better than all before.
+
+        Where the home of shared weights is free, room is reserved for whichever home asks for the most. Homes that ask for
+        less are solved by themselves, too, where more room could be of use.
+        """
+        built = self._built(mode)
+        if mode.shared_home != ANY:
+            if built is not None:
+                self._solve(built, built.problem)
+            return
+        problem = None if built is None else agreeing(built, self._paired.users)
+        if built is not None and problem is not None:
+            self._solve(built, problem)
+            if not self._lacks_gpu_memory():
+                return
+        for home in self._policy.weight_homes:
+            fixed = self._built(replace(mode, shared_home=home))
+            if fixed is None:
+                continue
+            if built is None or problem is None or fixed.reserved[0] < built.reserved[0]:
+                self._solve(fixed, fixed.problem)
+
+    def _built(self, mode: Mode) -> BuiltProblem | None:
+        """Returns the problem of a mode; None where an op can run nowhere, or the GPU has no room for what is reserved."""
         built = build_problem(self._paired, self.costing, self._policy, mode, self._steps, self._kept)
         if any(not c.variants for s in built.problem.stages for c in s.block.choices):
-            return
-        if built.reserved[0] > self.costing.capacity_bytes("gpu"):
-            return
-        problem = agreeing(built, self._paired.users) if mode.shared_home == ANY else built.problem
-        if problem is None:
-            for home in self._policy.weight_homes:
-                self.take(replace(mode, shared_home=home))
-            return
+            return None
+        return None if built.reserved[0] > self.costing.capacity_bytes("gpu") else built
+
+    def _lacks_gpu_memory(self) -> bool:
+        """Tells whether a placement could be better with more of the GPU's memory, as far as is known."""
+        return not self.found or self._prices.get(capacity_name("gpu"), 0.0) > 0.0
+
+    def _solve(self, built: BuiltProblem, problem: Problem) -> None:
+        """Solves a problem, and keeps what is better than all before."""
         problem = weighed(problem, self._weights)
         result = solve(problem, self._limit) if lower_bound(problem, self._prices) < self._limit else None
         if isinstance(result, Infeasible):
@@ -125,9 +149,9 @@ class _ModeSearch:
         if isinstance(result, Undecided):
             self._bounds.append(result.bound)
         if isinstance(result, Solution):
-            if mode.recompute and not all_proved(self._traced, _decisions(built, result)):
+            if built.mode.recompute and not all_proved(self._traced, _decisions(built, result)):
                 self._kept = self._kept_inputs()
-                for other in [mode] if self._kept else self.modes():
+                for other in [built.mode] if self._kept else self.modes():
                     self.take(other)
                 return
             self.found.append((built, result))

@@ -15,6 +15,11 @@ Prices = Mapping[tuple[str, str], float]
 NO_PRICES: Prices = MappingProxyType({})
 
 
+def capacity_name(tier: str) -> tuple[str, str]:
+    """Returns the name of the price of a tier's bytes."""
+    return "bytes", tier
+
+
 def named_prices(problem: Problem, price: Sequence[float]) -> Prices:
     """Returns the prices of a problem's components by name, for other problems of the same model."""
     return dict(zip(_names(problem), price, strict=True))
@@ -51,6 +56,6 @@ def _names(problem: Problem) -> list[tuple[str, str]]:
     return [
         *(("chain", phase) for phase in problem.phases),
         *((name, problem.phases[phase]) for name, phase in problem.resources),
-        *(("bytes", tier) for tier in problem.tiers),
+        *map(capacity_name, problem.tiers),
         *((f"further {number}", "") for number in further),
     ]
