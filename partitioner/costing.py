@@ -28,6 +28,7 @@ from partitioner.ir.op import Attention, Op
 from partitioner.ir.tensor_parallel import Collective
 from partitioner.jaxpr import itemsize, num_bytes
 from partitioner.processor_cost import processor_cost
+from partitioner.share_part import share_part
 from partitioner.shares import Share, even_shares, with_newest
 from partitioner.sparsity import SparF
 from partitioner.split_grid import Split, SplitGrid
@@ -157,13 +158,7 @@ class Costing:
         """
         if share.cut is not None:
             return cut_attend_cost(self, attention, share, share.cut, context_len)
-        part = {
-            "batch": share.num_rows,
-            "kv_heads": share.num_kv_heads,
-            "group_size": attention.group_size,
-            "head_size": attention.head_size,
-            "kv_bytes_per_element": itemsize(attention.cache_dtype),
-        }
+        part = share_part(attention, share)
         tier = share.device.rstrip("0123456789")
         if tier == "csd":
             drive, is_exact = drive_of(self, share.device), attention.sparsity is None

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from cost_models import Cost, attend_cost, attend_flops, oldest_token, processor_attend_cost
 from partitioner.ir.op import Attention
-from partitioner.jaxpr import itemsize, num_bytes, shape_of
+from partitioner.jaxpr import num_bytes, shape_of
 from partitioner.plan.share_operands import share_operands
+from partitioner.share_part import share_part
 from partitioner.shares import Share
 from partitioner.stack_costs import drive_of, with_engine
 from partitioner.token_cut import TokenCut
@@ -31,13 +32,7 @@ def cut_attend_cost(
 
     A drive that has no token of a sequence yet gets no command.
     """
-    part = {
-        "batch": share.num_rows,
-        "kv_heads": share.num_kv_heads,
-        "group_size": attention.group_size,
-        "head_size": attention.head_size,
-        "kv_bytes_per_element": itemsize(attention.cache_dtype),
-    }
+    part = share_part(attention, share)
     tokens = cut.attended(context_len)
     if cut.side == "newest":
         seen = min(tokens, attention.tokens_seen(context_len))

@@ -13,7 +13,8 @@ from cost_models.links import Hop, route
 from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var
-from partitioner.plan.plan import PhasePlan, Plan
+from partitioner.plan.phase_plan import PhasePlan
+from partitioner.plan.plan import Plan
 from partitioner.plan.share_operands import share_operands
 from partitioner.plan.steps import Move, Run, Segment, Step
 from runtime.demand import Demand, count_demand

@@ -11,7 +11,8 @@ from jax import numpy as jnp
 
 from partitioner.frontend.traced import TracedInput
 from partitioner.jaxpr import Eqn, Var, borders
-from partitioner.plan.plan import PhasePlan, Plan
+from partitioner.plan.phase_plan import PhasePlan
+from partitioner.plan.plan import Plan
 from partitioner.plan.steps import Move, Segment
 from runtime.pack_products import Products, find_products, pack_products
 

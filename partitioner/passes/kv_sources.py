@@ -16,9 +16,10 @@ from partitioner.errors import ModelError
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention
-from partitioner.jaxpr import Var, dtype_of, num_bytes, shape_of
+from partitioner.jaxpr import Var, shape_of
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
-from partitioner.passes.find_kv_source import KvPath, find_kv_sources, foreign_input, kv_path
+from partitioner.passes.find_kv_source import KvPath, find_kv_sources, kv_path
+from partitioner.passes.kv_candidates import KvCandidate, KvFinder, kv_candidate, kv_targets
 from partitioner.passes.logit_rule import ValidationError
 from partitioner.passes.recompute_kv import Recompute, recompute_kv
 from partitioner.passes.shrink_path import narrow_path, shrink_path
@@ -27,31 +28,6 @@ from partitioner.passes.validate_kv_source import InputAxes, SmallPath, input_ax
 
 _PROBE_ROWS = (3, 5, 7, 11)
 _PROBE_TOKENS = (6, 9, 13, 17)
-_DECODE_ROLES = ("param", "const", "position", "cursor")
-_PREFILL_ROLES = (*_DECODE_ROLES, "mask", "cache")
-
-
-@dataclass(frozen=True)
-class KvCandidate:
-    """Names what a cache might keep in place of the K and V of one attention; not proved yet.
-
-    Attributes:
-        op: The attention op.
-        attention: The decode's.
-        decode: From the layer's input to the new K and V of a decode step.
-        prefill: From the layer's input to the caches of a prefill, None for a model without.
-        order: Which of the values found it is, in decode and prefill, the nearest being 0.
-        token_bytes: Of the input of one token of one row.
-        form: What layers share if they make K and V alike.
-    """
-
-    op: str
-    attention: Attention
-    decode: KvPath
-    prefill: KvPath | None
-    order: tuple[int, int]
-    token_bytes: float
-    form: Any
 
 
 @dataclass(frozen=True)
@@ -138,9 +114,9 @@ class KvSources:
 
     @cached_property
     def _found(self) -> Mapping[str, KvCandidate | str]:
-        finders = [_Finder(*pair) for pair in zip(self._graphs, self._splits, strict=True)]
+        finders = [KvFinder(*pair) for pair in zip(self._graphs, self._splits, strict=True)]
         attentions = {op.name: op.attention for op in self._graphs[-1].ops if op.attention}
-        return {name: _candidate(name, attention, finders) for name, attention in attentions.items()}
+        return {name: kv_candidate(name, attention, finders) for name, attention in attentions.items()}
 
     def _describe(self, found: KvCandidate) -> tuple[InputAxes, Recompute] | str:
         narrow = self._narrow(found)
@@ -225,103 +201,8 @@ class KvSources:
         sources = find_kv_sources(split, (writes[0].new, writes[1].new))
         if number >= len(sources):
             raise ValidationError("the step traces differently on few rows and tokens")
-        targets = _targets(name, writes)
+        targets = kv_targets(name, writes)
         return SmallPath(kv_path(phase.flow, sources[number], targets), phase)
-
-
-class _Finder:
-    """Looks for the inputs of layers in one phase."""
-
-    def __init__(self, graph: OpGraph, split: SplitEquations) -> None:
-        self.graph, self.phase, self._split = graph, graph.phase, split
-
-    @cached_property
-    def _writes(self) -> Mapping[str, CacheWrite]:
-        writes = find_cache_writes(self.phase, self._split)
-        return {w.name: w for w in writes if isinstance(w, CacheWrite)}
-
-    def sources(self, attention: Attention) -> tuple[Var, ...]:
-        """Returns the values that all of K and V goes through, the nearest first."""
-        writes = self._pair(attention)
-        return find_kv_sources(self._split, (writes[0].new, writes[1].new)) if writes else ()
-
-    def path(self, attention: Attention, source: Var) -> KvPath:
-        """Returns the way from a source to the new K and V, in a prefill to the caches."""
-        writes = self._pair(attention)
-        assert writes is not None, "sources were found for it"
-        return kv_path(self.phase.flow, source, _targets(self.phase.name, writes))
-
-    def maker(self, source: Var) -> str | None:
-        """Returns the op that hands a value to others."""
-        number = self.graph.producer.get(source)
-        return None if number is None else self.graph.ops[number].name
-
-    def token_bytes(self, source: Var) -> float:
-        """Returns the bytes of a value per token and row."""
-        return num_bytes(source) / (self.phase.batch_size * self.phase.chunk)
-
-    def _pair(self, attention: Attention) -> tuple[CacheWrite, CacheWrite] | None:
-        first, second = (self._writes.get(n) for n in (attention.key_cache, attention.value_cache))
-        return (first, second) if first and second else None
-
-
-def _candidate(name: str, attention: Attention, finders: Sequence[_Finder]) -> KvCandidate | str:
-    decode, prefill = finders[-1], finders[0] if len(finders) > 1 else None
-    found = decode.sources(attention)
-    if not found:
-        return "K and V are not made of one value alone"
-    handed = [(n, v) for n, v in enumerate(found) if decode.maker(v)]
-    if not handed:
-        return "the value that K and V are made of stays within one op"
-    order, source = min(handed, key=lambda pair: decode.token_bytes(pair[1]))
-    size, whole = decode.token_bytes(source), kv_token_bytes(attention)
-    if size >= whole:
-        return f"it takes {size:.0f} bytes a token, and K and V take {whole:.0f}"
-    path = decode.path(attention, source)
-    foreign = foreign_input(decode.phase, path, _DECODE_ROLES)
-    if foreign:
-        return f"K and V depend on {foreign} besides"
-    if (
-        dtype_of(source).name not in ("float64", "float32", "float16", "bfloat16")
-        or (size / _item(source)) % 2
-    ):
-        return f"it is {source.aval}, which a cache does not keep"
-    form = [decode.phase.forms.signature(path.equations, [source, *path.inputs], path.targets)]
-    form += [_roles(decode.phase, path)]
-    if prefill is None:
-        return KvCandidate(name, attention, path, None, (order, 0), size, tuple(form))
-    twins = [
-        (n, v)
-        for n, v in enumerate(prefill.sources(attention))
-        if prefill.maker(v) == decode.maker(source) and prefill.token_bytes(v) == size
-    ]
-    if not twins or dtype_of(twins[0][1]) != dtype_of(source):
-        return "the prefill hands on no such value"
-    second, twin = twins[0]
-    path_before = prefill.path(attention, twin)
-    foreign = foreign_input(prefill.phase, path_before, _PREFILL_ROLES)
-    if foreign:
-        return f"in the prefill K and V depend on {foreign} besides"
-    form += [
-        prefill.phase.forms.signature(
-            path_before.equations, [twin, *path_before.inputs], path_before.targets
-        ),
-        _roles(prefill.phase, path_before),
-    ]
-    return KvCandidate(name, attention, path, path_before, (order, second), size, tuple(form))
-
-
-def kv_token_bytes(attention: Attention) -> float:
-    """Returns the bytes of K and V of one token of one row."""
-    return 2.0 * attention.num_kv_heads * attention.head_size * _itemsize(attention.cache_dtype)
-
-
-def _itemsize(dtype: str) -> int:
-    return {"float64": 8, "float32": 4}.get(dtype, 2)
-
-
-def _item(var: Var) -> int:
-    return dtype_of(var).itemsize
 
 
 def _small_sizes(sizes: Mapping[int, int]) -> dict[int, int]:
@@ -329,20 +210,9 @@ def _small_sizes(sizes: Mapping[int, int]) -> dict[int, int]:
     return {old: new for old, new in sizes.items() if old != 1}
 
 
-def _roles(phase: TracedPhase, path: KvPath) -> tuple[str, ...]:
-    """Returns the roles of a path's inputs; a constant is told by its name."""
-    described = [phase.input_of[v] for v in path.inputs]
-    return tuple(i.name if i.role == "const" else i.role for i in described)
-
-
 def _dims(path: KvPath) -> set[int]:
     made = (v for e in path.equations for v in e.outvars)
     return {n for v in (path.source, *path.inputs, *made) for n in shape_of(v)}
-
-
-def _targets(phase: str, writes: tuple[CacheWrite, CacheWrite]) -> tuple[Var, Var]:
-    first, second = writes
-    return (first.new, second.new) if phase == "decode" else (first.after, second.after)
 
 
 def _writes(

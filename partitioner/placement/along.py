@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,20 +117,10 @@ def _along_routes(
     """Returns the best placement along some routes, and a bound for these and those they stand for."""
     exact = np.zeros(0, np.int64)
     cuts: list[NDArray[np.float64]] = []
+    ask = partial(solve_routes, space.folded, space.goal, value, routes, space.sums)
     relaxed, bound, finished = True, 0.0, False
     for _ in range(MAX_REPAIRS):
-        flow = solve_routes(
-            space.folded,
-            space.goal,
-            value,
-            routes,
-            space.sums,
-            cuts,
-            exact,
-            gap,
-            relaxed=relaxed,
-            max_nodes=nodes,
-        )
+        flow = ask(cuts, exact, gap, relaxed=relaxed, max_nodes=nodes)
         if relaxed:
             bound, finished = flow.bound, flow.finished
         if flow.solution is None:
@@ -155,20 +146,10 @@ def _along_routes(
 def any_along_routes(space: SearchSpace, routes: Routes, value: float) -> list[Counter[Column]] | None:
     """Returns a placement along some routes up to a value, if one is found soon."""
     cuts: list[NDArray[np.float64]] = []
+    ask = partial(solve_routes, space.folded, space.goal, value, routes, space.sums)
     none = np.zeros(0, np.int64)
     for _ in range(FEW_REPAIRS):
-        flow = solve_routes(
-            space.folded,
-            space.goal,
-            value,
-            routes,
-            space.sums,
-            cuts,
-            none,
-            0.2 * space.gap,
-            relaxed=False,
-            max_nodes=SOON,
-        )
+        flow = ask(cuts, none, 0.2 * space.gap, relaxed=False, max_nodes=SOON)
         if flow.solution is None:
             return None
         stages = route_columns(space.folded, routes, *flow.solution)

@@ -18,7 +18,7 @@ from partitioner.ir.op import Attention, Op
 from partitioner.ir.working_set import working_set_bytes
 from partitioner.jaxpr import num_bytes
 from partitioner.passes.keep_inputs import decode_op
-from partitioner.passes.kv_sources import KvCandidate
+from partitioner.passes.kv_candidates import KvCandidate
 from partitioner.placement.policies import Policy
 from partitioner.plan.decisions import Decision
 

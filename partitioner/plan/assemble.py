@@ -13,7 +13,8 @@ from partitioner.placement.policies import POLICIES
 from partitioner.plan.cache_forms import exact_off_the_drives, with_kept_inputs
 from partitioner.plan.decisions import Decision, Decisions
 from partitioner.plan.emit_steps import emit_steps
-from partitioner.plan.plan import PhasePlan, Plan
+from partitioner.plan.phase_plan import PhasePlan
+from partitioner.plan.plan import Plan
 from partitioner.plan.segment_ops import segment_ops
 from partitioner.plan.steps import Share
 from partitioner.plan.stream_buffers import reserved_room

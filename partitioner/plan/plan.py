@@ -12,16 +12,16 @@ from cost_models import HardwareSpec
 from partitioner.accuracy.choose_sparsity import AccuracyChoice
 from partitioner.costing import Costing
 from partitioner.errors import PlanError
-from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op
 from partitioner.objective import OBJECTIVES, Objective
 from partitioner.placement.policies import POLICIES
 from partitioner.plan.decisions import SPLIT, Decisions
+from partitioner.plan.phase_plan import PhasePlan
 from partitioner.plan.predict import schedule, schedule_end_s
 from partitioner.plan.predict_streams import schedule_streams
 from partitioner.plan.step_costs import StepCosts
 from partitioner.plan.step_demands import StepDemands
-from partitioner.plan.steps import Move, Segment, Share, Step
+from partitioner.plan.steps import Move, Share
 from partitioner.plan.timeline import Timeline
 from partitioner.shares import attended_fraction
 from partitioner.workload import Workload
@@ -30,24 +30,6 @@ if TYPE_CHECKING:
     from partitioner.plan.endurance import Endurance
     from partitioner.plan.explanation import Explanation
     from partitioner.plan.plan_diff import PlanDiff
-
-
-@dataclass(frozen=True, eq=False)
-class PhasePlan:
-    """Holds one phase: its graph, its segments, and its steps in an order in which every step follows what it waits for.
-
-    A prefill runs once per slice of ``rows`` batch rows; a decode runs once per new token and micro-batch of ``rows`` rows.
-    """
-
-    graph: OpGraph
-    segments: tuple[Segment, ...]
-    steps: tuple[Step, ...]
-    rows: int
-
-    @cached_property
-    def op(self) -> Mapping[str, Op]:
-        """Maps op names to ops."""
-        return {op.name: op for op in self.graph.ops}
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from partitioner.errors import PlanError
-from partitioner.plan.plan import PhasePlan, Plan
+from partitioner.plan.phase_plan import PhasePlan
+from partitioner.plan.plan import Plan
 from partitioner.plan.steps import Run, Share
 from partitioner.plan.verify_steps import verify_steps
 

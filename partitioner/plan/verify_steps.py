@@ -7,7 +7,8 @@ from partitioner.errors import PlanError
 from partitioner.ir.op import Attention, Op
 from partitioner.jaxpr import Var
 from partitioner.plan.decisions import SPLIT
-from partitioner.plan.plan import PhasePlan, Plan
+from partitioner.plan.phase_plan import PhasePlan
+from partitioner.plan.plan import Plan
 from partitioner.plan.segment_ops import streams_cache
 from partitioner.plan.share_operands import share_operands
 from partitioner.plan.steps import Move, Run, Segment, Share, Step

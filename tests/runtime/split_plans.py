@@ -6,7 +6,7 @@ from typing import Any
 
 from partitioner import Plan, Workload
 from partitioner.jaxpr import Var
-from partitioner.plan.plan import PhasePlan
+from partitioner.plan.phase_plan import PhasePlan
 from partitioner.plan.steps import Move, Run, Share, Step
 
 Rectangle = tuple[str, tuple[int, int], tuple[int, int]]

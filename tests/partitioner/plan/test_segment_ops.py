@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from partitioner.plan.decisions import Decision
-from partitioner.plan.plan import PhasePlan, Plan
+from partitioner.plan.phase_plan import PhasePlan
+from partitioner.plan.plan import Plan
 from partitioner.plan.segment_ops import streams_cache, streams_weights
 from tests.partitioner.plan.plans import forced_plan, mixed_plan, tiny_plan, unraised_plan, ways
 
