@@ -14,12 +14,13 @@ from partitioner.errors import PlacementError
 from partitioner.front import Traced
 from partitioner.objective import Objective
 from partitioner.placement.agreement import agreeing
-from partitioner.placement.build import BuiltProblem, Mode, PairedGraphs, build_problem
-from partitioner.placement.lower_bound import capacity_name, lower_bound, named_prices
+from partitioner.placement.build import BuiltProblem, PairedGraphs, built
+from partitioner.placement.draft import Draft, Drafts, Mode
+from partitioner.placement.lower_bound import LowerBound, capacity_name, lower_bound, named_prices
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
-from partitioner.placement.recompute import KeptInput, Room, all_proved, kept_inputs
+from partitioner.placement.problem import Infeasible, Solution, Undecided
+from partitioner.placement.recompute import Room, all_proved, kept_inputs
 from partitioner.placement.recompute_modes import with_recompute
 from partitioner.placement.shortfall import check_activations, shortfall_message
 from partitioner.placement.solve import solve
@@ -90,7 +91,7 @@ class _ModeSearch:
         prefills = [workload.batch_size / g.phase.batch_size for g in traced.graphs[:-1]]
         self._steps = [*prefills, decode_steps]
         check_activations(self.costing, paired)
-        self._kept = self._kept_inputs()
+        self._offer_inputs()
         pace_s = functools.partial(_pace_s, self.costing, traced, self._steps)
         self._weights = weights_of(objective, hw, workload, self._steps, pace_s)
         self._prices = prices
@@ -112,57 +113,65 @@ class _ModeSearch:
         Where the home of shared weights is free, room is reserved for whichever home asks for the most. Homes that ask for
         less are solved by themselves, too, where more room could be of use.
         """
-        built = self._built(mode)
+        draft = self._drafts.of(mode)
         if mode.shared_home != ANY:
-            if built is not None:
-                self._solve(built, built.problem)
+            self._solve_draft(draft)
             return
-        problem = None if built is None else agreeing(built, self._paired.users)
-        if built is not None and problem is not None:
-            self._solve(built, problem)
-            if not self._lacks_gpu_memory():
-                return
+        bound = self._bound(draft) if all(draft.variants) else None
+        if bound is not None and bound.at(draft.roomiest) >= self._limit:
+            return
+        problem = None
+        if bound is not None and draft.can_be_built:
+            free = built(draft)
+            problem = agreeing(free, self._paired.users)
+            if problem is not None:
+                if bound.at(draft.capacities) < self._limit:
+                    self._solve(replace(free, problem=problem))
+                if not draft.buffer_bytes or not self._lacks_gpu_memory():
+                    return
         for home in self._policy.weight_homes:
-            fixed = self._built(replace(mode, shared_home=home))
-            if fixed is None:
-                continue
-            if built is None or problem is None or fixed.reserved[0] < built.reserved[0]:
-                self._solve(fixed, fixed.problem)
+            fixed = self._drafts.of(replace(mode, shared_home=home))
+            if problem is None or fixed.reserved[0] < draft.reserved[0]:
+                self._solve_draft(fixed)
 
-    def _built(self, mode: Mode) -> BuiltProblem | None:
-        """Returns the problem of a mode; None where an op can run nowhere, or the GPU has no room for what is reserved."""
-        built = build_problem(self._paired, self.costing, self._policy, mode, self._steps, self._kept)
-        if any(not c.variants for s in built.problem.stages for c in s.block.choices):
-            return None
-        return None if built.reserved[0] > self.costing.capacity_bytes("gpu") else built
+    def _solve_draft(self, draft: Draft) -> None:
+        """Solves the problem of a draft where it can be built and its bound leaves hope."""
+        if draft.can_be_built and self._bound(draft).at(draft.capacities) < self._limit:
+            self._solve(built(draft))
+
+    def _bound(self, draft: Draft) -> LowerBound:
+        """Returns a bound that needs no search."""
+        return lower_bound(weighed(draft.apart, self._weights), self._prices)
 
     def _lacks_gpu_memory(self) -> bool:
         """Tells whether a placement could be better with more of the GPU's memory, as far as is known."""
         return not self.found or self._prices.get(capacity_name("gpu"), 0.0) > 0.0
 
-    def _solve(self, built: BuiltProblem, problem: Problem) -> None:
+    def _solve(self, asked: BuiltProblem) -> None:
         """Solves a problem, and keeps what is better than all before."""
-        problem = weighed(problem, self._weights)
-        result = solve(problem, self._limit) if lower_bound(problem, self._prices) < self._limit else None
+        problem = weighed(asked.problem, self._weights)
+        result = solve(problem, self._limit)
         if isinstance(result, Infeasible):
-            self.short.append((built, result))
+            self.short.append((asked, result))
         if isinstance(result, Undecided):
             self._bounds.append(result.bound)
         if isinstance(result, Solution):
-            if built.mode.recompute and not all_proved(self._traced, _decisions(built, result)):
-                self._kept = self._kept_inputs()
-                for other in [built.mode] if self._kept else self.modes():
+            if asked.mode.recompute and not all_proved(self._traced, _decisions(asked, result)):
+                self._offer_inputs()
+                for other in [asked.mode] if self._kept else self.modes():
                     self.take(other)
                 return
-            self.found.append((built, result))
+            self.found.append((asked, result))
             self._bounds.append(result.bound)
             self._prices.clear()
             self._prices.update(named_prices(problem, result.price))
             self._limit = min(self._limit, result.objective)
 
-    def _kept_inputs(self) -> dict[str, KeptInput]:
+    def _offer_inputs(self) -> None:
+        """Finds the caches of inputs that are offered, and forgets drafts with others."""
         activation_bytes = self._paired.activation_bytes(self.costing)
-        return kept_inputs(self._traced, self.costing, self._policy, activation_bytes)
+        self._kept = kept_inputs(self._traced, self.costing, self._policy, activation_bytes)
+        self._drafts = Drafts(self._paired, self.costing, self._policy, self._steps, self._kept)
 
     def decisions(self) -> list[Decisions]:
         """Returns the decisions of what was found, the best first, with the bound on all modes."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from partitioner.placement.components import variant_vectors
 from partitioner.placement.problem import Problem
@@ -25,7 +27,27 @@ def named_prices(problem: Problem, price: Sequence[float]) -> Prices:
     return dict(zip(_names(problem), price, strict=True))
 
 
-def lower_bound(problem: Problem, prices: Prices = NO_PRICES) -> float:
+@dataclass(frozen=True, eq=False)
+class LowerBound:
+    """Holds a bound on the objective of all placements of a problem, as a function of its capacities.
+
+    Attributes:
+        fastest_s: Of the placement whose ops are the fastest.
+        priced_s: Of the cheapest placement at some prices, what capacities are worth left aside.
+        price: What a byte of each capacity is worth.
+    """
+
+    fastest_s: float
+    priced_s: float
+    price: NDArray[np.float64]
+
+    def at(self, capacities: Sequence[float]) -> float:
+        """Returns the bound where the problem has some capacities."""
+        priced = self.price > 0
+        return max(self.fastest_s, self.priced_s - float(self.price[priced] @ np.array(capacities)[priced]))
+
+
+def lower_bound(problem: Problem, prices: Prices = NO_PRICES) -> LowerBound:
     """Returns a bound on the objective of all placements of a problem, with moves for free.
 
     Args:
@@ -33,21 +55,14 @@ def lower_bound(problem: Problem, prices: Prices = NO_PRICES) -> float:
         prices: Not negative, those of each phase's seconds at most one together (see ``relaxation``); what has no price counts
             nothing.
     """
-    fastest = sum(
-        stage.count * sum(min(sum(v.seconds) for v in choice.variants) for choice in stage.block.choices)
-        for stage in problem.stages
-    )
+    choices = [(stage.count, c.variants) for stage in problem.stages for c in stage.block.choices]
+    fastest_s = sum(count * min(sum(v.seconds) for v in variants) for count, variants in choices)
     price = np.array([prices.get(name, 0.0) for name in _names(problem)])
+    own = price[len(price) - len(problem.capacities) :]
     if not price.any():
-        return fastest
-    limits = np.array([0.0] * (len(price) - len(problem.capacities)) + list(problem.capacities))
-    priced = price > 0
-    cheapest = sum(
-        stage.count
-        * sum(float((variant_vectors(problem, c.variants) @ price).min()) for c in stage.block.choices)
-        for stage in problem.stages
-    )
-    return max(fastest, cheapest - float(price[priced] @ limits[priced]))
+        return LowerBound(fastest_s, 0.0, own)
+    cheapest = (count * float((variant_vectors(problem, v) @ price).min()) for count, v in choices)
+    return LowerBound(fastest_s, sum(cheapest), own)
 
 
 def _names(problem: Problem) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from partitioner.placement.build import Mode
+from partitioner.placement.draft import Mode
 from partitioner.placement.policies import Policy
 from partitioner.placement.recompute import Room
 

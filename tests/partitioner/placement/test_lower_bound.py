@@ -6,10 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from partitioner.placement.exhaustive import exhaustive
-from partitioner.placement.lower_bound import lower_bound, named_prices
-from partitioner.placement.problem import Solution
+from partitioner.placement.lower_bound import NO_PRICES, Prices, lower_bound, named_prices
+from partitioner.placement.problem import Problem, Solution
 from partitioner.placement.solve import solve
 from tests.partitioner.placement.problems import random_problem
+
+
+def bound_of(problem: Problem, prices: Prices = NO_PRICES) -> float:
+    return lower_bound(problem, prices).at(problem.capacities)
 
 
 def test_no_placement_is_better_than_the_bound_at_the_prices_of_another_problem() -> None:
@@ -22,8 +26,8 @@ def test_no_placement_is_better_than_the_bound_at_the_prices_of_another_problem(
         if not (isinstance(other, Solution) and isinstance(oracle, Solution)):
             continue
         prices = named_prices(tighter, other.price)
-        assert lower_bound(problem, prices) <= oracle.objective * (1 + 1e-9)
-        sharper += lower_bound(problem, prices) > lower_bound(problem) * (1 + 1e-9)
+        assert bound_of(problem, prices) <= oracle.objective * (1 + 1e-9)
+        sharper += bound_of(problem, prices) > bound_of(problem) * (1 + 1e-9)
     assert sharper > 10
 
 
@@ -33,6 +37,6 @@ def test_prices_go_by_name() -> None:
     price = [1.0 / (1 + len(problem.resources))] * (len(problem.phases) + len(problem.resources))
     prices = named_prices(problem, [*price, *[0.0] * len(problem.tiers)])
     known = {name: worth for name, worth in prices.items() if name[0] == "chain"}
-    assert 0 < lower_bound(problem, known) <= lower_bound(problem, prices) * (1 + 1e-9)
-    assert lower_bound(problem, {("no such resource", "decode"): 1.0}) == lower_bound(problem)
-    assert math.isfinite(lower_bound(problem, prices))
+    assert 0 < bound_of(problem, known) <= bound_of(problem, prices) * (1 + 1e-9)
+    assert bound_of(problem, {("no such resource", "decode"): 1.0}) == bound_of(problem)
+    assert math.isfinite(bound_of(problem, prices))
