@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from partitioner.costing import Costing
 from partitioner.placement.block_shapes import BlockShapes, MoveForm
-from partitioner.placement.problem import Block, Choice, Flow, Variant
+from partitioner.placement.problem import Block, Choice, Flow
 from partitioner.tier_links import TIERS
 
 
@@ -15,8 +15,7 @@ class BlockMaker:
 
     Args:
         shapes: The shapes of all ranges.
-        names: Of the ops, with the numbers of their layers left out.
-        variants: Of the ops.
+        choices: Of the ops, named with the numbers of their layers left out; the same for ops that are alike.
         costing: Answers what things cost.
         steps: Executions of each phase over the whole generation.
     """
@@ -24,18 +23,17 @@ class BlockMaker:
     def __init__(
         self,
         shapes: BlockShapes,
-        names: Sequence[str],
-        variants: Sequence[tuple[Variant, ...]],
+        choices: Sequence[Choice],
         costing: Costing,
         steps: Sequence[float],
     ) -> None:
-        self._shapes, self._names, self._variants = shapes, names, variants
+        self._shapes, self._choices = shapes, choices
         self._costing, self._steps = costing, steps
         self._moves: dict[MoveForm, tuple[tuple[float, ...], ...]] = {}
 
     def forms(self) -> list[Hashable]:
         """Returns what tells the blocks between neighbouring cuts from others: equal forms, equal blocks."""
-        ops = _numbered(self._names, self._variants)
+        ops = _numbered(self._choices)
         spans = zip(self._shapes.spans, self._shapes.numbers, strict=True)
         return [(number, *ops[start:end]) for (start, end), number in spans]
 
@@ -43,8 +41,8 @@ class BlockMaker:
         """Returns the block of ops ``start`` to ``end``."""
         shape = self._shapes.of(start, end)
         return Block(
-            name=self._names[start],
-            choices=tuple(Choice(self._names[n], self._variants[n]) for n in range(start, end)),
+            name=self._choices[start].name,
+            choices=tuple(self._choices[start:end]),
             flows=tuple(
                 Flow(
                     f.move[1],
@@ -83,17 +81,17 @@ class BlockMaker:
         return self._moves[form]
 
 
-def _numbered(names: Sequence[str], variants: Sequence[tuple[Variant, ...]]) -> list[int]:
-    """Returns a number for each op, equal exactly for ops of one name with equal variants; the same ones are not compared."""
-    known: dict[tuple[str, int], int] = {}
-    alike: dict[str, list[tuple[tuple[Variant, ...], int]]] = {}
+def _numbered(choices: Sequence[Choice]) -> list[int]:
+    """Returns a number for each op, equal exactly for equal choices; the same ones are not compared."""
+    known: dict[int, int] = {}
+    alike: dict[str, list[tuple[Choice, int]]] = {}
     numbers: list[int] = []
-    for name, own in zip(names, variants, strict=True):
-        number = known.get((name, id(own)))
+    for choice in choices:
+        number = known.get(id(choice))
         if number is None:
-            others = alike.setdefault(name, [])
-            number = next((n for same, n in others if same == own), len(known))
-            known[name, id(own)] = number
-            others.append((own, number))
+            others = alike.setdefault(choice.name, [])
+            number = next((n for same, n in others if same == choice), len(known))
+            known[id(choice)] = number
+            others.append((choice, number))
         numbers.append(number)
     return numbers

@@ -59,7 +59,7 @@ def build_problem(
 def built(draft: Draft) -> BuiltProblem:
     """Returns the placement problem of a draft: its ops in blocks, repeated ones once, and the values between them."""
     paired = draft.paired
-    maker = BlockMaker(paired.shapes, paired.names, draft.variants, draft.costing, draft.steps)
+    maker = BlockMaker(paired.shapes, draft.choices, draft.costing, draft.steps)
     spans = paired.shapes.spans
     stages: list[Stage] = []
     ranges: list[tuple[int, int, int]] = []

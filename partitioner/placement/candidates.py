@@ -117,7 +117,7 @@ class _ModeSearch:
         if mode.shared_home != ANY:
             self._solve_draft(draft)
             return
-        bound = self._bound(draft) if all(draft.variants) else None
+        bound = self._bound(draft) if draft.can_run else None
         if bound is not None and bound.at(draft.roomiest) >= self._limit:
             return
         problem = None

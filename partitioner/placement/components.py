@@ -5,13 +5,11 @@ A vector has D = phases + resources + capacities components, and the cost of a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.evaluate import Breakdown
-from partitioner.placement.problem import Problem, Variant
+from partitioner.placement.problem import Choice, Problem, Variant
 
 
 def vector_size(problem: Problem) -> int:
@@ -29,19 +27,15 @@ def variant_vector(problem: Problem, variant: Variant) -> NDArray[np.float64]:
     return np.concatenate([variant.seconds, busy, memory])
 
 
-def variant_vectors(problem: Problem, variants: Sequence[Variant]) -> NDArray[np.float64]:
-    """Returns the vectors [V D] of some variants, without moves."""
-    busy = np.zeros((len(variants), len(problem.resources)))
-    for row, variant in enumerate(variants):
-        for resource, seconds in variant.busy:
-            busy[row, resource] += seconds
-    seconds = np.array([v.seconds for v in variants], np.float64).reshape(len(variants), len(problem.phases))
-    length = min((len(v.memory) for v in variants), default=0)
-    memory = np.zeros((len(variants), len(problem.capacities)))
-    memory[:, :length] = np.array([v.memory[:length] for v in variants], np.float64)
-    for row, variant in enumerate(variants):
-        memory[row, length : len(variant.memory)] = variant.memory[length:]
-    return np.concatenate([seconds, busy, memory], axis=1)
+def variant_vectors(problem: Problem, choice: Choice) -> NDArray[np.float64]:
+    """Returns the vectors [V D] of the variants of a choice, without moves."""
+    numbers, num_phases = choice.numbers, len(problem.phases)
+    vectors = np.zeros((len(choice.variants), vector_size(problem)))
+    vectors[:, :num_phases] = numbers.seconds
+    np.add.at(vectors, (numbers.row, num_phases + numbers.resource), numbers.load_s)
+    first = num_phases + len(problem.resources)
+    vectors[:, first : first + numbers.memory.shape[1]] = numbers.memory
+    return vectors
 
 
 def breakdown_vector(parts: Breakdown) -> NDArray[np.float64]:

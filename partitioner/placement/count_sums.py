@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from partitioner.placement.distinct_rows import first_rows
 from partitioner.placement.folded import Folded
 from partitioner.placement.units import common_step, families
 
@@ -66,8 +67,7 @@ def count_sums(folded: Folded) -> CountSums:
             sums.append((AGREED, _spread(num_kinds, choice, limited[choice] > 0)))
     sums += [(ALIKE, row) for row in kinds.feature[num_kinds:].toarray()]
     rows = np.array([row for _, row in sums])
-    _, first = np.unique(rows, axis=0, return_index=True)
-    kept = [n for n in sorted(first.tolist()) if rows[n].any()]
+    kept = [n for n in first_rows(rows) if rows[n].any()]
     return CountSums(rows[kept], np.array([rank for rank, _ in sums], np.int64)[kept])
 
 

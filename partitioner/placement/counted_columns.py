@@ -11,6 +11,7 @@ from partitioner.placement.bounded_simplex import BoundedProgram, Floats, Vertex
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.columns import Column
 from partitioner.placement.count_search import best_counts
+from partitioner.placement.distinct_rows import first_rows
 from partitioner.placement.reach import reach_row, unreached
 
 NUM_COLUMNS = 100
@@ -50,8 +51,7 @@ def counted_columns(
     matrix = program.program.matrix[:, variables]
     sums = np.arange(program.first_sum, program.num_rows)
     sums = sums[matrix[sums].any(axis=1)]
-    _, first = np.unique(matrix[sums], axis=0, return_index=True)
-    rows = np.concatenate([np.arange(program.first_sum), sums[np.sort(first)]])
+    rows = np.concatenate([np.arange(program.first_sum), sums[first_rows(matrix[sums])]])
     places = np.concatenate([rows, program.num_rows + variables])
     lower, upper = (side[places] for side in program.bounds(low, high))
     matrix, num_rows = matrix[rows], len(rows)

@@ -45,7 +45,7 @@ class Draft:
         paired: The op graphs.
         costing: Answers what things cost; knows the micro-batches.
         steps: Executions of each phase over the whole generation.
-        variants: Of each pair of ops.
+        choices: The variants of each pair of ops; those of ops that are alike are one object.
         resources: (name, phase) of each overlappable resource.
         buffer_bytes: Bytes of the GPU that are kept free for streams.
         working_bytes: Those for activations.
@@ -55,7 +55,7 @@ class Draft:
     paired: PairedGraphs
     costing: Costing
     steps: tuple[float, ...]
-    variants: tuple[tuple[Variant, ...], ...]
+    choices: tuple[Choice, ...]
     resources: tuple[tuple[str, int], ...]
     buffer_bytes: float
     working_bytes: float
@@ -66,9 +66,14 @@ class Draft:
         return (self.working_bytes + self.buffer_bytes, 0.0, 0.0)
 
     @property
+    def can_run(self) -> bool:
+        """Tells whether every op can run somewhere."""
+        return all(choice.variants for choice in self.choices)
+
+    @property
     def can_be_built(self) -> bool:
         """Tells whether every op can run somewhere and the GPU has room for what is reserved."""
-        return all(self.variants) and self.reserved[0] <= self.costing.capacity_bytes("gpu")
+        return self.can_run and self.reserved[0] <= self.costing.capacity_bytes("gpu")
 
     @property
     def capacities(self) -> tuple[float, ...]:
@@ -83,11 +88,9 @@ class Draft:
     @cached_property
     def apart(self) -> Problem:
         """Returns the problem without values between ops: placements cost no more in it, and so bounds for it hold."""
-        number = Counter(map(id, self.variants))
-        of = {id(variants): variants for variants in self.variants}
-        blocks = [Block("op", (Choice("op", own),), (), (), ()) for own in of.values()]
-        stages = tuple(Stage(block, number[same]) for block, same in zip(blocks, of, strict=True))
-        return self.problem(stages)
+        count = Counter(map(id, self.choices))
+        one = {id(choice): choice for choice in self.choices}
+        return self.problem(tuple(Stage(Block(c.name, (c,), (), (), ()), count[n]) for n, c in one.items()))
 
     def problem(self, stages: tuple[Stage, ...]) -> Problem:
         """Returns a problem whose blocks are known."""
@@ -132,7 +135,7 @@ class Drafts:
         if alike not in self._builders:
             self._builders[alike] = VariantBuilder(self._paired, costing, self._policy, mode.streaming, kept)
         builder = self._builders[alike]
-        first, *others = builder.all(mode.shared_home)
+        choices = self._choices(builder.all(mode.shared_home))
         streams = mode.streaming or mode.recompute
         working_bytes = max(
             [self._paired.activation_bytes(costing), *(k.working_bytes for k in kept.values())]
@@ -142,17 +145,28 @@ class Drafts:
             self._paired,
             costing,
             self._steps,
-            (_launched(first, costing, self._steps), *others),
+            (_launched(choices[0], costing, self._steps), *choices[1:]),
             builder.resources,
             builder.stream_buffer_bytes(mode.shared_home) if streams else 0.0,
             working_bytes,
         )
 
+    def _choices(self, variants: Sequence[tuple[Variant, ...]]) -> list[Choice]:
+        """Returns the choices of ops, one object where name and variants are the same."""
+        known: dict[tuple[str, int], Choice] = {}
+        choices: list[Choice] = []
+        for name, own in zip(self._paired.names, variants, strict=True):
+            key = (name, id(own))
+            if key not in known:
+                known[key] = Choice(name, own)
+            choices.append(known[key])
+        return choices
 
-def _launched(variants: tuple[Variant, ...], costing: Costing, steps: Sequence[float]) -> tuple[Variant, ...]:
-    """Returns variants of the first op with the launch that starts every execution; later ones come with changes of tier."""
+
+def _launched(choice: Choice, costing: Costing, steps: Sequence[float]) -> Choice:
+    """Returns the first op's choice with the launch that starts every execution; later ones come with changes of tier."""
     steps = (*steps[:-1], steps[-1] * costing.micro_batches)
-    return tuple(
+    variants = (
         replace(
             v,
             seconds=tuple(
@@ -164,5 +178,6 @@ def _launched(variants: tuple[Variant, ...], costing: Costing, steps: Sequence[f
                 for tier, (name, s) in enumerate(zip(TIERS, v.working, strict=True))
             ),
         )
-        for v in variants
+        for v in choice.variants
     )
+    return Choice(choice.name, tuple(variants))

@@ -7,6 +7,7 @@ are exact.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from partitioner.placement.problem import Block, Problem
@@ -63,18 +64,23 @@ def breakdown(problem: Problem, chosen: Chosen) -> Breakdown:
     memory: list[list[float]] = [[] for _ in problem.capacities]
     live = (problem.entry_tier,) * len(problem.stages[0].block.entries)
     for stage, instances in zip(problem.stages, chosen, strict=True):
+        times: Counter[tuple[int, int]] = Counter()  # how often a choice takes a variant
+        walked: dict[tuple[object, ...], tuple[list[tuple[int, float]], tuple[int, ...]]] = {}
         for picks in instances:
-            for choice, pick in zip(stage.block.choices, picks, strict=True):
-                variant = choice.variants[pick]
-                for terms, seconds in zip(chain, variant.seconds, strict=True):
-                    terms.append(seconds)
-                for terms, size in zip(memory, variant.memory, strict=False):
-                    terms.append(size)
-                for resource, seconds in variant.busy:
-                    busy[resource].append(seconds)
-            moves, live = _moves(stage.block, picks, live)
+            times.update(enumerate(picks))
+            if (picks, live) not in walked:
+                walked[picks, live] = _moves(stage.block, picks, live)
+            moves, live = walked[picks, live]
             for phase, seconds in moves:
                 chain[phase].append(seconds)
+        for (choice, pick), count in times.items():
+            variant = stage.block.choices[choice].variants[pick]
+            for terms, seconds in zip(chain, variant.seconds, strict=True):
+                terms.extend([seconds] * count)
+            for terms, size in zip(memory, variant.memory, strict=False):
+                terms.extend([size] * count)
+            for resource, seconds in variant.busy:
+                busy[resource].extend([seconds] * count)
     chain_s = tuple(math.fsum(terms) for terms in chain)
     busy_s = tuple(math.fsum(terms) for terms in busy)
     loads = [[chain_s[phase]] for phase in range(len(chain_s))]
@@ -119,7 +125,7 @@ def _check_shape(problem: Problem, chosen: Chosen) -> None:
             raise ValueError(
                 f"block {block.name!r} is repeated {stage.count} times, got {len(instances)} instances"
             )
-        for picks in instances:
+        for picks in dict.fromkeys(instances):
             if len(picks) != len(block.choices):
                 raise ValueError(
                     f"block {block.name!r} has {len(block.choices)} choices, got {len(picks)} picks"

@@ -83,10 +83,10 @@ def flow_statuses(block: Block, flow: Flow, num_tiers: int) -> FlowStatuses:
 def _asked_tiers(block: Block, flow: Flow, first: int) -> set[int | None]:
     """Returns the tiers on which the consumers from ``first`` on may run."""
     return {
-        variant.tiers[flow.phase]
+        tiers[flow.phase]
         for consumer in flow.consumers
         if consumer >= first
-        for variant in block.choices[consumer].variants
+        for tiers in block.choices[consumer].ways
     }
 
 

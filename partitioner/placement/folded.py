@@ -6,13 +6,14 @@ Everything here is independent of how often a block is repeated. The boundaries 
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.components import first_tier_component
-from partitioner.placement.problem import Block, Problem
+from partitioner.placement.problem import Problem
 from partitioner.placement.states import BlockGraph, Boundary, block_graph, reachable_exits
 from partitioner.placement.tally import Kinds, kinds_of
 
@@ -75,15 +76,16 @@ def fold(problem: Problem) -> Folded:
     """
     entries: tuple[Boundary, ...] = ((problem.entry_tier,) * len(problem.stages[0].block.entries),)
     graphs: list[BlockGraph] = []
-    known: dict[tuple[Block, tuple[Boundary, ...]], BlockGraph] = {}
+    known: dict[Hashable, BlockGraph] = {}
     for stage in problem.stages:
         exits = reachable_exits(stage.block, entries)
         while stage.count > 1 and not set(exits) <= set(entries):
             entries = tuple(sorted({*entries, *exits}))
             exits = reachable_exits(stage.block, entries)
-        key = (stage.block, entries)
+        block = stage.block
+        key = (*map(id, block.choices), block.flows, block.entries, block.exits, entries)
         if key not in known:
-            known[key] = block_graph(problem, stage.block, entries)
+            known[key] = block_graph(problem, block, entries)
         graphs.append(known[key])
         entries = graphs[-1].exits
     stages: list[FoldedStage] = []
@@ -95,8 +97,8 @@ def fold(problem: Problem) -> Folded:
         stages.append(FoldedStage(graph, stage.count, onward, _indices(graph.exits, after)))
     start = graphs[0].entries.index((problem.entry_tier,) * len(problem.stages[0].block.entries))
     most = sum((_most(stage) for stage in stages), np.zeros(stages[0].graph.size))
-    first_tier = first_tier_component(problem)
-    return Folded(tuple(stages), start, most, kinds_of(problem), first_tier, len(problem.tiers))
+    kinds = kinds_of(problem, [[layer.variant for layer in graph.layers] for graph in graphs])
+    return Folded(tuple(stages), start, most, kinds, first_tier_component(problem), len(problem.tiers))
 
 
 def _most(stage: FoldedStage) -> NDArray[np.float64]:

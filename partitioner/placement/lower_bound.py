@@ -55,13 +55,13 @@ def lower_bound(problem: Problem, prices: Prices = NO_PRICES) -> LowerBound:
         prices: Not negative, those of each phase's seconds at most one together (see ``relaxation``); what has no price counts
             nothing.
     """
-    choices = [(stage.count, c.variants) for stage in problem.stages for c in stage.block.choices]
-    fastest_s = sum(count * min(sum(v.seconds) for v in variants) for count, variants in choices)
+    choices = [(stage.count, c) for stage in problem.stages for c in stage.block.choices]
+    fastest_s = sum(count * float(c.numbers.seconds.sum(axis=1).min()) for count, c in choices)
     price = np.array([prices.get(name, 0.0) for name in _names(problem)])
     own = price[len(price) - len(problem.capacities) :]
     if not price.any():
         return LowerBound(fastest_s, 0.0, own)
-    cheapest = (count * float((variant_vectors(problem, v) @ price).min()) for count, v in choices)
+    cheapest = (count * float((variant_vectors(problem, c) @ price).min()) for count, c in choices)
     return LowerBound(fastest_s, sum(cheapest), own)
 
 

@@ -16,7 +16,12 @@ block and tier. Memory is a sum over variants, and must not exceed the capacity 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,55 @@ class Variant:
             raise ValueError(f"a variant needs one tier and one time per phase, got {self}")
 
 
+@dataclass(frozen=True, eq=False)
+class VariantNumbers:
+    """Holds the numbers of V variants as arrays.
+
+    Attributes:
+        seconds: [V phases] see :class:`Variant`.
+        memory: [V M] likewise, zeros where numbers are missing.
+        row: [L] the variant of each load.
+        resource: [L] the resource that it loads.
+        load_s: [L] its seconds.
+    """
+
+    seconds: NDArray[np.float64]
+    memory: NDArray[np.float64]
+    row: NDArray[np.int64]
+    resource: NDArray[np.int64]
+    load_s: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, variants: Sequence[Variant]) -> VariantNumbers:
+        """Returns the numbers of some variants."""
+        most = max((len(v.memory) for v in variants), default=0)
+        memory = [v.memory + (0.0,) * (most - len(v.memory)) for v in variants]
+        loads = [load for v in variants for load in v.busy]
+        return cls(
+            np.array([v.seconds for v in variants], np.float64).reshape(len(variants), -1),
+            np.array(memory, np.float64).reshape(len(variants), most),
+            np.repeat(np.arange(len(variants)), [len(v.busy) for v in variants]),
+            np.array([resource for resource, _ in loads], np.int64),
+            np.array([seconds for _, seconds in loads], np.float64),
+        )
+
+
 @dataclass(frozen=True)
 class Choice:
     """Names an op (or the same op in both phases) and the variants to choose from; exactly one is taken."""
 
     name: str
     variants: tuple[Variant, ...]
+
+    @cached_property
+    def ways(self) -> tuple[tuple[int | None, ...], ...]:
+        """Returns the tiers of the variants, each once, in the order in which they first come."""
+        return tuple(dict.fromkeys([variant.tiers for variant in self.variants]))
+
+    @cached_property
+    def numbers(self) -> VariantNumbers:
+        """Returns the numbers of all variants."""
+        return VariantNumbers.of(self.variants)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.columns import Column
+from partitioner.placement.distinct_rows import row_numbers
 from partitioner.placement.folded import Folded
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.stand_ins import Options
@@ -163,7 +164,7 @@ def _counted(
 def _undominated(labels: Labels, few: NDArray[np.float64]) -> Labels:
     """Returns labels none of which costs as much as another in the same place with the same slots, or ones that stand in."""
     place = np.concatenate([labels.entry[:, None], labels.state[:, None], labels.key], axis=1)
-    _, group = np.unique(place, axis=0, return_inverse=True)
+    group = row_numbers(place)
     order = np.lexsort((labels.length, group))
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     cost, least = labels.vector - labels.shift, labels.relaxed - labels.shift

@@ -17,6 +17,7 @@ from partitioner.placement.bounded_simplex import FEASIBLE, BoundedProgram
 from partitioner.placement.columns import Column, column
 from partitioner.placement.count_search import best_counts
 from partitioner.placement.count_sums import CountSums
+from partitioner.placement.distinct_rows import first_rows
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import SCALE, Goal
 from partitioner.placement.highs import MAX_GAP, MAX_NODES
@@ -134,8 +135,7 @@ def _sums(
         ]
     )
     telling = np.flatnonzero(rows.any(axis=1))
-    _, first = np.unique(rows[telling], axis=0, return_index=True)
-    kept = telling[np.sort(first)]
+    kept = telling[first_rows(rows[telling])]
     return rows[kept], sums.rank[kept], kept
 
 

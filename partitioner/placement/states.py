@@ -85,7 +85,7 @@ def reachable_exits(block: Block, entries: tuple[Boundary, ...]) -> tuple[Bounda
     """Returns the boundaries with which a block may end, sorted."""
     leaving = sorted((f for f in block.flows if f.leaves is not None), key=lambda f: f.leaves or 0)
     producers = sorted({f.producer for f in leaving if f.producer is not None})
-    ways = [sorted({v.tiers for v in block.choices[p].variants}, key=str) for p in producers]
+    ways = [sorted(block.choices[p].ways, key=str) for p in producers]
     exits: set[Boundary] = set()
     for entry in entries:
         for tiers in itertools.product(*ways):
@@ -114,7 +114,7 @@ def block_graph(problem: Problem, block: Block, entries: tuple[Boundary, ...]) -
     states, roots = _distinct(begin)
     layers: list[Layer] = []
     for position, choice in enumerate(block.choices):
-        if len(states) * len({v.tiers for v in choice.variants}) > MAX_ARCS:
+        if len(states) * len(choice.ways) > MAX_ARCS:
             raise TooManyStatesError(f"block {block.name!r} has over {MAX_ARCS} arcs at {choice.name!r}")
         born = [value for value in values if value.flow.producer == position]
         layer, states, live = _expand(problem, choice, position, states, live, born)
@@ -142,10 +142,10 @@ def _expand(
     born: list[FlowStatuses],
 ) -> tuple[Layer, NDArray[np.int64], list[FlowStatuses]]:
     """Decides one choice in every state: returns its layer, the next states and the values they are about."""
-    ways = list(dict.fromkeys(variant.tiers for variant in choice.variants))
+    ways = choice.ways
     number = {tiers: n for n, tiers in enumerate(ways)}
     num_states, num_ways = len(states), len(ways)
-    vectors = variant_vectors(problem, choice.variants)
+    vectors = variant_vectors(problem, choice)
     move = np.zeros((num_states, num_ways, vectors.shape[1]))
     columns: list[NDArray[np.int64]] = []
     staying: list[FlowStatuses] = []

@@ -13,13 +13,15 @@ Letters in the shapes: K kinds, F features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array, vstack
 
-from partitioner.placement.components import variant_vectors, vector_size
+from partitioner.placement.components import vector_size
+from partitioner.placement.distinct_rows import row_bytes
 from partitioner.placement.problem import Problem
 
 
@@ -69,23 +71,28 @@ class Box:
         return Box(np.minimum(self.lower, other.lower), np.maximum(self.upper, other.upper))
 
 
-def kinds_of(problem: Problem) -> Kinds:
-    """Returns the kinds of variants of a problem."""
+def kinds_of(problem: Problem, costs: Sequence[Sequence[NDArray[np.float64]]]) -> Kinds:
+    """Returns the kinds of variants of a problem.
+
+    Args:
+        problem: The problem.
+        costs: For each stage and choice [V D] the cost vectors of the variants (see ``components``).
+    """
     known: dict[tuple[int, tuple[int | None, ...], bytes], int] = {}
     vectors: list[NDArray[np.float64]] = []
     most: list[float] = []
     of: list[tuple[NDArray[np.int64], ...]] = []
-    for position, stage in enumerate(problem.stages):
+    for position, (stage, stage_costs) in enumerate(zip(problem.stages, costs, strict=True)):
         choices: list[NDArray[np.int64]] = []
-        for choice in stage.block.choices:
-            kinds: list[int] = []
-            rows = variant_vectors(problem, choice.variants)
-            for number, (variant, row) in enumerate(zip(choice.variants, _as_bytes(rows), strict=True)):
-                kind = known.setdefault((position, variant.tiers, row), len(known))
+        for choice, rows in zip(stage.block.choices, stage_costs, strict=True):
+            kinds = [
+                known.setdefault((position, variant.tiers, row), len(known))
+                for variant, row in zip(choice.variants, row_bytes(rows), strict=True)
+            ]
+            for row, kind in zip(rows, kinds, strict=True):
                 if kind == len(vectors):
-                    vectors.append(rows[number])
+                    vectors.append(row)
                     most.append(0.0)
-                kinds.append(kind)
             for kind in set(kinds):
                 most[kind] += stage.count
             choices.append(np.array(kinds, np.int64))
@@ -98,18 +105,12 @@ def kinds_of(problem: Problem) -> Kinds:
     return Kinds(tuple(of), stacked, feature, feature @ np.array(most), tiers)
 
 
-def _as_bytes(rows: NDArray[np.float64]) -> list[bytes]:
-    """Returns the bytes of each row."""
-    whole, size = np.ascontiguousarray(rows).tobytes(), rows.shape[1] * rows.itemsize
-    return [whole[n * size : (n + 1) * size] for n in range(len(rows))]
-
-
 def _sums(
     problem: Problem, ways: list[tuple[int, tuple[int | None, ...]]], vectors: NDArray[np.float64]
 ) -> csr_array:
     """Returns the features that sum up several kinds: same stage and size, and same home or same tiers."""
     memory = vectors[:, vector_size(problem) - len(problem.capacities) :]
-    rows = zip(ways, _as_bytes(memory), memory.sum(axis=1).tolist(), strict=True)
+    rows = zip(ways, row_bytes(memory), memory.sum(axis=1).tolist(), strict=True)
     together: dict[tuple[object, ...], list[int]] = {}
     for kind, ((stage, tiers), home, size) in enumerate(rows):
         together.setdefault(("home", stage, home), []).append(kind)

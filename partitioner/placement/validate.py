@@ -97,7 +97,7 @@ def _flow_fault(problem: Problem, block: Block, flow: Flow) -> str:
     elif flow.producer is not None:
         if not 0 <= flow.producer < num_choices:
             return f"its producer must be one of {num_choices} choices"
-        if any(v.tiers[flow.phase] is None for v in block.choices[flow.producer].variants):
+        if any(tiers[flow.phase] is None for tiers in block.choices[flow.producer].ways):
             return "its producer must run in its phase in every variant"
     first = 0 if flow.producer is None else flow.producer + 1
     if any(not first <= consumer < num_choices for consumer in flow.consumers):

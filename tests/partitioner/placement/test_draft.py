@@ -68,10 +68,10 @@ def test_homes_have_all_in_common_but_the_ops_that_use_shared_weights() -> None:
     gpu, host = (own.of(Mode(home, streaming=True)) for home in ("gpu", "host"))
     shared = {pair for users in gpu.paired.users.values() for pair in users}
     assert shared
-    for pair, (first, second) in enumerate(zip(gpu.variants, host.variants, strict=True)):
+    for pair, (first, second) in enumerate(zip(gpu.choices, host.choices, strict=True)):
         assert (first == second) == (pair not in shared)
-        assert pair in shared or pair == 0 or first is second
+        assert pair in shared or pair == 0 or first.variants is second.variants
     alone = drafts().of(Mode("host", streaming=True))
-    assert alone.variants == host.variants
+    assert alone.choices == host.choices
     assert alone.buffer_bytes == host.buffer_bytes
     assert build_problem(gpu.paired, gpu.costing, POLICIES["auto"], host.mode, STEPS) == built(host)
