@@ -7,6 +7,7 @@ and what limits it. This package knows no sibling package and imports no JAX.
 from cost_models.collectives import collective_cost
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
 from cost_models.cost import BOUNDS, Bound, Cost, sequential, slowest
+from cost_models.emulation import EmulationSpec
 from cost_models.endurance import RELAXED_RETENTION, drive_writes_per_day, life_years, lifetime_bytes
 from cost_models.energy import energy_j, idle_power_w, missing_power, working_power_w
 from cost_models.errors import CostModelError, HardwareError, WorkError
@@ -68,6 +69,7 @@ __all__ = [
     "CostModelError",
     "Direction",
     "DriveSpec",
+    "EmulationSpec",
     "EngineSpec",
     "FaultSpec",
     "FlashSpec",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from cost_models.components import ComputeSpec, DriveSpec, LinkSpec
+from cost_models.emulation import EmulationSpec
 from cost_models.endurance import SECONDS_PER_YEAR
 from cost_models.hardware import HardwareSpec
 from cost_models.software import SoftwareSpec
@@ -37,6 +38,10 @@ def describe(hw: HardwareSpec) -> str:
         lines.extend(
             f"  {'software' if not n else '':<12}{text}" for n, text in enumerate(_software(hw.software))
         )
+    if hw.emulation is not None:
+        lines.extend(
+            f"  {'emulated' if not n else '':<12}{text}" for n, text in enumerate(_emulation(hw.emulation))
+        )
     for note in hw.notes:
         lines.extend(textwrap.wrap(f"  {'note':<12}{note}", 100, subsequent_indent=" " * 14))
     return "\n".join(lines)
@@ -50,6 +55,14 @@ def _software(spec: SoftwareSpec) -> tuple[str, ...]:
         f"{spec.host_bytes_per_kv_byte:g} B of host memory per byte of K and V",
         f"{seconds(spec.layer_s)} a layer, engine {si(spec.engine_flops, 'FLOP/s')} not hidden by reads",
         f"flash reads at {spec.flash_read_efficiency:.0%}, {spec.tokens_per_cluster:.2g} wanted tokens together",
+    )
+
+
+def _emulation(spec: EmulationSpec) -> tuple[str, ...]:
+    """Describes what the machine that runs plans takes to emulate the drives."""
+    return (
+        f"drives attend at {si(spec.bytes_per_s, 'B/s')} together, {seconds(spec.command_s)} a command",
+        f"{seconds(spec.to_share_s)} to a share, {seconds(spec.from_share_s)} back, {seconds(spec.step_s)} between steps",
     )
 
 

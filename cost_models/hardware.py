@@ -19,6 +19,7 @@ from cost_models.checks import (
     require_price,
 )
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
+from cost_models.emulation import EmulationSpec
 from cost_models.errors import HardwareError
 from cost_models.faults import FaultSpec
 from cost_models.frozen_mapping import FrozenMapping
@@ -27,6 +28,7 @@ from cost_models.software import SoftwareSpec
 __all__ = [
     "ComputeSpec",
     "DriveSpec",
+    "EmulationSpec",
     "EngineSpec",
     "FaultSpec",
     "FlashSpec",
@@ -56,6 +58,7 @@ class HardwareSpec:
         service_life_s: Seconds over which the price of the devices is written off.
         electricity_usd_per_j: Price of energy, in US dollars per joule.
         software: What a published software stack adds; None for hardware alone.
+        emulation: What the machine that runs plans takes to emulate the drives; None where they are taken to be real.
     """
 
     name: str
@@ -72,6 +75,7 @@ class HardwareSpec:
     service_life_s: float | None = None
     electricity_usd_per_j: float | None = None
     software: SoftwareSpec | None = None
+    emulation: EmulationSpec | None = None
 
     def __post_init__(self) -> None:
         require_name("name", self.name)
@@ -82,6 +86,8 @@ class HardwareSpec:
         require_price("electricity_usd_per_j", self.electricity_usd_per_j)
         if self.software is not None and not isinstance(self.software, SoftwareSpec):
             raise reject("software", self.software, "a SoftwareSpec, or none for hardware alone")
+        if self.emulation is not None and not isinstance(self.emulation, EmulationSpec):
+            raise reject("emulation", self.emulation, "an EmulationSpec, or none for real drives")
         for field_name in ("gpus", "drives", "links", "remarks"):
             object.__setattr__(self, field_name, tuple(getattr(self, field_name)))
         ports = {device: tuple(path) for device, path in self.ports.items()}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
+from cost_models.emulation import EmulationSpec
 from cost_models.errors import HardwareError
 from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
@@ -36,6 +37,8 @@ def from_dict(data: Mapping[str, Any]) -> HardwareSpec:
     fields["links"] = tuple(_build(LinkSpec, link, f"links[{i}]") for i, link in enumerate(fields["links"]))
     if fields.get("software") is not None:
         fields["software"] = _build(SoftwareSpec, fields["software"], "software")
+    if fields.get("emulation") is not None:
+        fields["emulation"] = _build(EmulationSpec, fields["emulation"], "emulation")
     return _build(HardwareSpec, fields, "hardware")
 
 

@@ -6,6 +6,7 @@ with ``[drive.flash]`` and ``[drive.engine]`` (no engine: a plain SSD), and the 
 many of a device there are.
 ``[drive.faults]`` says what goes wrong in the drives (see :class:`cost_models.faults.FaultSpec`; left out, nothing does), and
 ``[drive.faults.csd1]`` what is different in that drive.
+``[emulation]`` says what the machine that runs plans takes to emulate the drives (left out, they are taken to be real).
 Prices (``price_usd``) and powers (``idle_w``, ``active_w``) of ``[gpu]``, ``[host]`` and ``[drive]`` can be left
 out, and so can ``service_life_s`` and ``electricity_usd_per_j`` of the whole system.
 Every number is written with its source: ``key = { value = 48e9, source = "..." }``.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cost_models.components import ComputeSpec, DriveSpec, EngineSpec, FlashSpec, LinkSpec
+from cost_models.emulation import EmulationSpec
 from cost_models.errors import HardwareError
 from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
@@ -27,6 +29,7 @@ from cost_models.software import SoftwareSpec
 from cost_models.toml_table import TomlTable
 
 T = TypeVar("T")
+N = TypeVar("N", SoftwareSpec, EmulationSpec)
 
 _UPKEEP = ("price_usd", "idle_w", "active_w")
 
@@ -76,7 +79,7 @@ def parse(text: str, file: str) -> HardwareSpec:
     host = _compute(root.table("host"), "host", file)
     drives = _drives(root.table("drive"), file) if root.has("drive") else ()
     links, ports, per_switch = _wiring(root.table("link"), file, len(gpus), len(drives))
-    software = _software(root.table("software"), file) if root.has("software") else None
+    software, emulation = _numbers(SoftwareSpec, root, "software"), _numbers(EmulationSpec, root, "emulation")
     root.finish()
     return _construct(
         file,
@@ -95,6 +98,7 @@ def parse(text: str, file: str) -> HardwareSpec:
             service_life_s=life,
             electricity_usd_per_j=electricity,
             software=software,
+            emulation=emulation,
         ),
     )
 
@@ -197,11 +201,14 @@ def _engine(table: TomlTable, file: str) -> EngineSpec:
     return _construct(file, "drive.engine", lambda: EngineSpec(**fields))
 
 
-def _software(table: TomlTable, file: str) -> SoftwareSpec:
-    """Reads ``[software]``."""
-    fields = {field.name: table.number(field.name) for field in dataclasses.fields(SoftwareSpec)}
+def _numbers(spec: type[N], root: TomlTable, key: str) -> N | None:
+    """Reads a table that may be left out and has a number for each field of a specification."""
+    if not root.has(key):
+        return None
+    table = root.table(key)
+    fields = {field.name: table.number(field.name) for field in dataclasses.fields(spec)}
     table.finish()
-    return _construct(file, "software", lambda: SoftwareSpec(**fields))
+    return _construct(root.file, key, lambda: spec(**fields))
 
 
 def _link(table: TomlTable, kind: str, name: str, file: str) -> LinkSpec:

@@ -22,6 +22,11 @@ class TomlTable:
         self._sources = sources
         self._asked: list[str] = []
 
+    @property
+    def file(self) -> str:
+        """Returns what names the file in errors."""
+        return self._file
+
     def error(self, key: str, given: object, expected: str) -> HardwareError:
         """Returns the error for a key whose value is not accepted."""
         where = f"{self._file}: {self._dotted(key)}"

@@ -9,18 +9,20 @@ from typing import Any, TypeVar
 
 from cost_models.checks import is_number, reject, require_count
 from cost_models.components import ComputeSpec, DriveSpec, LinkSpec
+from cost_models.emulation import EmulationSpec
 from cost_models.errors import HardwareError
 from cost_models.faults import FaultSpec
 from cost_models.hardware import HardwareSpec
 from cost_models.software import SoftwareSpec
 
-S = TypeVar("S", ComputeSpec, DriveSpec, LinkSpec, SoftwareSpec)
+S = TypeVar("S", ComputeSpec, DriveSpec, LinkSpec, SoftwareSpec, EmulationSpec)
 
 _OPTIONAL_COUNTS = ("stop_after_commands",)
 _SYSTEM_NUMBERS = ("service_life_s", "electricity_usd_per_j")
 _ACCEPTED_KEYS = (
     "drives, p2p, gpus, service_life_s, electricity_usd_per_j, gpu.FIELD, gpuN.FIELD, host.FIELD, drive.FIELD, "
-    "csdN.FIELD, link.gpu.FIELD, link.drive.FIELD, link.switch.FIELD, link.peer.FIELD, link.NAME.FIELD, software.FIELD"
+    "csdN.FIELD, link.gpu.FIELD, link.drive.FIELD, link.switch.FIELD, link.peer.FIELD, link.NAME.FIELD, software.FIELD, "
+    "emulation.FIELD"
 )
 
 
@@ -118,6 +120,8 @@ def replace_value(hw: HardwareSpec, dotted_key: str, value: float) -> HardwareSp
         changed = _replace_links(hw, dotted_key, rest[0], rest[1], value)
     elif head == "software" and hw.software is not None and len(rest) == 1:
         changed = dataclasses.replace(hw, software=_set(hw.software, dotted_key, rest, value))
+    elif head == "emulation" and hw.emulation is not None and len(rest) == 1:
+        changed = dataclasses.replace(hw, emulation=_set(hw.emulation, dotted_key, rest, value))
     elif re.fullmatch(r"gpu\d*|host|drive|csd\d*", head) and rest:
         changed = _replace_devices(hw, dotted_key, head, rest, value)
     else:

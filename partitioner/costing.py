@@ -24,6 +24,7 @@ from cost_models import (
 )
 from partitioner.cut_costs import cut_attend_cost
 from partitioner.drive_cache import DriveCache, drive_cache_of
+from partitioner.emulation_costs import as_emulated, hand_over_s
 from partitioner.ir.op import Attention, Op
 from partitioner.ir.tensor_parallel import Collective
 from partitioner.jaxpr import itemsize, num_bytes
@@ -171,6 +172,7 @@ class Costing:
                     self, cost, sparse_attend_flops(heads, attention.head_size, attended, reads)
                 )
             cost = attend_cost(drive, context_len=context_len, window=window, **part)
+            cost = as_emulated(self, attention, share, attended, cost)
             shape = (share.num_rows, share.num_kv_heads, attention.group_size, attention.head_size)
             return with_engine(self, cost, attend_flops(*shape, attended))
         tokens = self.workload.max_len if tier == "gpu" else attention.tokens_seen(context_len)
@@ -238,7 +240,8 @@ class Costing:
         operands = (attention.query, attention.new_key, attention.new_value)
         there_s = self.links.transfer_s(sum(num_bytes(v) for v in operands) * fraction, "gpu", tier)
         back_s = self.links.transfer_s(num_bytes(attention.output) * fraction, tier, "gpu")
-        return there_s + self.links.latency_s("gpu", tier) + back_s + self.links.latency_s(tier, "gpu")
+        latency_s = self.links.latency_s("gpu", tier) + self.links.latency_s(tier, "gpu")
+        return there_s + back_s + latency_s + hand_over_s(self, tier)
 
     def flash_read_s(self, num_bytes: float) -> float:
         """Returns the time to read bytes spread evenly over all drives."""

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from cost_models import Cost, attend_cost, attend_flops, oldest_token, processor_attend_cost
+from partitioner.emulation_costs import as_emulated, hand_over_s
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import num_bytes, shape_of
 from partitioner.plan.share_operands import share_operands
@@ -49,6 +50,7 @@ def cut_attend_cost(
         **part,
     )
     seen = max(0, attention.tokens_seen(context_len) - newer)
+    cost = as_emulated(costing, attention, share, seen, cost)
     shape = (share.num_rows, share.num_kv_heads, attention.group_size, attention.head_size)
     return with_engine(costing, cost, attend_flops(*shape, seen))
 
@@ -69,7 +71,8 @@ def hand_out_s(costing: Costing, attention: Attention, share: Share, fraction: f
     told = STATISTICS_BYTES * math.prod(shape_of(attention.query)) / attention.head_size
     there_s = links.transfer_s(sum(map(num_bytes, share_operands(attention, share))) * fraction, "gpu", tier)
     back_s = links.transfer_s((num_bytes(attention.output) + told) * fraction, tier, "gpu")
-    return there_s + links.latency_s("gpu", tier) + back_s + links.latency_s(tier, "gpu")
+    latency_s = links.latency_s("gpu", tier) + links.latency_s(tier, "gpu")
+    return there_s + back_s + latency_s + hand_over_s(costing, tier)
 
 
 def share_bytes(costing: Costing, attention: Attention, share: Share) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from partitioner.costing import Costing
+from partitioner.emulation_costs import crossing_s
 from partitioner.placement.block_shapes import BlockShapes, MoveForm
 from partitioner.placement.problem import Block, Choice, Flow
 from partitioner.tier_links import TIERS
@@ -75,6 +76,8 @@ class BlockMaker:
                     return 0.0
                 a, b = TIERS[src], TIERS[dst]
                 fixed = costing.links.latency_s(a, b) + costing.launch_s(b) if carries else 0.0
+                if carries and phase == len(self._steps) - 1:  # the decode
+                    fixed += crossing_s(costing, a, b)
                 return steps * (costing.links.transfer_s(size, a, b) + fixed)
 
             self._moves[form] = tuple(tuple(seconds(s, d) for d in range(3)) for s in range(3))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cost_models import Hop, flash_read_cost, flash_write_cost, route
 from partitioner.cut_costs import attended_page_bytes
+from partitioner.emulation_costs import crossing_s, step_s
 from partitioner.ir.op import Attention
 from partitioner.plan.ready_steps import StepOrder
 from partitioner.plan.step_costs import StepCosts
@@ -99,7 +100,16 @@ class StepDemands:
                     self._run(step, context_len) if isinstance(step, Run) else self._move(step, context_len)
                 )
             found[number] = known[number]
-        return [found[number] for number in self._classes]
+        demands = [found[number] for number in self._classes]
+        if self._begin_s:
+            first = next(n for n, step in enumerate(self.steps) if isinstance(step, Run))
+            demands[first] = demands[first]._replace(delay_s=demands[first].delay_s + self._begin_s)
+        return demands
+
+    @cached_property
+    def _begin_s(self) -> float:
+        """Returns the time that passes before the first run of a decode step."""
+        return step_s(self.costs.costing, self.steps) if self.phase == "decode" else 0.0
 
     def _name(self, step: Step) -> str:
         if isinstance(step, Run):
@@ -168,7 +178,10 @@ class StepDemands:
             pages = size * costs.copies(step.attention, context_len)
             uses.append(Use(step.dst, flash_write_cost(hw.drive(step.dst), pages).seconds, pages))
         rates = tuple(spec.bytes_per_s for spec in links) if step.num_parts > 1 else ()
-        return Demand(tuple(uses), sum((spec.latency_s for spec in links), 0.0), rates=rates)
+        handed = step.kind == "hand_over" and step.share is not None
+        latency_s = crossing_s(costs.costing, step.src, step.dst) if handed else 0.0
+        latency_s += sum(spec.latency_s for spec in links)
+        return Demand(tuple(uses), latency_s, rates=rates)
 
     def _fetch(self, step: Move, attention: Attention, hops: Sequence[Hop], context_len: int) -> Demand:
         """Returns what streaming a share of a cache over links asks, while its drive reads pages and the host hands bytes over.
