@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import jax
@@ -91,7 +91,8 @@ class ShareRunner:
                 )  # fmt: skip
             demand = host_demand(attention, share, length, itemsize)
         else:
-            output, *updated = self._attend[step.id](*given, *pair, processor.place(frame.before))
+            lengths = frame.once(lengths_on(step.device), lambda: processor.place(frame.before))
+            output, *updated = self._attend[step.id](*given, *pair, lengths)
             self._system.share_caches.replace(frame.micro_batch, name, step.device, (updated[0], updated[1]))
             demand = gpu_demand(attention, share, pair[0].shape[2], itemsize, num_devices(processor.device))
         end_s = processor.account(output, [demand], ready_s, name, self._program.name)
@@ -215,6 +216,11 @@ class ShareRunner:
                 (),
             )
         return self._compiled[key]
+
+
+def lengths_on(device: str) -> Hashable:
+    """Returns under which key a run keeps the tokens that rows have cached before it, on a device."""
+    return "lengths", device
 
 
 def _ordered(shares: Iterable[Share]) -> tuple[Share, ...]:

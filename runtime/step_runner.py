@@ -25,7 +25,8 @@ from runtime.operand_sends import OperandSends
 from runtime.partial_attention import PartialAttention
 from runtime.program import PartOf, Program, describe_aval
 from runtime.sampling_settings import RowSettings
-from runtime.share_runner import ShareRunner
+from runtime.share_runner import ShareRunner, lengths_on
+from runtime.step_inputs import StepInputs
 from runtime.system import System
 from runtime.token_choice import TokenChoice
 
@@ -47,6 +48,8 @@ class StepRunner:
         self._executables: dict[int, Executable] = {}
         self._operands = OperandSends(program, system)
         self._choice = TokenChoice(program, system)
+        own = StepInputs.serves(program)
+        self._inputs = StepInputs(program, system.processors[program.logits_device]) if own else None
         self._zeros: dict[tuple[Any, tuple[int, ...], str], jax.Array] = {}
         self._constants: dict[tuple[str, Var], jax.Array] = {}
         self._stored_by_move = {n for s in program.phase.steps if isinstance(s, Move) for n in s.names}
@@ -64,6 +67,8 @@ class StepRunner:
             processor = self.system.processors[segment.device]
             self._executables[number] = compile_segment(segment, processor.device, self._axes_of(segment))
         self._choice.compile()
+        if self._inputs is not None:
+            self._inputs.compile()
         self._shares.compile()
         self._operands.compile()
         self._warm_up()
@@ -114,6 +119,30 @@ class StepRunner:
             placed = self.system.processors[name].place([values[v] for v in wanted])
             index[name] = dict(zip(wanted, placed, strict=True))
         return Frame(self.program, micro_batch, slots, before, after, index, values)
+
+    def next_frame(
+        self,
+        tokens: jax.Array,
+        micro_batch: int,
+        slots: np.ndarray,
+        before: np.ndarray,
+        cursors: Mapping[str, Any],
+    ) -> Frame:
+        """Returns a run of a decode in which each row takes in one token.
+
+        Args:
+            tokens: int32[rows], on the processor that makes the logits.
+            micro_batch: Whose rows they are.
+            slots: int32[rows], row of the micro-batch that each row is, or ``NO_SLOT``.
+            before: int32[rows], tokens cached already.
+            cursors: The model's own counters.
+        """
+        if self._inputs is None:
+            return self.frame(tokens[:, None], micro_batch, slots, before, before + 1, cursors)
+        told, name = self._inputs.tell(micro_batch, tokens, before), self.program.logits_device
+        frame = Frame(self.program, micro_batch, slots, before, before + 1, {name: told.index}, told.index)
+        frame.once(lengths_on(name), lambda: told.before)
+        return frame
 
     def sample(self, frame: Frame, settings: RowSettings | None = None) -> jax.Array:
         """Returns the next token of each row; see :meth:`runtime.token_choice.TokenChoice.choose`."""
@@ -251,7 +280,10 @@ class StepRunner:
         transfer = self._crossings.begin(frame, step, ready_s)
         part = part if isinstance(part, PartialAttention) else np.asarray(part)
         arrived = self._shares.arrive(frame, step.dst, step.attention or "", share, part)
-        return self._crossings.end(transfer, arrived)
+        waits = self.system.processors[step.dst].throttled
+        return self._crossings.end(
+            transfer, arrived if waits else ()
+        )  # else what reads it waits on its device
 
     def _stream_weights(self, frame: Frame, step: Move, ready_s: float, part: int) -> float:
         """Copies the weights with the first part, and lets the time of all parts pass."""

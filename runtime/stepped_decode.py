@@ -29,9 +29,6 @@ class SteppedDecode:
         self._runner = runner
         self._executor = executor
         self._counters = counters
-        self._as_chunk = jax.jit(lambda tokens: tokens[:, None])
-        processor = runner.system.processors[runner.program.logits_device]
-        self._as_chunk(processor.place(np.zeros(runner.program.phase.rows, np.int32)))
         self._streams: list[_TokenStream] = []
         self._all = np.arange(runner.program.phase.rows, dtype=np.int32)
 
@@ -58,7 +55,7 @@ class SteppedDecode:
     ) -> Frame:
         """Returns one step of a micro-batch, tokens in; None stands for slots that all have a request."""
         taken = self._all if slots is None else slots
-        return self._runner.frame(self._as_chunk(tokens), number, taken, lengths, lengths + 1, cursors)
+        return self._runner.next_frame(tokens, number, taken, lengths, cursors)
 
     @property
     def runner(self) -> StepRunner:

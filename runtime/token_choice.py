@@ -28,6 +28,7 @@ class TokenChoice:
         self._processor = system.processors[program.logits_device]
         self._greedy: Callable[..., jax.Array] | None = None
         self._sample: Callable[..., jax.Array] | None = None
+        self._at: tuple[np.ndarray, jax.Array] | None = None
 
     def compile(self) -> None:
         """Compiles the choice of the likeliest token."""
@@ -48,10 +49,15 @@ class TokenChoice:
             settings: How each row's token is drawn, on that device; None: always the likeliest.
         """
         assert self._greedy is not None
-        place = self._processor.place
-        at = place(frame.after - frame.before - 1)
+        at = self._placed(frame.after - frame.before - 1)
         logits = frame.read(self._processor.name, self._program.logits)
         if settings is None:
             return self._greedy(logits, at)
         assert self._sample is not None
-        return self._sample(logits, at, place(frame.after), settings)
+        return self._sample(logits, at, self._processor.place(frame.after), settings)
+
+    def _placed(self, at: np.ndarray) -> jax.Array:
+        """Returns positions on the processor; those of decode steps are all the same, and stay there."""
+        if self._at is None or not np.array_equal(self._at[0], at):
+            self._at = at, self._processor.place(at)
+        return self._at[1]

@@ -39,7 +39,7 @@ class DriveSample:
         attend_s: Seconds from the begin of the last drive's command to the end of all of them.
         from_share_s: Seconds from there until the default device is given what reads the output.
         to_share_s: Seconds from there to the begin of the last drive's next command, less what the device is predicted to take.
-        step_s: Seconds from the end of a step's last attention to the next step's first command, less the same and the two ways.
+        step_s: Seconds from a step's last attention to the next step's first, less the same and the two ways.
     """
 
     label: str
@@ -103,7 +103,9 @@ def _measure(hw: HardwareSpec, session: DriveSession, effort: DriveEffort) -> Dr
         for _ in range(effort.repeats + 1):
             result = running.generate(prompts, max_new_tokens=effort.new_tokens)
             runs.append(tuple(e for e in result.timeline.events if e.phase == "decode"))
-    bytes_per_token = 2 * model.config.num_kv_heads * session.head_size * np.dtype(model.config.kv_dtype).itemsize
+    bytes_per_token = (
+        2 * model.config.num_kv_heads * session.head_size * np.dtype(model.config.kv_dtype).itemsize
+    )
     num_bytes = float(session.rows * plan.middle_context * bytes_per_token)
     return sample_of(plan, str(session), num_bytes, effort.num_layers, runs[1:])
 
