@@ -107,24 +107,29 @@ class CacheMoves:
         return max(read_s, self._crossings.end(transfer, whole))
 
     def append(self, frame: Frame, step: Move, ready_s: float) -> float:
-        """Sends the new token to a cache that lives elsewhere; returns when it is stored."""
+        """Puts the new token into its cache; returns when it is stored.
+
+        Where the cache is on the device that made the token, nobody waits: whatever reads it there comes after the append.
+        """
         name = step.attention or ""
         attention = self._program.attention[name]
         values = [frame.read(step.src, v) for v in step.values]
-        ready_s = self._system.processors[step.src].wait_for(values, ready_s)
+        stays = step.src == step.dst
+        if not stays:
+            ready_s = self._system.processors[step.src].wait_for(values, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
         if attention.source is not None and step.dst in self._system.processors:
             kept = self._keep(
                 frame.micro_batch, step.names[0], attention.source, values[0], frame.slots, frame.before
             )
-            return self._crossings.end(transfer, kept)
+            return self._crossings.end(transfer, () if stays else kept)
         made = dict(zip(step.values, values, strict=True))
         if attention.source is not None:
             return self._write(frame, step, transfer, values[0], frame.before, np.ones_like(frame.before))
         pair = made[attention.new_key], made[attention.new_value]
         if step.dst not in self._system.drives:
             arrived = self._system.states.append(frame.micro_batch, attention, pair, frame.before)
-            return self._crossings.end(transfer, arrived)
+            return self._crossings.end(transfer, () if stays else arrived)
         attention, share = self._crossings.shared(step)
         found = frame.rows_of(share)
         if not found.count:

@@ -17,6 +17,7 @@ from runtime.csd.store import KvStore
 from runtime.csd.tasks import Tasks
 from runtime.csd.throttle import Throttle
 from runtime.csd.traffic import Traffic
+from runtime.csd.turns import PREPARING
 from runtime.kernels.softmax import NO_STATISTICS
 from runtime.partial_attention import PartialAttention, no_statistics
 
@@ -37,37 +38,38 @@ def execute_attend(
         MediaError: It meets a page that is lost; nothing was appended.
         CapacityError: The flash has no page for tokens that waited before.
     """
-    store = tasks.store(command.task)
-    task = store.task
-    if not throttle.has_engine:
-        raise DriveError(
-            "this drive has no engine; read its cache and attend elsewhere, or use a drive with one"
-        )
-    check_layer(task, command.layer)
-    query = check_query(task, command.layer, command.query)
-    rows = check_rows(task.rows(command.layer), command.rows, len(query))
-    lengths = check_integers("lengths", command.lengths, len(query))
-    if command.window is not None and command.window < 1:
-        raise DriveError(f"window is {command.window}; give at least 1 token, or None for all")
-    if command.soft_cap is not None and not command.soft_cap > 0.0:
-        raise DriveError(f"soft_cap is {command.soft_cap}; give a positive number, or None for no cap")
-    slopes = check_slopes(task, command.layer, command.slopes)
-    newer = check_newer(command, len(query))
-    oldest = np.zeros_like(lengths)
-    if command.window is not None:
-        oldest = np.minimum(np.maximum(lengths + newer - command.window, 0), lengths)
-    appends = command.key is not None or command.value is not None
-    store.check_kept(command.layer, rows, oldest, lengths - 1 if appends else lengths)
-    sparse = command.sparse
-    if sparse is not None:
-        after = lengths if appends else store.lengths(command.layer)[rows]
-        sparse = check_sparse(task, command.layer, sparse, rows, oldest, lengths, after)
-    lost.before_attend(store, command.layer, rows, oldest, lengths, sparse)
-    if appends:
-        num_bytes = _append_one(store, command, lost, rows, lengths, traffic)
-        tasks.count_host_bytes(task, command.layer, num_bytes)
-    _check_stored(store, command.layer, rows, lengths)
-    statistics = no_statistics(*query.shape[:2]) if command.newer is not None else NO_STATISTICS
+    with PREPARING:
+        store = tasks.store(command.task)
+        task = store.task
+        if not throttle.has_engine:
+            raise DriveError(
+                "this drive has no engine; read its cache and attend elsewhere, or use a drive with one"
+            )
+        check_layer(task, command.layer)
+        query = check_query(task, command.layer, command.query)
+        rows = check_rows(task.rows(command.layer), command.rows, len(query))
+        lengths = check_integers("lengths", command.lengths, len(query))
+        if command.window is not None and command.window < 1:
+            raise DriveError(f"window is {command.window}; give at least 1 token, or None for all")
+        if command.soft_cap is not None and not command.soft_cap > 0.0:
+            raise DriveError(f"soft_cap is {command.soft_cap}; give a positive number, or None for no cap")
+        slopes = check_slopes(task, command.layer, command.slopes)
+        newer = check_newer(command, len(query))
+        oldest = np.zeros_like(lengths)
+        if command.window is not None:
+            oldest = np.minimum(np.maximum(lengths + newer - command.window, 0), lengths)
+        appends = command.key is not None or command.value is not None
+        store.check_kept(command.layer, rows, oldest, lengths - 1 if appends else lengths)
+        sparse = command.sparse
+        if sparse is not None:
+            after = lengths if appends else store.lengths(command.layer)[rows]
+            sparse = check_sparse(task, command.layer, sparse, rows, oldest, lengths, after)
+        lost.before_attend(store, command.layer, rows, oldest, lengths, sparse)
+        if appends:
+            num_bytes = _append_one(store, command, lost, rows, lengths, traffic)
+            tasks.count_host_bytes(task, command.layer, num_bytes)
+        _check_stored(store, command.layer, rows, lengths)
+        statistics = no_statistics(*query.shape[:2]) if command.newer is not None else NO_STATISTICS
     result = attend_stored(store, nand, command, sparse, rows, query, oldest, lengths, slopes, statistics)
     traffic.pages_read += result.pages_read
     span, engine_s = throttle.attend(
