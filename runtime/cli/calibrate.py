@@ -31,10 +31,21 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the values and wr
 Out = Annotated[
     Path | None, typer.Option("--out", help="Write the description of this machine to this TOML file.")
 ]
+DrivesOf = Annotated[
+    str | None,
+    typer.Option(
+        "--drives-of",
+        help="Preset or TOML file: describe this machine with its drives, and measure what emulating them takes.",
+    ),
+]
 
 
 def calibrate_command(
-    paper: Paper = False, dry_run: DryRun = False, out: Out = None, as_json: Json = False
+    paper: Paper = False,
+    dry_run: DryRun = False,
+    out: Out = None,
+    drives_of: DrivesOf = None,
+    as_json: Json = False,
 ) -> None:
     """Measure this machine and describe it as hardware; with --paper, fit parameters to published figures instead.
 
@@ -43,8 +54,12 @@ def calibrate_command(
     if not paper:
         if dry_run:
             raise ArgumentError("--dry-run is of --paper; to write no file, leave out --out")
-        calibrate_machine(out, as_json)
+        calibrate_machine(out, as_json, drives_of)
         return
+    if drives_of is not None:
+        raise ArgumentError(
+            "--drives-of is for the measured machine; --paper has the drives of the published testbed"
+        )
     if out is not None:
         raise ArgumentError("--out is for the measured machine; --paper writes to the presets it fits")
     start = HardwareSpec.load(NAMES[0]).software

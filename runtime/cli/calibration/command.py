@@ -17,6 +17,7 @@ from cost_models.hardware_file import parse
 from models import load_pretrained
 from runtime.bench_table import align
 from runtime.cli.calibration.effort import Effort
+from runtime.cli.calibration.emulated_drives import drives_of, emulation_lines, with_emulation
 from runtime.cli.calibration.fit import Roofline, errors_of
 from runtime.cli.calibration.held_runs import HeldRun, held_table, hold_runs, random_model
 from runtime.cli.calibration.kernel_report import kernel_lines
@@ -28,22 +29,27 @@ from runtime.cli.progress import GenerationProgress
 from runtime.cli.written_file import check_output, write_to
 
 
-def calibrate_machine(out: Path | None, as_json: bool) -> None:
+def calibrate_machine(out: Path | None, as_json: bool, drives: str | None = None) -> None:
     """Measures, writes and prints.
 
     Args:
         out: TOML file to write; None: none. The disk behind its folder is measured, or that of temporary files.
         as_json: Whether to print JSON.
+        drives: Name or file of the description whose drives this machine is to emulate; None: the disk stands for a drive.
 
     Raises:
-        ArgumentError: The file cannot be written; nothing was measured, and the file is as it was.
+        ArgumentError: The file cannot be written, or there are no such drives; nothing was measured, and the file is as it was.
     """
+    described = None if drives is None else drives_of(drives)
     check_output(out, (".toml",))
     if out is not None and (out.is_dir() or not os.access(out.parent, os.W_OK)):
         raise ArgumentError(f"cannot write {str(out)!r}: it is a folder, or its folder cannot be written to")
     folder = Path(tempfile.gettempdir()) if out is None else out.parent
     with GenerationProgress() as progress:
-        found = measure_machine(folder, Effort(), progress)
+        effort = Effort()
+        found = measure_machine(folder, effort, progress)
+        if described is not None:
+            found = with_emulation(found, described, effort.drives, progress)
         text = machine_text(found)
         hw = parse(text, "this machine")
         if out is not None:
@@ -71,6 +77,7 @@ def calibration_report(found: MeasuredMachine, runs: Sequence[HeldRun]) -> str:
         f"disk ({disk.backing}): reads {disk.read_bytes_per_s / 1e9:.2f} GB/s, writes {disk.write_bytes_per_s / 1e9:.2f} GB/s, "
         f"4096 bytes in {1e6 * disk.read_s:.0f} us",
         "",
+        *emulation_lines(found.emulation),
         "With nothing slowed down, policy gpu-only:",
         *held_table(runs),
     ]
@@ -108,5 +115,6 @@ def _data(hw: HardwareSpec, found: MeasuredMachine, runs: Sequence[HeldRun]) -> 
         "host_fit": asdict(found.host_line),
         "copies": asdict(found.copies),
         "disk": asdict(found.disk),
+        "emulation": None if found.emulation is None else asdict(found.emulation),
         "runs": [asdict(run) | {"error": run.error} for run in runs],
     }

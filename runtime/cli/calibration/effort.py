@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from runtime.cli.calibration.drive_effort import DriveEffort
 from runtime.cli.calibration.kernel_effort import KernelEffort
 
 
@@ -16,6 +17,7 @@ class Effort:
         pinned_bytes: Sizes of copies between pinned memory and a device with memory of its own.
         disk_bytes: Bytes written to a file and read again.
         kernels: What is measured of such a device.
+        drives: What is measured of drives that are emulated.
         budget_s: Seconds for each figure.
     """
 
@@ -33,4 +35,5 @@ class Effort:
     pinned_bytes: tuple[int, ...] = (1 << 16, 1 << 20, 1 << 23, 1 << 26, 1 << 28)
     disk_bytes: int = 1 << 27
     kernels: KernelEffort = field(default_factory=KernelEffort)
+    drives: DriveEffort = field(default_factory=DriveEffort)
     budget_s: float = 0.2

@@ -22,15 +22,20 @@ class EmulationFit:
 
     Attributes:
         spec: What emulating takes.
-        residual: Root mean square of the relative errors of the attentions' times.
+        samples: What was measured.
     """
 
     spec: EmulationSpec
-    residual: float
+    samples: tuple[DriveSample, ...]
 
     def error(self, sample: DriveSample) -> float:
         """Returns how much longer an attention takes by the fit than measured, as a share."""
         return self.spec.attend_s(sample.num_bytes) / sample.attend_s - 1.0
+
+    @property
+    def residual(self) -> float:
+        """Returns the root mean square of the relative errors of the attentions' times."""
+        return float(np.sqrt(np.mean(np.square([self.error(sample) for sample in self.samples]))))
 
 
 def fit_emulation(samples: Sequence[DriveSample]) -> EmulationFit:
@@ -46,5 +51,4 @@ def fit_emulation(samples: Sequence[DriveSample]) -> EmulationFit:
         from_share_s=median(sample.from_share_s for sample in samples),
         step_s=median(sample.step_s for sample in samples),
     )
-    fit = EmulationFit(spec, 0.0)
-    return EmulationFit(spec, float(np.sqrt(np.mean(np.square([fit.error(sample) for sample in samples])))))
+    return EmulationFit(spec, tuple(samples))

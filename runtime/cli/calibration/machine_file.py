@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from cost_models import HardwareSpec
+from runtime.cli.calibration.drive_tables import drive_tables, emulation_table, link_tables
 from runtime.cli.calibration.fit import Roofline
 from runtime.cli.calibration.kernel_fit import FITTED
 from runtime.cli.calibration.measured_machine import MeasuredMachine
+from runtime.cli.calibration.numbers import quoted, sourced
 from runtime.cli.calibration.processor import ProcessorFigures
 
 BUILT_AS = "a6000-csd"
@@ -24,11 +26,11 @@ def machine_text(found: MeasuredMachine) -> str:
     taken += f", with jax {versions['jax']} on {found.machine.accelerator}, numpy {versions['numpy']}"
     return "\n".join(
         [
-            "# This machine as `instinfer calibrate` measured it. Nothing in it is emulated.",
+            f"# This machine as `instinfer calibrate` measured it. {_emulated(found)}",
             "# Data rates are bytes per second, compute rates FLOP/s, times seconds; 1 GB is 1e9 B.",
             'name = "this-machine"',
-            f"description = {_text(f'{found.gpu_name}, {taken}')}",
-            "p2p = false",
+            f"description = {quoted(f'{found.gpu_name}, {taken}')}",
+            f"p2p = {str(found.described is not None and found.described.p2p).lower()}",
             "",
             "[gpu]",
             "count = 1",
@@ -37,30 +39,54 @@ def machine_text(found: MeasuredMachine) -> str:
             "[host]",
             *_processor(found.host, found.host_line, found.host_memory_bytes, taken, "host"),
             "",
-            *_drive(found, taken),
+            *(_drive(found, taken) if found.described is None else drive_tables(found.described)),
             "",
             "[link.gpu]",
-            _number(
+            sourced(
                 "bytes_per_s",
                 found.copies.bytes_per_s,
                 f"{taken}: {_copies(found)}, the slower way",
             ),
-            _number(
+            sourced(
                 "latency_s",
                 found.copies.latency_s,
                 f"{taken}: {_copies(found) if found.copies.samples else 'a copy of 4 bytes'}",
             ),
-            "",
-            "[link.drive]",
-            _number(
-                "bytes_per_s",
-                found.disk.read_bytes_per_s,
-                f"{taken}: sequential reads of a file ({found.disk.backing})",
-            ),
-            _number("latency_s", 0.0, "chosen: drive.flash.t_read_s has all of what was measured of a read"),
+            *(_disk_link(found, taken) if found.described is None else link_tables(found.described)),
+            *_emulation(found, taken),
             "",
         ]
     )
+
+
+def _emulated(found: MeasuredMachine) -> str:
+    if found.described is None:
+        return "Nothing in it is emulated."
+    return f"Its drives are those of {found.described.name}, which it emulates."
+
+
+def _emulation(found: MeasuredMachine, taken: str) -> Iterable[str]:
+    """Returns what emulating the drives takes, once that was measured."""
+    fit = found.emulation
+    if found.described is None or fit is None:
+        return ()
+    drives = f"{len(found.described.drives)} drives of {found.described.name}"
+    decodes = f"{len(fit.samples)} decodes with all attentions on {drives}, none throttled"
+    source = f"{taken}: {decodes}, residual {fit.residual:.1%}"
+    return emulation_table(fit.spec, source)
+
+
+def _disk_link(found: MeasuredMachine, taken: str) -> list[str]:
+    return [
+        "",
+        "[link.drive]",
+        sourced(
+            "bytes_per_s",
+            found.disk.read_bytes_per_s,
+            f"{taken}: sequential reads of a file ({found.disk.backing})",
+        ),
+        sourced("latency_s", 0.0, "chosen: drive.flash.t_read_s has all of what was measured of a read"),
+    ]
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -86,16 +112,16 @@ def _gpu(found: MeasuredMachine, taken: str) -> list[str]:
     fitted = f"{taken}: fit to {steps} decode steps of models of few layers, residual {fit.residual:.1%}"
     reached = f"{taken}: the peaks are rates that were reached"
     return [
-        f"name = {_text(spec.name)}",
-        _number("memory_bytes", spec.memory_bytes, f"{taken}: as JAX says"),
-        _number("memory_bytes_per_s", spec.memory_bytes_per_s, f"{taken}: the fastest chain of kernels"),
-        _number("launch_s", spec.launch_s, f"{taken}: one of many executables that do next to nothing"),
-        *(_number(key, getattr(spec, key), fitted) for key in FITTED),
-        _number("compute_efficiency", spec.compute_efficiency, reached),
+        f"name = {quoted(spec.name)}",
+        sourced("memory_bytes", spec.memory_bytes, f"{taken}: as JAX says"),
+        sourced("memory_bytes_per_s", spec.memory_bytes_per_s, f"{taken}: the fastest chain of kernels"),
+        sourced("launch_s", spec.launch_s, f"{taken}: one of many executables that do next to nothing"),
+        *(sourced(key, getattr(spec, key), fitted) for key in FITTED),
+        sourced("compute_efficiency", spec.compute_efficiency, reached),
         "",
         "[gpu.peak_flops]",
         *(
-            _number(dtype, flops, f"{taken}: the fastest chain of matrix products")
+            sourced(dtype, flops, f"{taken}: the fastest chain of matrix products")
             for dtype, flops in spec.peak_flops.items()
         ),
     ]
@@ -112,20 +138,20 @@ def _processor(
 ) -> list[str]:
     fitted = f"{taken}: fit to {len(figures.samples)} matrix products, residual {line.residual:.1%}"
     return [
-        f"name = {_text(figures.name)}",
-        _number("memory_bytes", memory_bytes, f"{taken}: as the system says"),
-        _number("memory_bytes_per_s", line.memory_bytes_per_s, f"{taken}: the highest rate of all figures"),
-        _number(
+        f"name = {quoted(figures.name)}",
+        sourced("memory_bytes", memory_bytes, f"{taken}: as the system says"),
+        sourced("memory_bytes_per_s", line.memory_bytes_per_s, f"{taken}: the highest rate of all figures"),
+        sourced(
             "launch_s",
             line.launch_s or figures.dispatch_s,
             fitted if line.launch_s else f"{taken}: an empty program",
         ),
-        _number("memory_efficiency", line.memory_efficiency, fitted),
-        _number("compute_efficiency", line.compute_efficiency, fitted),
+        sourced("memory_efficiency", line.memory_efficiency, fitted),
+        sourced("compute_efficiency", line.compute_efficiency, fitted),
         "",
         f"[{table}.peak_flops]",
         *(
-            _number(dtype, flops, f"{taken}: the fastest matrix product")
+            sourced(dtype, flops, f"{taken}: the fastest matrix product")
             for dtype, flops in line.peak_flops.items()
         ),
     ]
@@ -144,44 +170,33 @@ def _drive(found: MeasuredMachine, taken: str) -> list[str]:
     return [
         "[drive]",
         "count = 1",
-        *(_number(key, getattr(drive, key), as_built) for key in ("dram_bytes", "dram_bytes_per_s")),
-        _number("command_s", found.host.dispatch_s, f"{taken}: as long as handing over an empty program"),
+        *(sourced(key, getattr(drive, key), as_built) for key in ("dram_bytes", "dram_bytes_per_s")),
+        sourced("command_s", found.host.dispatch_s, f"{taken}: as long as handing over an empty program"),
         "",
         "[drive.flash]",
         *(
-            _number(key, getattr(flash, key), chosen)
+            sourced(key, getattr(flash, key), chosen)
             for key in ("channels", "dies_per_channel", "planes_per_die", "pages_per_block", "page_bytes")
         ),
-        _number(
+        sourced(
             "blocks_per_plane",
             blocks,
             f"{taken}: for a raw capacity of the {found.disk_bytes:.3g} B of the file system",
         ),
-        _number(
+        sourced(
             "channel_bytes_per_s",
             disk.read_bytes_per_s / flash.channels,
             f"{taken}: sequential reads ({disk.backing}) / channels",
         ),
-        _number(
+        sourced(
             "t_read_s",
             read_s,
             f"{taken}: a read of 4096 bytes ({disk.backing}), or less where that would hide the rate",
         ),
-        _number(
+        sourced(
             "t_program_s",
             program_s,
             f"{taken}: from sequential writes ({disk.backing}) at {disk.write_bytes_per_s:.3g} B/s",
         ),
-        *(_number(key, getattr(flash, key), as_built) for key in ("t_erase_s", "rated_pe_cycles")),
+        *(sourced(key, getattr(flash, key), as_built) for key in ("t_erase_s", "rated_pe_cycles")),
     ]
-
-
-def _number(key: str, value: float, source: str) -> str:
-    """Returns a sourced number of four significant digits; whole numbers have all of theirs."""
-    number = str(value) if isinstance(value, int) else f"{value:.4g}" if value else "0.0"
-    return f"{key} = {{ value = {number}, source = {_text(source)} }}"
-
-
-def _text(text: str) -> str:
-    """Returns a TOML string: JSON's escapes are all among those of TOML."""
-    return json.dumps(text, ensure_ascii=False)

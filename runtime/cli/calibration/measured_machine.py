@@ -10,8 +10,10 @@ from pathlib import Path
 
 import jax
 
+from cost_models import HardwareSpec
 from runtime.bench_machine import Machine, this_machine
 from runtime.cli.calibration.effort import Effort
+from runtime.cli.calibration.emulation_fit import EmulationFit
 from runtime.cli.calibration.fit import Roofline, fit_roofline
 from runtime.cli.calibration.kernel_figures import KernelFigures, measure_kernels, num_kernel_figures
 from runtime.cli.calibration.kernel_fit import KernelFit, fit_kernels
@@ -37,6 +39,8 @@ class MeasuredMachine:
         copies: Copies between host and default device.
         disk: The disk behind the folder that was given.
         disk_bytes: Its size.
+        described: Has the drives that the machine emulates; None for the disk in place of a drive.
+        emulation: What emulating them takes; None where there are none, or as long as that is not measured.
     """
 
     day: date
@@ -50,6 +54,8 @@ class MeasuredMachine:
     copies: TransferFigures
     disk: DiskFigures
     disk_bytes: float
+    described: HardwareSpec | None = None
+    emulation: EmulationFit | None = None
 
     @property
     def gpu_name(self) -> str:
