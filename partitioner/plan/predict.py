@@ -52,11 +52,11 @@ class ResourceClock:
         start += demand.delay_s
         for resource, seconds, size, lead in demand.uses:
             begin = free.get(resource, 0.0)
-            begin = max(begin, start)
+            begin = start if begin < start else begin
             done = free[resource] = begin + seconds
             if self._recorded:
                 self.events.append(Event(resource, name, self._phase, begin - lead, done, size))
-            end = max(end, done)
+            end = done if done > end else end
         if demand.uses and end > self.end_s:
             self.end_s = end
         end += demand.latency_s
@@ -71,17 +71,18 @@ class ResourceClock:
         free = self._free
         if not demand.uses:
             return start, num_parts
-        begin = max(start, *(free.get(use.resource, 0.0) for use in demand.uses))
+        begin = max([start, *[free.get(use.resource, 0.0) for use in demand.uses]])
         seconds = demand.uses[0].size / min(demand.rates)
         left = num_parts - part
         count = left if begin + left * seconds <= until else max(1, math.ceil((until - begin) / seconds))
         end = start
         for (resource, _, size, _), rate in zip(demand.uses, demand.rates, strict=True):
-            begin = max(start, free.get(resource, 0.0))
+            begin = free.get(resource, 0.0)
+            begin = start if begin < start else begin
             done = free[resource] = begin + size * count / rate
             if self._recorded:
                 self.events.append(Event(resource, name, self._phase, begin, done, size * count))
-            end = max(end, done)
+            end = done if done > end else end
         self.end_s = max(self.end_s, end)
         part += count
         return (end + demand.latency_s if part == num_parts else end), part

@@ -76,7 +76,7 @@ class ReadySteps:
             return
         since, missing = self._since[turn], self._missing[turn]
         for following in self._followers[n]:
-            since[following] = max(since[following], end)
+            since[following] = end if since[following] < end else since[following]
             missing[following] -= 1
             if not missing[following]:
                 heapq.heappush(self._queue, (since[following], turn, following, 0))
