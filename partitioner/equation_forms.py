@@ -7,11 +7,14 @@ is looked at once.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from partitioner.jaxpr import Atom, Eqn, Literal, Var, aval_of, equation_key, literal_key
+
+Wired: TypeAlias = tuple[list[int], dict[Var, int]]
+"""Forms and operands of equations as numbers, one equation after the other, and the numbers of all values, inputs first."""
 
 
 class EquationForms:
@@ -36,13 +39,19 @@ class EquationForms:
         self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]
     ) -> tuple[Any, tuple[int, ...], Any]:
         """Returns what two groups of these equations share exactly if they compute the same function of their inputs."""
-        row, number = self._wired(equations, inputs)
-        results = tuple(_result(a, number) for a in outputs)
-        return tuple([self._type(v) for v in inputs]), tuple(row), results
+        row, number = self.wired(equations, inputs)
+        return tuple(map(self.type_of, inputs)), tuple(row), _results(outputs, number)
 
-    def printed(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> bytes:
-        """Returns all that a signature holds, with what its forms stand for, as bytes that other processes repeat."""
-        types, row, results = self.signature(equations, inputs, outputs)
+    def printed(self, inputs: Sequence[Var], outputs: Sequence[Atom], wired: Wired) -> bytes:
+        """Returns all that the signature of all equations holds, with what its forms stand for, as other processes repeat it.
+
+        Args:
+            inputs: Of the phase.
+            outputs: Likewise.
+            wired: All equations as numbers.
+        """
+        row, number = wired
+        types, results = tuple(map(self.type_of, inputs)), _results(outputs, number)
         shown = {
             one: repr(one) for one in set(types)
         }  # as in repr((self.keys, types, results)), each type printed once
@@ -50,12 +59,12 @@ class EquationForms:
         text = f"({self.keys!r}, ({listed}), {results!r})"
         return text.encode() + np.asarray(row, "<i8").tobytes()
 
-    def _type(self, var: Var) -> tuple[Any, ...]:
+    def type_of(self, var: Var) -> tuple[Any, ...]:
         """Returns shape and dtype of a variable; equal ones are one object, which is compared sooner."""
         aval = aval_of(var)
         return self._types.setdefault((aval.shape, aval.dtype), (aval.shape, aval.dtype))
 
-    def _wired(self, equations: Sequence[Eqn], inputs: Sequence[Var]) -> tuple[list[int], dict[Var, int]]:
+    def wired(self, equations: Sequence[Eqn], inputs: Sequence[Var]) -> Wired:
         """Returns forms and operands of equations as numbers, and those of all values; inputs come first."""
         number = {v: i for i, v in enumerate(inputs)}
         row: list[int] = []
@@ -84,5 +93,5 @@ class EquationForms:
         return known
 
 
-def _result(atom: Atom, number: Mapping[Var, int]) -> Any:
-    return literal_key(atom) if isinstance(atom, Literal) else number[atom]
+def _results(outputs: Sequence[Atom], number: Mapping[Var, int]) -> tuple[Any, ...]:
+    return tuple([literal_key(a) if isinstance(a, Literal) else number[a] for a in outputs])

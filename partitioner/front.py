@@ -203,5 +203,5 @@ def fingerprint_of(phases: Sequence[TracedPhase]) -> str:
             if i.value is not None:
                 digest.update(bytes_of(i.value))
         inputs, outputs = [i.var for i in phase.inputs], [o.atom for o in phase.outputs]
-        digest.update(_ADDRESS.sub(b"", phase.forms.printed(phase.equations, inputs, outputs)))
+        digest.update(_ADDRESS.sub(b"", phase.forms.printed(inputs, outputs, phase.wired)))
     return digest.hexdigest()[:32]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from partitioner.dataflow import Dataflow
-from partitioner.equation_forms import EquationForms
+from partitioner.equation_forms import EquationForms, Wired
 from partitioner.errors import ModelError
 from partitioner.flatten import make_flat
 from partitioner.frontend.step_function import StepFunction, cause, named_leaves
@@ -53,6 +53,11 @@ class TracedPhase:
     def forms(self) -> EquationForms:
         """Numbers the equations by what they compute."""
         return EquationForms(self.equations, self.reads)
+
+    @cached_property
+    def wired(self) -> Wired:
+        """Holds all equations as numbers."""
+        return self.forms.wired(self.equations, [i.var for i in self.inputs])
 
     @cached_property
     def reads(self) -> Mapping[int, Sequence[Var]]:

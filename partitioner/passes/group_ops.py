@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
-from cost_models import Work, fused_outputs, work_of
 from partitioner.frontend.trace import TracedPhase
 from partitioner.ir.graph import OpGraph, Unraised
 from partitioner.ir.op import Attention, Op
-from partitioner.jaxpr import Eqn, Var, borders, dtype_of
+from partitioner.jaxpr import Eqn, Var
+from partitioner.passes.build_ops import OpBuilder
 from partitioner.passes.label_equations import (
     attention_label,
     is_attention_label,
@@ -28,11 +27,11 @@ def group_ops(
 ) -> OpGraph:
     """Returns the op graph: one op per raised attention and per module, more where one would close a cycle."""
     labels = label_equations(phase, split, raised)
-    groups = cluster(split.data, labels, split.reads)
+    groups, handed = cluster(split.data, labels, split.reads)
     attention = {attention_label(n): r.attention for n, r in enumerate(raised)}
     modules = frozenset(labels.values())
     label_of_var = {v: labels[id(e)] for e in split.data for v in e.outvars}
-    builder = _OpBuilder(phase, split, groups)
+    builder = OpBuilder(phase, split, handed)
     used: set[str] = set()
     ops: list[Op] = []
     for group in groups:
@@ -57,8 +56,10 @@ def group_ops(
 
 def cluster(
     data: Sequence[Eqn], labels: Mapping[int, str], reads: Mapping[int, Sequence[Var]]
-) -> list[list[Eqn]]:
+) -> tuple[list[list[Eqn]], set[Var]]:
     """Returns groups of equations of one label, in an order in which every group follows those it reads from.
+
+    What one group makes and another reads is the second result.
 
     Sets of groups are bit masks: group i is bit i.
 
@@ -72,6 +73,7 @@ def cluster(
     children: list[set[int]] = []
     current: dict[str, int] = {}
     home: dict[Var, int] = {}
+    handed: set[Var] = set()
     for eqn in data:
         parents = {home[v] for v in reads[id(eqn)] if v in home}
         label = labels[id(eqn)]
@@ -93,10 +95,11 @@ def cluster(
             children[p].add(group)
         _add_ancestors(group, reach, ancestors, children)
         groups[group].append(eqn)
+        handed.update([v for v in reads[id(eqn)] if home.get(v, group) != group])
         for v in eqn.outvars:
             home[v] = group
     order = sorted(range(len(groups)), key=lambda g: (ancestors[g].bit_count(), g))
-    return [groups[g] for g in order]
+    return [groups[g] for g in order], handed
 
 
 def _add_ancestors(group: int, reach: int, ancestors: list[int], children: Sequence[Iterable[int]]) -> None:
@@ -107,102 +110,6 @@ def _add_ancestors(group: int, reach: int, ancestors: list[int], children: Seque
         if reach & ~ancestors[below]:
             ancestors[below] |= reach
             pending += children[below]
-
-
-@dataclass(frozen=True)
-class _Alike:
-    """Holds what ops of one form have in common."""
-
-    form: int
-    work: Work
-    dtype: str
-    gathered: tuple[bool, ...]
-
-
-class _OpBuilder:
-    """Completes groups of equations to ops."""
-
-    def __init__(self, phase: TracedPhase, split: SplitEquations, groups: Sequence[Sequence[Eqn]]) -> None:
-        self._forms, self._inputs = phase.forms, phase.input_of
-        self._position = {id(e): i for i, e in enumerate(phase.equations)}
-        self._repeated = {v: e for e in (*split.index, *split.param) for v in e.outvars}
-        self._logits = phase.outputs[0].atom
-        self._states = {o.atom: o.name for o in phase.outputs if o.role in ("cache", "cursor")}
-        self._alike: dict[Hashable, _Alike] = {}
-        self._fused = fused_outputs(phase.equations, [o.atom for o in phase.outputs])
-        self._reads = split.reads
-        self._needed_elsewhere = {o.atom for o in phase.outputs if isinstance(o.atom, Var)}
-        for group in groups:
-            made = {v for e in group for v in e.outvars}
-            read = {v for e in group for v in self._reads[id(e)]}
-            self._needed_elsewhere |= read - made
-
-    def makes_logits(self, group: Iterable[Eqn]) -> bool:
-        """Tells whether the group makes the phase's logits."""
-        return any(v is self._logits for e in group for v in e.outvars)
-
-    def build(self, name: str, group: Sequence[Eqn], attention: Attention | None) -> Op:
-        """Returns the op of a group, with the index arithmetic and parameter views it needs."""
-        needed = self._needed(group)
-        equations = sorted([*group, *needed], key=lambda e: self._position[id(e)]) if needed else group
-        inputs = borders(equations, self._reads)
-        outputs = [v for e in group for v in e.outvars if v in self._needed_elsewhere]
-        alike = self._alike_to(equations, inputs, outputs)
-        described = [self._inputs.get(v) for v in inputs]
-        states = [i.name for i in described if i and i.role in ("cache", "cursor")]
-        states += [self._states[v] for v in outputs if v in self._states]
-        return Op(
-            name=name,
-            kind="attention" if attention else "compute",
-            equations=tuple(equations),
-            inputs=tuple(inputs),
-            outputs=tuple(outputs),
-            params=tuple(i.name for i in described if i and i.role in ("param", "const", "rng")),
-            gathered=tuple(i.name for i, only in zip(described, alike.gathered, strict=True) if i and only),
-            states=tuple(dict.fromkeys(states)),
-            work=alike.work,
-            dtype=alike.dtype,
-            form=alike.form,
-            attention=attention,
-        )
-
-    def _alike_to(self, equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]) -> _Alike:
-        """Returns what the op has in common with others of its form, found out once for all of them."""
-        roles = tuple([self._inputs[v].role if v in self._inputs else None for v in inputs])
-        kept = tuple([v in self._states for v in outputs])
-        fused = tuple([v in self._fused for v in outputs])
-        key = (self._forms.signature(equations, inputs, outputs), roles, kept, fused)
-        known = self._alike.get(key)
-        if known is None:
-            gathered = tuple(
-                role == "param" and _only_gathered(v, equations)
-                for v, role in zip(inputs, roles, strict=True)
-            )
-            work = work_of(equations, inputs, outputs, self._fused.intersection(outputs))
-            known = _Alike(len(self._alike), work, _dtype(equations, outputs), gathered)
-            self._alike[key] = known
-        return known
-
-    def _needed(self, group: Sequence[Eqn]) -> list[Eqn]:
-        found: dict[int, Eqn] = {}
-        pending = [v for e in group for v in self._reads[id(e)] if v in self._repeated]
-        while pending:
-            eqn = self._repeated[pending.pop()]
-            if id(eqn) not in found:
-                found[id(eqn)] = eqn
-                pending += [v for v in self._reads[id(eqn)] if v in self._repeated]
-        return list(found.values())
-
-
-def _only_gathered(var: Var, equations: Iterable[Eqn]) -> bool:
-    readers = [e for e in equations if any(a is var for a in e.invars)]
-    return all(e.primitive.name == "gather" and e.invars[0] is var for e in readers)
-
-
-def _dtype(equations: Sequence[Eqn], outputs: Sequence[Var]) -> str:
-    contracted = [e.invars[0] for e in equations if e.primitive.name == "dot_general"]
-    telling = [*contracted, *outputs]
-    return dtype_of(telling[0]).name if telling else "float32"
 
 
 def _attention_name(attention: Attention, label_of_var: dict[Var, str], modules: frozenset[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from partitioner.dataflow import Dataflow
+from partitioner.equation_repeats import Repeats, equation_repeats
 from partitioner.frontend.trace import TracedPhase
 from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import Eqn, Var
@@ -24,6 +25,7 @@ VIEWS = frozenset(
     }
 )
 _CHEAP = VIEWS | {"mul", "add", "sub", "div", "neg", "max", "min", "concatenate", "pad", "integer_pow"}
+_INDEX, _PARAM, _DATA = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class SplitEquations:
         index_vars: Inputs and results of index arithmetic, constants among them.
         param_vars: Parameters and what is derived from them alone, with the parameter's name.
         reads: The variables that each equation reads, by its identity.
+        phase: The phase.
+        kinds: Of each equation of the phase a number: whether it is index arithmetic, a parameter view or data.
     """
 
     index: tuple[Eqn, ...]
@@ -45,6 +49,15 @@ class SplitEquations:
     index_vars: frozenset[Var]
     param_vars: dict[Var, str]
     reads: Mapping[int, Sequence[Var]]
+    phase: TracedPhase
+    kinds: tuple[int, ...]
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        """Tells which equations do, and are, what others do and are, layer by layer."""
+        phase = self.phase
+        inputs = [(i.name if i.role == "const" else i.role, phase.forms.type_of(i.var)) for i in phase.inputs]
+        return equation_repeats(phase.equations, phase.reads, self.kinds, inputs, phase.wired[0])
 
     @cached_property
     def flow(self) -> Dataflow:
@@ -64,15 +77,28 @@ def split_equations(phase: TracedPhase) -> SplitEquations:
     index: list[Eqn] = []
     param: list[Eqn] = []
     data: list[Eqn] = []
+    kinds: list[int] = []
     reads = phase.reads
     for eqn in phase.equations:
         read = reads[id(eqn)]
         if index_vars.issuperset(read) and not eqn.effects:
             index.append(eqn)
+            kinds.append(_INDEX)
             index_vars.update(eqn.outvars)
         elif eqn.primitive.name in _CHEAP and param_vars.keys() >= set(read):
             param.append(eqn)
+            kinds.append(_PARAM)
             param_vars.update((v, param_vars[read[0]]) for v in eqn.outvars)
         else:
             data.append(eqn)
-    return SplitEquations(tuple(index), tuple(param), tuple(data), frozenset(index_vars), param_vars, reads)
+            kinds.append(_DATA)
+    return SplitEquations(
+        tuple(index),
+        tuple(param),
+        tuple(data),
+        frozenset(index_vars),
+        param_vars,
+        reads,
+        phase,
+        tuple(kinds),
+    )

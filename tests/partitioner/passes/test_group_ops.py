@@ -58,7 +58,7 @@ def labelled_dataflow(draw: st.DrawFn) -> tuple[list[Eqn], list[str]]:
 def test_groups_have_one_label_and_an_order_that_can_run(case: tuple[list[Eqn], list[str]]) -> None:
     equations, names = case
     labels = {id(e): name for e, name in zip(equations, names, strict=True)}
-    groups = cluster(equations, labels, reads_of(equations))
+    groups, _ = cluster(equations, labels, reads_of(equations))
     assert sorted(id(e) for g in groups for e in g) == sorted(id(e) for e in equations)
     assert all(len({labels[id(e)] for e in g}) == 1 for g in groups)
     position = {id(e): i for i, e in enumerate(equations)}
@@ -83,7 +83,7 @@ def test_a_label_has_one_group_if_that_closes_no_cycle(case: tuple[list[Eqn], li
         for v in variables(e.invars)
         if v in maker and maker[v] != labels[id(e)]
     )
-    groups = cluster(equations, labels, reads_of(equations))
+    groups, _ = cluster(equations, labels, reads_of(equations))
     if nx.is_directed_acyclic_graph(between):
         assert len(groups) == len(set(names))
     else:

@@ -1,0 +1,124 @@
+"""Completes groups of equations to ops."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence, Set
+from dataclasses import dataclass
+
+from cost_models import Work, fused_outputs, work_of
+from partitioner.frontend.trace import TracedPhase
+from partitioner.ir.op import Attention, Op
+from partitioner.jaxpr import Eqn, Var, borders, dtype_of
+from partitioner.passes.repeated_groups import Parts, RepeatedGroups
+from partitioner.passes.split_equations import SplitEquations
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Holds what ops of one form have in common."""
+
+    form: int
+    work: Work
+    dtype: str
+    gathered: tuple[bool, ...]
+
+
+class OpBuilder:
+    """Completes groups of equations to ops.
+
+    Args:
+        phase: The phase.
+        split: Its equations, sorted.
+        handed: What one group makes and another reads.
+    """
+
+    def __init__(self, phase: TracedPhase, split: SplitEquations, handed: Set[Var]) -> None:
+        self._phase, self._forms, self._inputs = phase, phase.forms, phase.input_of
+        self._made_again = {v: e for e in (*split.index, *split.param) for v in e.outvars}
+        self._logits = phase.outputs[0].atom
+        self._states = {o.atom: o.name for o in phase.outputs if o.role in ("cache", "cursor")}
+        self._alike: dict[Hashable, _Alike] = {}
+        self._fused = fused_outputs(phase.equations, [o.atom for o in phase.outputs])
+        self._reads = split.reads
+        self._needed_elsewhere = {*handed, *(o.atom for o in phase.outputs if isinstance(o.atom, Var))}
+        self._repeated: RepeatedGroups[_Alike] = RepeatedGroups(split, self._form_of)
+
+    def makes_logits(self, group: Iterable[Eqn]) -> bool:
+        """Tells whether the group makes the phase's logits."""
+        return any(v is self._logits for e in group for v in e.outvars)
+
+    def build(self, name: str, group: Sequence[Eqn], attention: Attention | None) -> Op:
+        """Returns the op of a group, with the index arithmetic and parameter views it needs."""
+        outputs = tuple([v for e in group for v in e.outvars if v in self._needed_elsewhere])
+        known = self._repeated.find(group, outputs)
+        if known is None:
+            parts = self._completed(group, outputs)
+            alike = self._alike_to(parts)
+            self._repeated.remember(group, parts, alike)
+        else:
+            parts, alike = known
+        described = [self._inputs.get(v) for v in parts.inputs]
+        states = [i.name for i in described if i and i.role in ("cache", "cursor")]
+        states += [self._states[v] for v in outputs if v in self._states]
+        return Op(
+            name=name,
+            kind="attention" if attention else "compute",
+            equations=parts.equations,
+            inputs=parts.inputs,
+            outputs=outputs,
+            params=tuple(i.name for i in described if i and i.role in ("param", "const", "rng")),
+            gathered=tuple(i.name for i, only in zip(described, alike.gathered, strict=True) if i and only),
+            states=tuple(dict.fromkeys(states)),
+            work=alike.work,
+            dtype=alike.dtype,
+            form=alike.form,
+            attention=attention,
+        )
+
+    def _completed(self, group: Sequence[Eqn], outputs: tuple[Var, ...]) -> Parts:
+        needed = self._needed(group)
+        equations = self._phase.flow.sorted([*group, *needed]) if needed else tuple(group)
+        return Parts(equations, tuple(borders(equations, self._reads)), outputs)
+
+    def _form_of(self, values: Sequence[Var]) -> Hashable:
+        """Returns what else than equations tells ops apart: of what they read or make, whether it is kept, and fused."""
+        return tuple([(v in self._states, v in self._fused, self._forms.type_of(v)) for v in values])
+
+    def _alike_to(self, parts: Parts) -> _Alike:
+        """Returns what the op has in common with others of its form, found out once for all of them."""
+        equations, inputs, outputs = parts.equations, parts.inputs, parts.outputs
+        roles = tuple([self._inputs[v].role if v in self._inputs else None for v in inputs])
+        kept = tuple([v in self._states for v in outputs])
+        fused = tuple([v in self._fused for v in outputs])
+        key = (self._forms.signature(equations, inputs, outputs), roles, kept, fused)
+        known = self._alike.get(key)
+        if known is None:
+            gathered = tuple(
+                role == "param" and _only_gathered(v, equations)
+                for v, role in zip(inputs, roles, strict=True)
+            )
+            work = work_of(equations, inputs, outputs, self._fused.intersection(outputs))
+            known = _Alike(len(self._alike), work, _dtype(equations, outputs), gathered)
+            self._alike[key] = known
+        return known
+
+    def _needed(self, group: Sequence[Eqn]) -> list[Eqn]:
+        found: dict[int, Eqn] = {}
+        pending = [v for e in group for v in self._reads[id(e)] if v in self._made_again]
+        while pending:
+            eqn = self._made_again[pending.pop()]
+            if id(eqn) not in found:
+                found[id(eqn)] = eqn
+                pending += [v for v in self._reads[id(eqn)] if v in self._made_again]
+        return list(found.values())
+
+
+def _only_gathered(var: Var, equations: Iterable[Eqn]) -> bool:
+    readers = [e for e in equations if any(a is var for a in e.invars)]
+    return all(e.primitive.name == "gather" and e.invars[0] is var for e in readers)
+
+
+def _dtype(equations: Sequence[Eqn], outputs: Sequence[Var]) -> str:
+    contracted = [e.invars[0] for e in equations if e.primitive.name == "dot_general"]
+    telling = [*contracted, *outputs]
+    return dtype_of(telling[0]).name if telling else "float32"
