@@ -44,16 +44,23 @@ def find_kv_sources(split: SplitEquations, new: tuple[Var, Var]) -> tuple[Var, .
         split: The phase's equations, sorted.
         new: The new K and V.
     """
+    return walk_to_sources(split, new)[0]
+
+
+def walk_to_sources(split: SplitEquations, new: tuple[Var, Var]) -> tuple[tuple[Var, ...], Eqn | None]:
+    """Returns what :func:`find_kv_sources` does, and the earliest equation that was looked at."""
     flow, order = split.flow, split.flow.order
     index, params = split.index_vars, split.param_vars
     found: list[Var] = []
     frontier = set(new)
     limit = sum(num_bytes(v) for v in new)
+    last: Eqn | None = None
     while frontier:
         if len(frontier) == 1:
             found += frontier
         makers = [flow.maker.get(v) for v in frontier]
         eqn = makers[0] if len(makers) == 1 else max(makers, key=lambda e: -1 if e is None else order[id(e)])
+        last = last if eqn is None else eqn
         if eqn is None or eqn.effects or eqn.primitive.name in _CONTROL:
             break
         if len(makers) > 1 and None in makers:
@@ -62,7 +69,7 @@ def find_kv_sources(split: SplitEquations, new: tuple[Var, Var]) -> tuple[Var, .
             break
         frontier.difference_update(eqn.outvars)
         frontier.update([v for v in flow.reads[id(eqn)] if v not in index and v not in params])
-    return tuple(found)
+    return tuple(found), last
 
 
 def kv_path(flow: Dataflow, source: Var, targets: tuple[Var, Var]) -> KvPath:

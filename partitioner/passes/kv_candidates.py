@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,13 @@ from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var, dtype_of, itemsize, num_bytes
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
-from partitioner.passes.find_kv_source import KvPath, find_kv_sources, foreign_input, kv_path
+from partitioner.passes.find_kv_source import KvPath, find_kv_sources, foreign_input, kv_path, walk_to_sources
+from partitioner.passes.repeated_paths import RepeatedPaths
 from partitioner.passes.split_equations import SplitEquations
 
 _DECODE_ROLES = ("param", "const", "position", "cursor")
 _PREFILL_ROLES = (*_DECODE_ROLES, "mask", "cache")
+_ROLES = {"decode": _DECODE_ROLES, "prefill": _PREFILL_ROLES}
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,20 @@ class KvCandidate:
     form: Any
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Holds a candidate and by which of the values on its way it was chosen (see ``_handed``)."""
+
+    candidate: KvCandidate
+    handed: tuple[tuple[bool, ...], ...]
+
+
 class KvFinder:
     """Looks for the inputs of layers in one phase."""
 
     def __init__(self, graph: OpGraph, split: SplitEquations) -> None:
         self.graph, self.phase, self._split = graph, graph.phase, split
+        self._repeated: RepeatedPaths[Found] = RepeatedPaths(split)
 
     @cached_property
     def _writes(self) -> Mapping[str, CacheWrite]:
@@ -57,6 +68,21 @@ class KvFinder:
         """Returns the values that all of K and V goes through, the nearest first."""
         writes = self._pair(attention)
         return find_kv_sources(self._split, (writes[0].new, writes[1].new)) if writes else ()
+
+    def repeated(self, attention: Attention) -> tuple[KvPath, tuple[Var, ...], Found] | None:
+        """Returns the path of an attention and the values on its way, and what was found for one whose path it repeats."""
+        writes = self._pair(attention)
+        return self._repeated.find(kv_targets(self.phase.name, writes)) if writes else None
+
+    def remember(self, found: Found) -> None:
+        """Notes what was found for an attention, for others that repeat its path."""
+        path = found.candidate.decode if self.phase.name == "decode" else found.candidate.prefill
+        writes = self._pair(found.candidate.attention)
+        assert path is not None, "there is a finder for each phase of a candidate"
+        assert writes is not None, "an attention that has a candidate writes both caches"
+        self._repeated.remember(
+            path, *walk_to_sources(self._split, (writes[0].new, writes[1].new)), about=found
+        )
 
     def path(self, attention: Attention, source: Var) -> KvPath:
         """Returns the way from a source to the new K and V, in a prefill to the caches."""
@@ -76,6 +102,58 @@ class KvFinder:
     def _pair(self, attention: Attention) -> tuple[CacheWrite, CacheWrite] | None:
         first, second = (self._writes.get(n) for n in (attention.key_cache, attention.value_cache))
         return (first, second) if first and second else None
+
+
+def kv_candidates(
+    attentions: Mapping[str, Attention], finders: Sequence[KvFinder]
+) -> dict[str, KvCandidate | str]:
+    """Returns for each attention op what might be kept in place of its K and V, or why nothing can.
+
+    Args:
+        attentions: Those of the decode.
+        finders: Of the prefill, unless there is none, and the decode.
+    """
+    found: dict[str, KvCandidate | str] = {}
+    for name, attention in attentions.items():
+        repeated = _repeated(name, attention, finders)
+        found[name] = candidate = repeated or kv_candidate(name, attention, finders)
+        if repeated is None and isinstance(candidate, KvCandidate):
+            values = [finder.sources(attention) for finder in finders]
+            about = Found(candidate, _handed(candidate.decode, values, finders))
+            for finder in finders:
+                finder.remember(about)
+    return found
+
+
+def _repeated(name: str, attention: Attention, finders: Sequence[KvFinder]) -> KvCandidate | None:
+    """Returns the candidate of an attention whose paths repeat those of one that was looked at; None where none is known."""
+    repeated = [finder.repeated(attention) for finder in finders]
+    parts = [part for part in repeated if part is not None]
+    if len(parts) < len(repeated) or any(about is not parts[0][2] for _, _, about in parts):
+        return None
+    (*before, (path, _, about)) = parts
+    candidate = about.candidate
+    values = [values for _, values, _ in parts]
+    same = about.handed == _handed(path, values, finders)
+    if not same or kv_token_bytes(attention) != kv_token_bytes(candidate.attention):
+        return None
+    if any(
+        foreign_input(finder.phase, part[0], _ROLES[finder.phase.name])
+        for finder, part in zip(finders, parts, strict=True)
+    ):
+        return None
+    prefill = before[0][0] if before else None
+    return replace(candidate, op=name, attention=attention, decode=path, prefill=prefill)
+
+
+def _handed(
+    path: KvPath, values: Sequence[Sequence[Var]], finders: Sequence[KvFinder]
+) -> tuple[tuple[bool, ...], ...]:
+    """Returns which of the values on the way of a decode ops hand on, and which of a prefill's the maker of its source."""
+    *before, decode = zip(finders, values, strict=True)
+    maker = decode[0].maker(path.source)
+    handed = tuple([decode[0].maker(v) is not None for v in decode[1]])
+    return (handed, *(tuple([finder.maker(v) == maker for v in own]) for finder, own in before))
 
 
 def kv_candidate(name: str, attention: Attention, finders: Sequence[KvFinder]) -> KvCandidate | str:

@@ -19,7 +19,7 @@ from partitioner.ir.op import Attention
 from partitioner.jaxpr import Var, shape_of
 from partitioner.passes.find_cache_writes import CacheWrite, find_cache_writes
 from partitioner.passes.find_kv_source import KvPath, find_kv_sources, kv_path
-from partitioner.passes.kv_candidates import KvCandidate, KvFinder, kv_candidate, kv_targets
+from partitioner.passes.kv_candidates import KvCandidate, KvFinder, kv_candidates, kv_targets
 from partitioner.passes.logit_rule import ValidationError
 from partitioner.passes.recompute_kv import Recompute, recompute_kv
 from partitioner.passes.shrink_path import narrow_path, shrink_path
@@ -116,7 +116,7 @@ class KvSources:
     def _found(self) -> Mapping[str, KvCandidate | str]:
         finders = [KvFinder(*pair) for pair in zip(self._graphs, self._splits, strict=True)]
         attentions = {op.name: op.attention for op in self._graphs[-1].ops if op.attention}
-        return {name: kv_candidate(name, attention, finders) for name, attention in attentions.items()}
+        return kv_candidates(attentions, finders)
 
     def _describe(self, found: KvCandidate) -> tuple[InputAxes, Recompute] | str:
         narrow = self._narrow(found)
