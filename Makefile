@@ -7,9 +7,6 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 PYTEST_ARGS ?= -n 2
 # An interpreter whose jax has a GPU; the packages of .venv are for CPUs.
 GPU_PYTHON ?= python3
-# Drives that every machine can emulate, a host whose memory is as fast as 16 cores' of a virtual machine, and a GPU with room for
-# part of the cache.
-SLOWER_DRIVES := --gpu-memory 4.5e9 --set drive.flash.channel_bytes_per_s=0.175e9 --set host.memory_bytes_per_s=100e9
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
@@ -41,9 +38,10 @@ bench-gpu:
 	$(GPU_PYTHON) -m benchmarks.decode_step --model opt-13b --batches 1,16,64 --prompt-len 256 --new 65 --repeats 10
 	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 65 --repeats 10 --policies gpu-only
 	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --policies recompute,host-attention
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --layers 8 --policies gpu-only,instinfer
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --layers 8 --batch 64 --policies instinfer
-	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --layers 8 --policies instinfer,auto $(SLOWER_DRIVES)
+	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --layers 8 --policies gpu-only
+	@mkdir -p out
+	$(GPU_PYTHON) -m runtime.cli calibrate --drives-of h200-csd4 --out out/this-gpu.toml
+	$(GPU_PYTHON) -m benchmarks.emulated_drives --hw out/this-gpu.toml --repeats 10
 	$(GPU_PYTHON) -m benchmarks.weight_streams
 
 peers: $(VENV)/.run-installed

@@ -12,50 +12,26 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
 
 from flax import nnx
 
 from benchmarks.changed_hardware import changed_hardware
 from benchmarks.decode_step import PlainJit, make_prompts
-from cost_models import HardwareSpec
+from benchmarks.policy_runs import PolicyRun, run_policy
 from models import Transformer, TransformerConfig
-from partitioner import Workload, partition
-from runtime import Session
+from partitioner import Workload
 from runtime.bench_machine import this_machine
 from runtime.bench_spread import spread
 
 
-def measure(
-    model: Transformer,
-    hw: HardwareSpec,
-    workload: Workload,
-    policy: str,
-    prompts: Sequence[Sequence[int]],
-    repeats: int,
-) -> tuple[str, Sequence[Sequence[int]]]:
-    """Returns one line of the table, and the tokens."""
-    plan = partition(model, hw, workload, policy)
-    num_steps = workload.decode_len - 1
-    steps: list[float] = []
-    prefills: list[float] = []
-    busy: dict[str, float] = {}
-    with Session(plan, model, clock="wall") as session:
-        tokens = session.generate(prompts, max_new_tokens=workload.decode_len).tokens
-        for _ in range(repeats):
-            result = session.generate(prompts, max_new_tokens=workload.decode_len)
-            steps.append(result.decode_s / num_steps)
-            prefills.append(result.prefill_s)
-            busy = result.timeline.busy_s("decode")
-    step_s, predicted_s = statistics.median(steps), plan.decode_seconds(plan.middle_context)
-    used = ", ".join(
-        f"{name} {1e3 * seconds / num_steps:.2f}" for name, seconds in sorted(busy.items()) if "." not in name
-    )
+def line_of(policy: str, batch_size: int, run: PolicyRun) -> str:
+    """Returns one line of the table."""
+    used = ", ".join(f"{name} {1e3 * seconds:.2f}" for name, seconds in run.busy_s.items())
     return (
-        f"{policy:15}  {workload.batch_size / step_s:8.1f}  {1e3 * step_s:8.3f}  {spread(steps):6.1%}  "
-        f"{1e3 * predicted_s:9.3f}  {step_s / predicted_s:5.2f}  {1e3 * statistics.median(prefills):10.1f}  "
-        f"{1e3 * plan.prefill_seconds:9.1f}  {used}"
-    ), tokens
+        f"{policy:15}  {batch_size / run.step_s:8.1f}  {1e3 * run.step_s:8.3f}  {spread(run.steps_s):6.1%}  "
+        f"{1e3 * run.predicted_s:9.3f}  {run.ratio:5.2f}  {1e3 * statistics.median(run.prefills_s):10.1f}  "
+        f"{1e3 * run.predicted_prefill_s:9.1f}  {used}"
+    )
 
 
 def main() -> None:
@@ -94,9 +70,9 @@ def main() -> None:
     prompts = make_prompts(model, given.batch, given.prompt_len)
     expected = PlainJit(model, workload.max_len).generate(prompts, given.new)[0].tolist()
     for policy in given.policies.split(","):
-        line, tokens = measure(model, hw, workload, policy, prompts.tolist(), given.repeats)
-        same = sum(a == list(b) for a, b in zip(expected, tokens, strict=True))
-        print(f"{line.rstrip()}; {same} of {given.batch}", flush=True)
+        run = run_policy(model, hw, workload, policy, prompts.tolist(), given.repeats)
+        line = line_of(policy, given.batch, run)
+        print(f"{line.rstrip()}; {run.equal_rows(expected)} of {given.batch}", flush=True)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def machine_text(found: MeasuredMachine) -> str:
             *_gpu(found, taken),
             "",
             "[host]",
+            *_attention(found, taken),
             *_processor(found.host, found.host_line, found.host_memory_bytes, taken, "host"),
             "",
             *(_drive(found, taken) if found.described is None else drive_tables(found.described)),
@@ -57,6 +58,12 @@ def machine_text(found: MeasuredMachine) -> str:
             "",
         ]
     )
+
+
+def _attention(found: MeasuredMachine, taken: str) -> list[str]:
+    rate, memory = found.host_attention_bytes_per_s, found.host_line.memory_bytes_per_s
+    source = f"{taken}: the host's kernel attends at {rate:.3g} B/s to K and V in float16"
+    return [sourced("attention_efficiency", min(1.0, rate / memory), source)]
 
 
 def _emulated(found: MeasuredMachine) -> str:

@@ -15,6 +15,7 @@ from runtime.bench_machine import Machine, this_machine
 from runtime.cli.calibration.effort import Effort
 from runtime.cli.calibration.emulation_fit import EmulationFit
 from runtime.cli.calibration.fit import Roofline, fit_roofline
+from runtime.cli.calibration.host_attention_rate import measure_host_attention
 from runtime.cli.calibration.kernel_figures import KernelFigures, measure_kernels, num_kernel_figures
 from runtime.cli.calibration.kernel_fit import KernelFit, fit_kernels
 from runtime.cli.calibration.processor import ProcessorFigures, measure_processor, num_figures
@@ -32,6 +33,7 @@ class MeasuredMachine:
         machine: The machine and versions.
         host: Figures of the host.
         host_line: The roofline fitted to them.
+        host_attention_bytes_per_s: Rate at which the host attends to K and V.
         kernels: Figures of JAX's default device where that has memory of its own; None where it is the host.
         kernel_fit: The processor fitted to them.
         gpu_memory_bytes: Memory of the default device.
@@ -47,6 +49,7 @@ class MeasuredMachine:
     machine: Machine
     host: ProcessorFigures
     host_line: Roofline
+    host_attention_bytes_per_s: float
     kernels: KernelFigures | None
     kernel_fit: KernelFit | None
     gpu_memory_bytes: float
@@ -76,7 +79,7 @@ def measure_machine(folder: Path, effort: Effort, progress: Progress) -> Measure
     """
     device, cpu, machine = jax.devices()[0], jax.devices("cpu")[0], this_machine()
     apart = has_own_memory(device)
-    total = 2 + num_figures(effort) + (num_kernel_figures(effort.kernels) if apart else 0)
+    total = 3 + num_figures(effort) + (num_kernel_figures(effort.kernels) if apart else 0)
     done = 0
 
     def tell() -> None:
@@ -92,11 +95,14 @@ def measure_machine(folder: Path, effort: Effort, progress: Progress) -> Measure
     host_memory_bytes = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     gpu_memory_bytes = memory_bytes(device) or host_memory_bytes
     host = measure_processor(cpu, machine.processor, effort, tell)
+    attention_bytes_per_s = measure_host_attention(effort.attention, effort.budget_s)
+    tell()
     return MeasuredMachine(
         day=date.today(),
         machine=machine,
         host=host,
         host_line=fit_roofline(host),
+        host_attention_bytes_per_s=attention_bytes_per_s,
         kernels=kernels,
         kernel_fit=None if kernels is None else fit_kernels(kernels, gpu_memory_bytes),
         gpu_memory_bytes=gpu_memory_bytes,

@@ -25,6 +25,7 @@ from tests.runtime.cli.calibration.processors import MADE_UP
 LITTLE = Effort(
     products=((1, 64, 256), (64, 256, 256)),
     read_bytes=1 << 20,
+    attention=(2, 4, 64, 32),
     copy_bytes=1 << 16,
     disk_bytes=1 << 16,
     budget_s=0.0,
@@ -52,6 +53,12 @@ def test_the_file_loads_and_nothing_is_emulated(hw: HardwareSpec, found: Measure
     assert not hw.host.emulated
     assert hw.gpus[0].peak_flops["float32"] == pytest.approx(found.host_line.peak_flops["float32"], rel=1e-3)
     assert hw.link("gpu0").bytes_per_s == pytest.approx(found.copies.bytes_per_s, rel=1e-3)
+
+
+def test_the_host_attends_at_the_measured_rate(hw: HardwareSpec, found: MeasuredMachine) -> None:
+    rate = min(found.host_attention_bytes_per_s, hw.host.memory_bytes_per_s)
+    assert hw.host.attention_bytes_per_s == pytest.approx(rate, rel=1e-3)
+    assert "the host's kernel attends at" in hw.source_of("host.attention_efficiency")
 
 
 def test_the_drive_reads_and_writes_at_the_measured_rates(hw: HardwareSpec, found: MeasuredMachine) -> None:

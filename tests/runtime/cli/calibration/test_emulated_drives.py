@@ -26,6 +26,7 @@ ATTEND_S, BACK_S, THERE_S, STEP_S, LATE_S = 5e-3, 4e-4, 3e-4, 7e-4, 1e-4
 LITTLE = Effort(
     products=((1, 64, 256), (64, 256, 256)),
     read_bytes=1 << 20,
+    attention=(2, 4, 64, 32),
     copy_bytes=1 << 16,
     disk_bytes=1 << 16,
     budget_s=0.0,
