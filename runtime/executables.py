@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from partitioner.jaxpr import Var, evaluate, signature
 from partitioner.plan.steps import Segment
 from runtime.jax_device import JaxDevice, first_of, sharding_on
-from runtime.program import Program, describe_aval
+from runtime.program import describe_aval
 from runtime.sampling import sample
 from runtime.sampling_settings import GREEDY, RowSettings
 
@@ -25,15 +25,6 @@ _KEPT = 256
 
 _COMPILED: OrderedDict[Any, Executable] = OrderedDict()
 _LOCK = threading.Lock()
-
-
-def segment_classes(program: Program) -> dict[int, Segment]:
-    """Returns one segment of every class that a processor runs."""
-    found: dict[int, Segment] = {}
-    for segment in program.phase.segments:
-        if segment.attention is None:
-            found.setdefault(segment.executable, segment)
-    return found
 
 
 def compile_segment(segment: Segment, device: JaxDevice, axes: Mapping[Var, int]) -> Executable:

@@ -54,8 +54,50 @@ class Returned(Protocol):
         ...
 
 
+class Packer:
+    """Packs arrays by dtype into pinned memory, within an executable.
+
+    Args:
+        shapes: Of the arrays.
+        sharding: Of the pinned memory.
+
+    Attributes:
+        key: Equal for packers that pack alike.
+    """
+
+    def __init__(self, shapes: Sequence[jax.ShapeDtypeStruct], sharding: Sharding) -> None:
+        self._shapes, self._sharding = tuple(shapes), sharding
+        self._by_dtype: dict[Any, list[int]] = {}
+        for index, shape in enumerate(shapes):
+            self._by_dtype.setdefault(np.dtype(shape.dtype), []).append(index)
+        self.key = tuple((s.shape, str(s.dtype)) for s in shapes)
+
+    def pack(self, *values: jax.Array) -> list[jax.Array]:
+        """Returns one buffer for each dtype."""
+        together = (jnp.concatenate([values[i].ravel() for i in found]) for found in self._by_dtype.values())
+        return [jax.device_put(packed, self._sharding) for packed in together]
+
+    def sent(self, packs: Sequence[jax.Array]) -> Sent:
+        """Returns what was packed, on its way."""
+        return Sent(packs, lambda: self._unpacked(packs))
+
+    def _unpacked(self, packs: Sequence[jax.Array]) -> list[np.ndarray]:
+        found: dict[int, np.ndarray] = {}
+        for packed, indices in zip(packs, self._by_dtype.values(), strict=True):
+            sizes = [math.prod(self._shapes[i].shape) for i in indices]
+            cuts = np.split(np.asarray(packed), np.cumsum(sizes)[:-1])
+            found.update(
+                (i, cut.reshape(self._shapes[i].shape)) for i, cut in zip(indices, cuts, strict=True)
+            )
+        return [found[i] for i in range(len(self._shapes))]
+
+
 class HandOver(Protocol):
     """A way between one device and the threads of the host."""
+
+    def packer(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Packer | None:
+        """Returns what packs arrays in the executable that makes them; None where that is not done."""
+        ...
 
     def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
         """Returns what sends arrays of given shapes and dtypes."""
@@ -109,6 +151,9 @@ class DirectHandOver:
     def __init__(self, device: JaxDevice) -> None:
         self._sharding = sharding_on(device)
 
+    def packer(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Packer | None:
+        """Returns none: arrays are read where they are made, or by one of several devices."""
+
     def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
         """Returns what sends arrays; see :meth:`HandOver.sender`."""
         return lambda values: Sent(values, lambda: [np.asarray(v) for v in values])
@@ -138,32 +183,16 @@ class PinnedHandOver:
         self._own = SingleDeviceSharding(device)
         self._pinned = pinned(device)
 
+    def packer(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Packer | None:
+        """Returns what packs arrays; see :meth:`HandOver.packer`."""
+        return Packer(shapes, self._pinned)
+
     def sender(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> Send:
         """Returns what sends arrays, packed by dtype; see :meth:`HandOver.sender`."""
-        by_dtype: dict[Any, list[int]] = {}
-        for index, shape in enumerate(shapes):
-            by_dtype.setdefault(np.dtype(shape.dtype), []).append(index)
-
-        def pack(*values: jax.Array) -> list[jax.Array]:
-            packs = (jnp.concatenate([values[i].ravel() for i in indices]) for indices in by_dtype.values())
-            return [jax.device_put(packed, self._pinned) for packed in packs]
-
+        packer = Packer(shapes, self._pinned)
         given = [jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._own) for s in shapes]
-        run = compile_for(self._device, pack, given, ())
-
-        def unpacked(packs: Sequence[jax.Array]) -> list[np.ndarray]:
-            found: dict[int, np.ndarray] = {}
-            for packed, indices in zip(packs, by_dtype.values(), strict=True):
-                sizes = [math.prod(shapes[i].shape) for i in indices]
-                cuts = np.split(np.asarray(packed), np.cumsum(sizes)[:-1])
-                found.update((i, cut.reshape(shapes[i].shape)) for i, cut in zip(indices, cuts, strict=True))
-            return [found[i] for i in range(len(shapes))]
-
-        def send(values: Sequence[jax.Array]) -> Sent:
-            packs = run(*values)
-            return Sent(packs, lambda: unpacked(packs))
-
-        return send
+        run = compile_for(self._device, packer.pack, given, ())
+        return lambda values: packer.sent(run(*values))
 
     def returned(self, shape: tuple[int, ...]) -> Returned:
         """Returns an array for what comes back; see :meth:`HandOver.returned`."""

@@ -1,8 +1,8 @@
-"""Runs the shares of attentions that lie on processors, and puts the outputs of all shares together."""
+"""Runs the shares of attentions that lie on processors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -14,21 +14,20 @@ from partitioner.plan.share_operands import share_operands
 from partitioner.plan.steps import Move, Run
 from partitioner.shares import Share
 from runtime.attention_demand import gpu_demand, host_demand
-from runtime.attention_parts import cache_part, new_part, put_output, query_part, slopes_part
+from runtime.attention_parts import cache_part, new_part, query_part, slopes_part
 from runtime.cache_homes import cache_dtype, cache_len
 from runtime.executables import compile_for, row_of, shape_on
 from runtime.frame import Frame
-from runtime.hand_over import Returned, fetch, hand_over_of
+from runtime.hand_over import fetch
 from runtime.host_attention import append_tokens, attend_host, prepare
 from runtime.jax_device import num_devices, sharding_on
-from runtime.micro_batches import MicroBatches
-from runtime.partial_attention import PartialAttention
 from runtime.program import PartOf, Program, describe_aval
-from runtime.share_attention import attend_function, merge_function, store_function
+from runtime.share_attention import attend_function, store_function
 from runtime.share_caches import cut_axis
+from runtime.share_merges import ShareMerges
 from runtime.share_rows import NO_SLOT
 from runtime.system import System
-from runtime.token_window import attend_window, fill_window, put_merged
+from runtime.token_window import attend_window, fill_window
 
 
 class ShareRunner:
@@ -37,6 +36,9 @@ class ShareRunner:
     Args:
         program: The phase.
         system: Devices, links, caches and clock.
+
+    Attributes:
+        merges: Puts their outputs together.
     """
 
     def __init__(self, program: Program, system: System) -> None:
@@ -44,28 +46,17 @@ class ShareRunner:
         self._system = system
         self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
         self._attend: dict[int, Callable[..., Any]] = {}
-        self._merge: dict[str, tuple[tuple[Share, ...], Callable[..., Any]]] = {}
-        self._returned: dict[tuple[int, str], Returned] = {}
+        self.merges = ShareMerges(program, system)
 
     def compile(self) -> None:
-        """Compiles what shares on processors need."""
-        merged: dict[str, list[Share]] = {}
+        """Compiles what shares on processors need, but for merges."""
         for step in self._program.phase.steps:
             if isinstance(step, Run) and step.share is not None:
                 name = self._program.segment(step).attention or ""
-                merged.setdefault(name, []).append(step.share)
                 if step.device == "host":
                     prepare()
                 elif step.device in self._system.processors:
                     self._attend[step.id] = self._attend_on_gpu(self._program.attention[name], step.share)
-        for name, shares in merged.items():
-            consumer, attention = self._program.consumers[name], self._program.attention[name]
-            own = _ordered(s for s in shares if s.device == consumer and consumer != "host")
-            self._merge[name] = own, self._merge_on(consumer, attention, own)
-            way = hand_over_of(self._system.processors[consumer].device)
-            for number in range(MicroBatches.of(self._program.plan).count):
-                shape = _output_shape(attention, self._program.phase.rows)
-                self._returned[number, name] = way.returned(shape)
 
     def attend(self, frame: Frame, step: Run, share: Share, ready_s: float) -> float:
         """Appends the new token to a share's cache and attends; returns when the output is there."""
@@ -97,29 +88,10 @@ class ShareRunner:
             demand = gpu_demand(attention, share, pair[0].shape[2], itemsize, num_devices(processor.device))
         end_s = processor.account(output, [demand], ready_s, name, self._program.name)
         if step.id in self._program.local_shares:
-            self.arrive(frame, step.device, name, share, output)
+            self.merges.arrive(frame, step.device, name, share, output)
         else:
             frame.put(step.device, PartOf(attention.output), output)
         return end_s
-
-    def arrive(self, frame: Frame, device: str, name: str, share: Share, part: Any) -> Any:
-        """Takes a share's output on the device that reads it; with the last one, returns the whole, else nothing."""
-        attention = self._program.attention[name]
-        returned = self._returned[frame.micro_batch, name]
-        waits = isinstance(part, jax.Array | PartialAttention)
-        if not waits:
-            put_output(returned.host, part, share)
-        parts = frame.put_part(device, attention.output, share, part if waits else None)
-        if parts is None:
-            return ()
-        found = dict(parts)
-        partial = {share: part for share, part in parts if isinstance(part, PartialAttention)}
-        if partial:
-            put_merged(returned.host, partial)
-        own, merge = self._merge[name]
-        whole = merge(returned.given(), *(found[share] for share in own))
-        frame.put(device, attention.output, whole)
-        return whole
 
     def store(self, frame: Frame, step: Move, share: Share, values: dict[str, Any]) -> Any:
         """Puts what a prefill made of a share into its cache on a processor.
@@ -192,43 +164,10 @@ class ShareRunner:
             self._compiled[key] = jax.jit(store, donate_argnums=0, out_shardings=cache.sharding)
         return self._compiled[key]
 
-    def _merge_on(self, name: str, attention: Attention, shares: tuple[Share, ...]) -> Callable[..., Any]:
-        num_rows, (_, dtype) = self._program.phase.rows, describe_aval(attention.output)
-        cuts = tuple((s.rows, s.kv_heads) for s in shares)
-        key = ("merge", name, _axes(attention), cuts, num_rows, str(dtype))
-        if key not in self._compiled:
-            device = self._system.processors[name].device
-            way = hand_over_of(device)
-            at = sharding_on(device)
-            parts = [
-                jax.ShapeDtypeStruct(
-                    (s.num_rows, s.num_kv_heads * attention.group_size, attention.head_size),
-                    np.float32,
-                    sharding=at,
-                )
-                for s in shares
-            ]
-            merge = merge_function(attention, shares, dtype)
-            self._compiled[key] = compile_for(
-                device,
-                lambda whole, *own: merge(way.load(whole), *own),
-                [way.shape_of(_output_shape(attention, num_rows)), *parts],
-                (),
-            )
-        return self._compiled[key]
-
 
 def lengths_on(device: str) -> Hashable:
     """Returns under which key a run keeps the tokens that rows have cached before it, on a device."""
     return "lengths", device
-
-
-def _ordered(shares: Iterable[Share]) -> tuple[Share, ...]:
-    return tuple(sorted(shares, key=lambda s: (s.rows, s.kv_heads)))
-
-
-def _output_shape(attention: Attention, num_rows: int) -> tuple[int, ...]:
-    return num_rows, attention.num_kv_heads, attention.group_size, attention.head_size
 
 
 def _shape(attention: Attention, share: Share) -> tuple[Any, ...]:

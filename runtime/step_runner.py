@@ -12,19 +12,19 @@ from jax import numpy as jnp
 from partitioner.errors import PlanError
 from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import Var
-from partitioner.plan.steps import Move, Run, Segment, Step
+from partitioner.plan.steps import Move, Run, Step
 from runtime.attention_parts import new_part, query_part
 from runtime.cache_moves import CacheMoves
 from runtime.clock import Clock
 from runtime.crossings import Crossings
 from runtime.drive_attention import attend_on_drive
-from runtime.executables import Executable, compile_segment, segment_classes
 from runtime.frame import Frame
 from runtime.index_inputs import index_values
 from runtime.operand_sends import OperandSends
 from runtime.partial_attention import PartialAttention
 from runtime.program import PartOf, Program, describe_aval
 from runtime.sampling_settings import RowSettings
+from runtime.segment_executables import SegmentExecutables
 from runtime.share_runner import ShareRunner, lengths_on
 from runtime.step_inputs import StepInputs
 from runtime.system import System
@@ -45,8 +45,8 @@ class StepRunner:
         self._crossings = Crossings(program, system)
         self._shares = ShareRunner(program, system)
         self._caches = CacheMoves(program, system, self._shares, self._crossings)
-        self._executables: dict[int, Executable] = {}
         self._operands = OperandSends(program, system)
+        self._segments = SegmentExecutables(program, system, self._shares.merges, self._operands)
         self._choice = TokenChoice(program, system)
         own = StepInputs.serves(program)
         self._inputs = StepInputs(program, system.processors[program.logits_device]) if own else None
@@ -61,26 +61,12 @@ class StepRunner:
 
     def compile(self, progress: Callable[[int, int], None]) -> None:
         """Compiles every class of segment, and the choice of the next token."""
-        classes = segment_classes(self.program)
-        for done, (number, segment) in enumerate(classes.items()):
-            progress(done, len(classes))
-            processor = self.system.processors[segment.device]
-            self._executables[number] = compile_segment(segment, processor.device, self._axes_of(segment))
         self._choice.compile()
         if self._inputs is not None:
             self._inputs.compile()
         self._shares.compile()
-        self._operands.compile()
+        self._segments.compile(progress)
         self._warm_up()
-        progress(len(classes), len(classes))
-
-    def _axes_of(self, segment: Segment) -> dict[Var, int]:
-        """Returns the axes along which inputs and outputs of a segment are cut over several GPUs."""
-        axes = self.system.processors[segment.device].axes
-        graph = self.program.phase.graph
-        named = {v: graph.input_of[v].name for v in segment.inputs if v in graph.input_of}
-        named |= {v: graph.output_of[v].name for v in segment.outputs if v in graph.output_of}
-        return {v: axes[name] for v, name in named.items() if name in axes}
 
     def _warm_up(self) -> None:
         """Runs what is compiled on first use, on empty caches."""
@@ -189,10 +175,10 @@ class StepRunner:
     def _run(self, frame: Frame, step: Run, ready_s: float) -> float:
         segment = self.program.segment(step)
         inputs = [self._input(frame, step.device, v) for v in segment.inputs]
-        outputs = self._executables[segment.executable](*inputs)
+        outputs, under_way = self._segments.launch(segment, inputs)
         del inputs
         made = dict(zip(segment.outputs, outputs, strict=True))
-        self._operands.begin(frame, segment, made)
+        self._operands.begin(frame, segment, made, under_way)
         for var, value in made.items():
             self._keep(frame, step.device, var, value)
         demand = self.program.demands[segment.index]
@@ -279,7 +265,7 @@ class StepRunner:
             ready_s = self.system.processors[step.src].wait_for(part, ready_s)
         transfer = self._crossings.begin(frame, step, ready_s)
         part = part if isinstance(part, PartialAttention) else np.asarray(part)
-        arrived = self._shares.arrive(frame, step.dst, step.attention or "", share, part)
+        arrived = self._shares.merges.arrive(frame, step.dst, step.attention or "", share, part)
         waits = self.system.processors[step.dst].throttled
         return self._crossings.end(
             transfer, arrived if waits else ()
