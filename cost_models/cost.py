@@ -21,7 +21,7 @@ class Cost:
     bound: Bound
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.seconds) or self.seconds < 0:
+        if not 0.0 <= self.seconds < math.inf:
             raise CostModelError(f"seconds = {self.seconds!r} is not accepted: expected a finite number >= 0")
         if self.bound not in BOUNDS:
             raise CostModelError(

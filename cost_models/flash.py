@@ -164,14 +164,12 @@ def pipelined_cost(
         appended_bytes: Bytes of the new token, which goes to drive memory first.
     """
     first_s = drive.flash.t_read_s if page_bytes else 0.0  # the engine begins with the first page
-    pipelined = slowest(
-        (
-            read,
-            Cost(first_s + flops / engine.flops, "compute"),
-            Cost(first_s + (page_bytes + buffered_bytes) / engine.bytes_per_s, "memory"),
-            Cost((buffered_bytes + appended_bytes) / drive.dram_bytes_per_s, "memory"),
-        )
-    )
+    compute_s = first_s + flops / engine.flops
+    engine_s = first_s + (page_bytes + buffered_bytes) / engine.bytes_per_s
+    memory_s = max(engine_s, (buffered_bytes + appended_bytes) / drive.dram_bytes_per_s)
+    pipelined = read if read.seconds >= max(compute_s, memory_s) else None
+    if pipelined is None:
+        pipelined = Cost(compute_s, "compute") if compute_s >= memory_s else Cost(memory_s, "memory")
     return sequential((pipelined, Cost(engine.setup_s + drive.command_s, "overhead")))
 
 

@@ -2,7 +2,7 @@
 
 from cost_models.checks import require_count
 from cost_models.components import ComputeSpec
-from cost_models.cost import Cost, sequential, slowest
+from cost_models.cost import Cost, sequential
 from cost_models.roofline import effective_flops
 
 NUM_KERNELS = {"gpu": 5, "host": 1}
@@ -39,7 +39,7 @@ def processor_attend_cost(
     for name, value in (("batch", batch), ("kv_heads", kv_heads), ("context_len", context_len)):
         require_count(name, value, minimum=0)
     elements = 2.0 * batch * kv_heads * context_len * head_size
-    memory = Cost(elements * kv_bytes_per_element / device.attention_bytes_per_s, "memory")
-    compute = Cost(2.0 * elements * group_size / effective_flops(device, dtype), "compute")
-    kernels = Cost(NUM_KERNELS[device.kind] * device.kernel_s, "overhead")
-    return sequential((slowest((memory, compute)), kernels))
+    memory_s = elements * kv_bytes_per_element / device.attention_bytes_per_s
+    compute_s = 2.0 * elements * group_size / effective_flops(device, dtype)
+    busy = Cost(memory_s, "memory") if memory_s >= compute_s else Cost(compute_s, "compute")
+    return sequential((busy, Cost(NUM_KERNELS[device.kind] * device.kernel_s, "overhead")))

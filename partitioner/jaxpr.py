@@ -6,6 +6,7 @@ this file has to know.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -215,7 +216,12 @@ def literal_key(atom: Atom) -> tuple[Any, ...]:
     """Returns what tells a literal from others: its contents and its type."""
     aval: Any = atom.aval
     value: Any = getattr(atom, "val", None)
-    return (np.asarray(value).tobytes(), aval.dtype.name, tuple(aval.shape))
+    return (np.asarray(value).tobytes(), _dtype_name(aval.dtype), tuple(aval.shape))
+
+
+@functools.cache
+def _dtype_name(dtype: Any) -> str:
+    return dtype.name
 
 
 def _params_key(params: Mapping[str, Any]) -> tuple[Any, ...]:

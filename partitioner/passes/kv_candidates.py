@@ -32,7 +32,7 @@ class KvCandidate:
         prefill: From the layer's input to the caches of a prefill, None for a model without.
         order: Which of the values found it is, in decode and prefill, the nearest being 0.
         token_bytes: Of the input of one token of one row.
-        form: What layers share if they make K and V alike.
+        form: What layers share if they make K and V alike, a number once all are found.
     """
 
     op: str
@@ -114,14 +114,20 @@ def kv_candidates(
         finders: Of the prefill, unless there is none, and the decode.
     """
     found: dict[str, KvCandidate | str] = {}
+    numbers: dict[Any, int] = {}
     for name, attention in attentions.items():
-        repeated = _repeated(name, attention, finders)
-        found[name] = candidate = repeated or kv_candidate(name, attention, finders)
-        if repeated is None and isinstance(candidate, KvCandidate):
+        candidate = _repeated(name, attention, finders)
+        if candidate is None:
+            candidate = kv_candidate(name, attention, finders)
+            if isinstance(candidate, str):
+                found[name] = candidate
+                continue
+            candidate = replace(candidate, form=numbers.setdefault(candidate.form, len(numbers)))
             values = [finder.sources(attention) for finder in finders]
             about = Found(candidate, _handed(candidate.decode, values, finders))
             for finder in finders:
                 finder.remember(about)
+        found[name] = candidate
     return found
 
 

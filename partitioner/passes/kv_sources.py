@@ -72,6 +72,7 @@ class KvSources:
         self._probe = trace_probe
         self._described: dict[Any, tuple[InputAxes, Recompute] | str] = {}
         self._proved: dict[Any, tuple[InputAxes, Recompute] | str] = {}
+        self._sources: dict[str, tuple[tuple[InputAxes, Recompute], KvSource]] = {}
         self._traced: dict[tuple[str, int, int], tuple[TracedPhase, SplitEquations]] = {}
 
     @cached_property
@@ -107,6 +108,12 @@ class KvSources:
     ) -> KvSource | str:
         if isinstance(result, str):
             return result
+        known = self._sources.get(op)
+        if known is None or known[0] is not result:
+            known = self._sources[op] = result, self._made_source(op, found, result)
+        return known[1]
+
+    def _made_source(self, op: str, found: KvCandidate, result: tuple[InputAxes, Recompute]) -> KvSource:
         phase = self._graphs[-1].phase
         given = tuple(v for v in found.decode.inputs if phase.input_of[v].role in ("param", "const"))
         prefill = found.prefill.source if found.prefill else None

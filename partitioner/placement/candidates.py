@@ -84,8 +84,7 @@ class _ModeSearch:
         limit: float,
         prices: dict[tuple[str, str], float],
     ) -> None:
-        num_layers = sum(op.attention is not None for op in traced.graphs[-1].ops)
-        self.costing = policy.costing(hw, workload, num_layers)
+        self.costing = paired.asked_before(policy.costing(hw, workload, paired.num_layers))
         self._traced, self._paired, self._policy, self._objective = traced, paired, policy, objective
         decode_steps = sum(w for _, w in workload.decode_contexts(with_prefill=len(traced.graphs) > 1))
         prefills = [workload.batch_size / g.phase.batch_size for g in traced.graphs[:-1]]

@@ -48,6 +48,15 @@ class PairedGraphs:
         batch = costing.workload.batch_size
         return max(peak_working_set_bytes(g) * batch / g.phase.batch_size for g in self.graphs)
 
+    def asked_before(self, costing: Costing) -> Costing:
+        """Returns one that answers the same, and knows what modes and policies have asked already."""
+        return self._known_costings.setdefault(costing, costing)
+
+    @cached_property
+    def _known_costings(self) -> dict[Costing, Costing]:
+        """Holds those that have been asked."""
+        return {}
+
     @cached_property
     def known_splits(self) -> KnownSplits:
         """Returns the ways to share attentions that any mode has asked for; filled by those who ask."""
