@@ -19,7 +19,7 @@ from partitioner.placement.draft import Draft, Drafts, Mode
 from partitioner.placement.lower_bound import LowerBound, capacity_name, lower_bound, named_prices
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Infeasible, Solution, Undecided
+from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.recompute import Room, all_proved, kept_inputs
 from partitioner.placement.recompute_modes import with_recompute
 from partitioner.placement.shortfall import check_activations, shortfall_message
@@ -112,11 +112,14 @@ class _ModeSearch:
         Where the home of shared weights is free, room is reserved for whichever home asks for the most. Homes that ask for
         less are solved by themselves, too, where more room could be of use.
         """
+        attentions = self._drafts.attentions(mode)
+        if attentions is not None and self._bound(attentions).fastest_s >= self._limit:
+            return
         draft = self._drafts.of(mode)
         if mode.shared_home != ANY:
             self._solve_draft(draft)
             return
-        bound = self._bound(draft) if draft.can_run else None
+        bound = self._bound(draft.apart) if draft.can_run else None
         if bound is not None and bound.at(draft.roomiest) >= self._limit:
             return
         problem = None
@@ -135,12 +138,12 @@ class _ModeSearch:
 
     def _solve_draft(self, draft: Draft) -> None:
         """Solves the problem of a draft where it can be built and its bound leaves hope."""
-        if draft.can_be_built and self._bound(draft).at(draft.capacities) < self._limit:
+        if draft.can_be_built and self._bound(draft.apart).at(draft.capacities) < self._limit:
             self._solve(built(draft))
 
-    def _bound(self, draft: Draft) -> LowerBound:
+    def _bound(self, problem: Problem) -> LowerBound:
         """Returns a bound that needs no search."""
-        return lower_bound(weighed(draft.apart, self._weights), self._prices)
+        return lower_bound(weighed(problem, self._weights), self._prices)
 
     def _lacks_gpu_memory(self) -> bool:
         """Tells whether a placement could be better with more of the GPU's memory, as far as is known."""

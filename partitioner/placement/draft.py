@@ -5,6 +5,7 @@ A draft is enough for a bound, and most modes and policies are told by it to be 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,9 +89,7 @@ class Draft:
     @cached_property
     def apart(self) -> Problem:
         """Returns the problem without values between ops: placements cost no more in it, and so bounds for it hold."""
-        count = Counter(map(id, self.choices))
-        one = {id(choice): choice for choice in self.choices}
-        return self.problem(tuple(Stage(Block(c.name, (c,), (), (), ()), count[n]) for n, c in one.items()))
+        return self.problem(_apart(self.choices))
 
     def problem(self, stages: tuple[Stage, ...]) -> Problem:
         """Returns a problem whose blocks are known."""
@@ -126,16 +125,24 @@ class Drafts:
         self._paired, self._costing, self._policy = paired, costing, policy
         self._steps, self._kept = tuple(steps), kept
         self._builders: dict[Mode, VariantBuilder] = {}
+        self._known: dict[tuple[str, int], Choice] = {}
+
+    def attentions(self, mode: Mode) -> Problem | None:
+        """Returns a mode's attentions, as a problem of which no capacity is known; None if one can run nowhere."""
+        builder = self._builder(mode)
+        found = builder.attentions()
+        choices = self._choices([self._paired.names[n] for n in found], list(found.values()))
+        if not all(choice.variants for choice in choices):
+            return None
+        phases = tuple(g.phase.name for g in self._paired.graphs)
+        return Problem(TIERS, (math.inf,) * len(TIERS), phases, builder.resources, _apart(choices))
 
     def of(self, mode: Mode) -> Draft:
         """Returns the draft of a mode."""
         costing = self._costing.of_micro_batches(mode.micro_batches)
         kept = self._kept if mode.recompute else {}
-        alike = replace(mode, shared_home="")
-        if alike not in self._builders:
-            self._builders[alike] = VariantBuilder(self._paired, costing, self._policy, mode.streaming, kept)
-        builder = self._builders[alike]
-        choices = self._choices(builder.all(mode.shared_home))
+        builder = self._builder(mode)
+        choices = self._choices(self._paired.names, builder.all(mode.shared_home))
         streams = mode.streaming or mode.recompute
         working_bytes = max(
             [self._paired.activation_bytes(costing), *(k.working_bytes for k in kept.values())]
@@ -151,16 +158,30 @@ class Drafts:
             working_bytes,
         )
 
-    def _choices(self, variants: Sequence[tuple[Variant, ...]]) -> list[Choice]:
-        """Returns the choices of ops, one object where name and variants are the same."""
-        known: dict[tuple[str, int], Choice] = {}
+    def _builder(self, mode: Mode) -> VariantBuilder:
+        alike = replace(mode, shared_home="")
+        if alike not in self._builders:
+            costing = self._costing.of_micro_batches(mode.micro_batches)
+            kept = self._kept if mode.recompute else {}
+            self._builders[alike] = VariantBuilder(self._paired, costing, self._policy, mode.streaming, kept)
+        return self._builders[alike]
+
+    def _choices(self, names: Sequence[str], variants: Sequence[tuple[Variant, ...]]) -> list[Choice]:
+        """Returns the choices of ops, one object where name and variants, which builders keep, are the same."""
         choices: list[Choice] = []
-        for name, own in zip(self._paired.names, variants, strict=True):
+        for name, own in zip(names, variants, strict=True):
             key = (name, id(own))
-            if key not in known:
-                known[key] = Choice(name, own)
-            choices.append(known[key])
+            if key not in self._known:
+                self._known[key] = Choice(name, own)
+            choices.append(self._known[key])
         return choices
+
+
+def _apart(choices: Sequence[Choice]) -> tuple[Stage, ...]:
+    """Returns stages of one op each, without values between them."""
+    count = Counter(map(id, choices))
+    one = {id(choice): choice for choice in choices}
+    return tuple(Stage(Block(c.name, (c,), (), (), ()), count[n]) for n, c in one.items())
 
 
 def _launched(choice: Choice, costing: Costing, steps: Sequence[float]) -> Choice:

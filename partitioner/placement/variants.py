@@ -78,21 +78,30 @@ class VariantBuilder:
         ways = self._ways(shared_home)
         return [ways[form].variants for form in self._forms]
 
-    def _ways(self, shared_home: str) -> dict[Hashable, _Ways]:
-        """Returns the ways to run each form of op; only those of shared weights depend on the home of these."""
-        for form, (number, attends, shared) in self._kinds.items():
-            key = (form, shared_home if shared else "")
-            if key not in self._made:
-                pair = self._paired.pairs[number]
-                if attends:
-                    variants = self._attentions.of(pair, self._paired.classes[number])
-                    self._made[key] = _Ways(variants, 0.0)
-                else:
-                    self._made[key] = self._compute_variants(pair, shared_home)
+    def attentions(self) -> dict[int, tuple[Variant, ...]]:
+        """Returns the variants of every attention, by the number of its pair."""
+        attend = {form for form, (_, attends, _) in self._kinds.items() if attends}
         return {
-            form: self._made[form, shared_home if shared else ""]
-            for form, (_, _, shared) in self._kinds.items()
+            number: self._ways_of(form, "").variants
+            for number, form in enumerate(self._forms)
+            if form in attend
         }
+
+    def _ways(self, shared_home: str) -> dict[Hashable, _Ways]:
+        """Returns the ways to run each form of op."""
+        return {form: self._ways_of(form, shared_home) for form in self._kinds}
+
+    def _ways_of(self, form: Hashable, shared_home: str) -> _Ways:
+        """Returns the ways to run a form of op; only those of shared weights depend on the home of these."""
+        number, attends, shared = self._kinds[form]
+        key = (form, shared_home if shared else "")
+        if key not in self._made:
+            pair = self._paired.pairs[number]
+            if attends:
+                self._made[key] = _Ways(self._attentions.of(pair, self._paired.classes[number]), 0.0)
+            else:
+                self._made[key] = self._compute_variants(pair, shared_home)
+        return self._made[key]
 
     @cached_property
     def _forms(self) -> Sequence[Hashable]:

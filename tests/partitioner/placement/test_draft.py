@@ -55,6 +55,16 @@ def test_a_bound_without_a_home_holds_with_any(home: str) -> None:
     assert priced.at(free.roomiest) <= priced.at(free.capacities)
 
 
+def test_attentions_alone_cost_no_more() -> None:
+    own = drafts()
+    alone, whole = own.attentions(STREAMED), own.of(STREAMED).apart
+    assert alone is not None
+    assert 0 < lower_bound(alone).fastest_s < lower_bound(whole).fastest_s
+    attend = [c for c in own.of(STREAMED).choices if c.name == "blocks.*.attention"]
+    assert {id(c) for s in alone.stages for c in s.block.choices} == {id(c) for c in attend}
+    assert sum(stage.count for stage in alone.stages) == len(attend) == 2
+
+
 def test_ops_apart_cost_no_more_than_their_problem_says() -> None:
     draft = drafts().of(STREAMED)
     problem = built(draft).problem
