@@ -79,11 +79,12 @@ def cheapest_paths(
 
 def _priced(layer: Layer, price: NDArray[np.float64], surcharge: NDArray[np.float64]) -> PricedLayer:
     length = times(layer.variant, price) + surcharge
-    order = np.argsort(length, kind="stable")
-    _, first = np.unique(layer.way[order], return_index=True)
-    pick = order[first]
-    least = length[pick]
-    return PricedLayer(times(layer.move, price) + least, pick, length - least[layer.way])
+    order, starts = layer.by_way
+    least = np.minimum.reduceat(length[order], starts)
+    above = length - least[layer.way]
+    cheapest = order[above[order] == 0]
+    pick = cheapest[np.flatnonzero(np.diff(layer.way[cheapest], prepend=-1))]
+    return PricedLayer(times(layer.move, price) + least, pick, above)
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,14 @@ def cheapest_model(folded: Folded, paths: tuple[CheapestPaths, ...]) -> Cheapest
     total = 0.0
     for position in reversed(range(len(folded.stages))):
         stage, price = folded.stages[position], prices[position]
-        least = np.full(price.shape, np.inf)
         after = [left]
         entering = np.zeros(0)
         for instance in reversed(range(stage.count)):
-            np.minimum(least, reached[position][instance][:, None] + after[-1], out=least)
             entering = (price + after[-1]).min(axis=1)
             if instance:
                 after.append(entering[stage.onward])
-        around.append(least)
+        before, behind = np.array(reached[position]), np.array(after[::-1])
+        around.append((before[:, :, None] + behind[:, None, :]).min(axis=0))
         remaining.append(after[::-1])
         if position:
             left = entering[folded.stages[position - 1].following]

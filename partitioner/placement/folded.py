@@ -2,15 +2,20 @@
 
 Everything here is independent of how often a block is repeated. The boundaries at which instances of a stage meet are its
 *nodes*: a repeated block leads from node to node of one set, and the placements of a stage are walks over it.
+
+At every node as many instances begin as end, but for the start and the end of the stage. Boundary variables say where these
+are: one per entry of each stage, then one per exit of the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from partitioner.placement.components import first_tier_component
 from partitioner.placement.problem import Problem
@@ -43,6 +48,27 @@ class FoldedStage:
 
 
 @dataclass(frozen=True)
+class Boundaries:
+    """Holds the boundary variables of a problem.
+
+    Attributes:
+        first: For each stage, and then for the end, the index of its first variable.
+        upper: One where a stage may begin at that node, else zero.
+        lower: One for the start of the model.
+        balance: [all nodes of all stages, variables] what they add to instances that begin minus instances that end.
+        first_node: For each stage the row of its first node.
+        num_nodes: Number of rows.
+    """
+
+    first: NDArray[np.int64]
+    upper: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    balance: csr_array
+    first_node: NDArray[np.int64]
+    num_nodes: int
+
+
+@dataclass(frozen=True)
 class Folded:
     """Holds the stages of a problem.
 
@@ -66,6 +92,26 @@ class Folded:
     def num_arcs(self) -> int:
         """Returns the number of arcs in all graphs."""
         return sum(stage.graph.num_arcs for stage in self.stages)
+
+    @cached_property
+    def boundaries(self) -> Boundaries:
+        """Returns the boundary variables of the problem."""
+        stages = self.stages
+        sizes = [*(len(stage.graph.entries) for stage in stages), len(stages[-1].graph.exits)]
+        first = np.cumsum([0, *sizes])
+        first_node = np.cumsum([0, *(stage.num_nodes for stage in stages)])
+        upper, lower = np.zeros(first[-1]), np.zeros(first[-1])
+        upper[self.start] = lower[self.start] = 1.0
+        rows, columns, values = [], [], []
+        for position, stage in enumerate(stages):
+            entries = np.arange(len(stage.graph.entries))
+            upper[first[position + 1] + stage.following] = 1.0
+            rows += [first_node[position] + entries, first_node[position] + stage.onward]
+            columns += [first[position] + entries, first[position + 1] + stage.following]
+            values += [-np.ones(len(entries)), np.ones(len(stage.onward))]
+        index = (np.concatenate(rows), np.concatenate(columns))
+        balance = csr_array((np.concatenate(values), index), shape=(first_node[-1], first[-1]))
+        return Boundaries(first[:-1], upper, lower, balance, first_node[:-1], int(first_node[-1]))
 
 
 def fold(problem: Problem) -> Folded:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,12 @@ class Layer:
     def num_arcs(self) -> int:
         """Returns the number of arcs, and of variants to choose from along them."""
         return self.target.size + len(self.way)
+
+    @cached_property
+    def by_way(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns the variants by way, and where each way begins among them."""
+        order = np.argsort(self.way, kind="stable")
+        return order, np.flatnonzero(np.diff(self.way[order], prepend=-1))
 
 
 @dataclass(frozen=True)
