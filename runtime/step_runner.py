@@ -7,10 +7,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import numpy as jnp
 
 from partitioner.errors import PlanError
-from partitioner.frontend.traced import INDEX_ROLES
 from partitioner.jaxpr import Var
 from partitioner.plan.steps import Move, Run, Step
 from runtime.attention_parts import new_part, query_part
@@ -22,9 +20,10 @@ from runtime.frame import Frame
 from runtime.index_inputs import index_values
 from runtime.operand_sends import OperandSends
 from runtime.partial_attention import PartialAttention
-from runtime.program import PartOf, Program, describe_aval
+from runtime.program import PartOf, Program
 from runtime.sampling_settings import RowSettings
 from runtime.segment_executables import SegmentExecutables
+from runtime.segment_inputs import SegmentInputs
 from runtime.share_runner import ShareRunner, lengths_on
 from runtime.step_inputs import StepInputs
 from runtime.system import System
@@ -50,8 +49,8 @@ class StepRunner:
         self._choice = TokenChoice(program, system)
         own = StepInputs.serves(program)
         self._inputs = StepInputs(program, system.processors[program.logits_device]) if own else None
-        self._zeros: dict[tuple[Any, tuple[int, ...], str], jax.Array] = {}
-        self._constants: dict[tuple[str, Var], jax.Array] = {}
+        self._as_chunk = jax.jit(lambda tokens: tokens[:, None])
+        self._read = SegmentInputs(program, system)
         self._stored_by_move = {n for s in program.phase.steps if isinstance(s, Move) for n in s.names}
 
     @property
@@ -64,6 +63,9 @@ class StepRunner:
         self._choice.compile()
         if self._inputs is not None:
             self._inputs.compile()
+        elif self.program.name == "decode":
+            place = self.system.processors[self.program.logits_device].place
+            self._as_chunk(place(np.zeros(self.program.phase.rows, np.int32)))
         self._shares.compile()
         self._segments.compile(progress)
         self._warm_up()
@@ -72,12 +74,7 @@ class StepRunner:
         """Runs what is compiled on first use, on empty caches."""
         self.system.states.clear()
         self.system.share_caches.clear()
-        for segment in self.program.phase.segments:
-            for var in segment.inputs if segment.attention is None else ():
-                if self.program.role_of(var) == "const":
-                    self._constant(segment.device, var)
-                elif self.program.role_of(var) == "cache" and self.program.name == "prefill":
-                    self._empty(segment.device, var)
+        self._read.warm_up()
         self._caches.warm_up()
 
     def frame(
@@ -124,7 +121,7 @@ class StepRunner:
             cursors: The model's own counters.
         """
         if self._inputs is None:
-            return self.frame(tokens[:, None], micro_batch, slots, before, before + 1, cursors)
+            return self.frame(self._as_chunk(tokens), micro_batch, slots, before, before + 1, cursors)
         told, name = self._inputs.tell(micro_batch, tokens, before), self.program.logits_device
         frame = Frame(self.program, micro_batch, slots, before, before + 1, {name: told.index}, told.index)
         frame.once(lengths_on(name), lambda: told.before)
@@ -174,7 +171,7 @@ class StepRunner:
 
     def _run(self, frame: Frame, step: Run, ready_s: float) -> float:
         segment = self.program.segment(step)
-        inputs = [self._input(frame, step.device, v) for v in segment.inputs]
+        inputs = [self._read.find(frame, step.device, v) for v in segment.inputs]
         outputs, under_way = self._segments.launch(segment, inputs)
         del inputs
         made = dict(zip(segment.outputs, outputs, strict=True))
@@ -184,42 +181,6 @@ class StepRunner:
         demand = self.program.demands[segment.index]
         processor = self.system.processors[step.device]
         return processor.account(outputs, [demand], ready_s, segment.name, self.program.name)
-
-    def _input(self, frame: Frame, device: str, var: Var) -> Any:
-        role = self.program.role_of(var)
-        if role is None:
-            return frame.read(device, var)
-        if role in INDEX_ROLES:
-            return frame.index[device][var]
-        if role == "const":
-            return self._constant(device, var)
-        name = self.program.name_of(var)
-        if role != "cache":
-            weights = self.system.processors[device].weights
-            return weights[name] if name in weights else frame.read(device, name)
-        if self.program.name == "prefill":
-            return self._empty(device, var)
-        states = self.system.states
-        return (
-            states.read(frame.micro_batch, name)
-            if states.home.get(name) == device
-            else frame.read(device, name)
-        )
-
-    def _constant(self, device: str, var: Var) -> jax.Array:
-        if (device, var) not in self._constants:
-            value = jnp.asarray(self.program.phase.graph.input_of[var].value, describe_aval(var)[1])
-            self._constants[device, var] = self.system.processors[device].place(value)
-        return self._constants[device, var]
-
-    def _empty(self, device: str, var: Var) -> jax.Array:
-        """Returns an empty cache; those of one shape share a buffer, since nothing writes to it."""
-        shape, dtype = describe_aval(var)
-        at = self.system.processors[device].sharding_of(self.program.name_of(var))
-        key = (at, shape, str(dtype))
-        if key not in self._zeros:
-            self._zeros[key] = jnp.zeros(shape, dtype, device=at)
-        return self._zeros[key]
 
     def _keep(self, frame: Frame, device: str, var: Var, value: jax.Array) -> None:
         described = self.program.phase.graph.output_of.get(var)
