@@ -6,23 +6,25 @@ are close by the account, the schedule decides.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cost_models import HardwareSpec
 from partitioner.errors import PlacementError
+from partitioner.placement.mode_costs import STREAMS_SHARE
 from partitioner.placement.policies import POLICIES, Policy, policy_named
-from partitioner.plan.decisions import Decisions
+from partitioner.plan.decisions import Certificate, Decisions
 from partitioner.plan.plan import Plan
 from partitioner.plan.predicted_value import predicted_value
 
 FARTHEST_MODE = 1.01
 """How much worse than the best plan's schedule another mode of the solver may be by the account to be tried on the schedule."""
-FARTHEST = 1.05
-"""Likewise a published system, which has its own account of streams and launches."""
+FARTHEST = 1.05 / STREAMS_SHARE
+"""Likewise a published system, which has its own account of launches, and of whose schedule streams may fill a link."""
 FARTHEST_FETCHED = 2.1
-"""Likewise where every attention fetches its cache: the account adds up what the schedule lets run side by side, streams and
-ops, so it may be twice the schedule."""
+"""Likewise where caches are fetched: the account adds up what the schedule lets run side by side, streams and ops, so it may be
+twice the schedule."""
 
 
 def rivals_of(policy: Policy, hw: HardwareSpec) -> tuple[Policy, ...]:
@@ -70,22 +72,35 @@ def best_on_schedule(
     first, least = found[0].certificate, _value(best)
     others = [(d, FARTHEST_MODE) for d in found[1:] if d.certificate.objective <= FARTHEST_MODE * least]
     for rival in rivals:
-        fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) or "kv" not in rival.cache_forms
+        fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) or "input" in rival.cache_forms
         farthest = FARTHEST_FETCHED if fetches else FARTHEST
         try:
-            others += [(d, farthest) for d in decide(rival, farthest * least)[:1]]
+            if decide(rival, farthest * least):
+                others += [(d, farthest) for d in decide(rival, math.inf)[:1]]
         except PlacementError:
             continue
     for decisions, farthest in others:
         proof = decisions.certificate
         if decisions.ops == best.decisions.ops or proof.objective > farthest * least:
             continue
-        objective = min(first.objective, proof.objective)
-        proof = replace(proof, objective=objective, bound=min(first.bound, objective))
-        plan = make(replace(decisions, certificate=proof))
+        plan = make(decisions)
         if _value(plan) < least:
             best, least = plan, _value(plan)
-    return best
+    return _with_proof(best, first, [d.certificate for d, _ in others])
+
+
+def _with_proof(plan: Plan, first: Certificate, others: Sequence[Certificate]) -> Plan:
+    """Returns a plan with the proof of all that was looked at.
+
+    A published system reserves less where its rule leaves less to choose, so its placement may be better by the account than
+    all that the solver's choices have.
+    """
+    better = [proof for proof in others if proof.objective < first.objective]
+    objective = min(proof.objective for proof in [first, *better])
+    bound = min(objective, *(proof.bound for proof in [first, *better]))
+    own = plan.decisions.certificate
+    proof = replace(own, objective=objective, bound=bound)
+    return plan if proof == own else replace(plan, decisions=replace(plan.decisions, certificate=proof))
 
 
 def _value(plan: Plan) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,9 @@ from partitioner.placement.arcflow import solve_flow
 from partitioner.placement.arcs import Arcs
 from partitioner.placement.balance import boundaries
 from partitioner.placement.columns import Column
+from partitioner.placement.count_search import Counted, best_counts
 from partitioner.placement.folded import Folded
+from partitioner.placement.general_counts import general_counts
 from partitioner.placement.goal import HARD
 from partitioner.placement.highs import MAX_NODES
 from partitioner.placement.order import Detached, stage_columns
@@ -112,14 +115,21 @@ def _along_arcs(
 
 
 def _along_routes(
-    space: SearchSpace, routes: Routes, value: float, known: Placed | None, gap: float, nodes: int
+    space: SearchSpace,
+    routes: Routes,
+    value: float,
+    known: Placed | None,
+    gap: float,
+    nodes: int,
+    search: Callable[..., Counted] = best_counts,
+    repairs: int = MAX_REPAIRS,
 ) -> Found:
     """Returns the best placement along some routes, and a bound for these and those they stand for."""
     exact = np.zeros(0, np.int64)
     cuts: list[NDArray[np.float64]] = []
-    ask = partial(solve_routes, space.folded, space.goal, value, routes, space.sums)
+    ask = partial(solve_routes, space.folded, space.goal, value, routes, space.sums, search=search)
     relaxed, bound, finished = True, 0.0, False
-    for _ in range(MAX_REPAIRS):
+    for _ in range(repairs):
         flow = ask(cuts, exact, gap, relaxed=relaxed, max_nodes=nodes)
         if relaxed:
             bound, finished = flow.bound, flow.finished
@@ -141,6 +151,21 @@ def _along_routes(
             exact = np.union1d(exact, over)
         relaxed = False
     return Found(known, bound, routes.size, False)
+
+
+def settled_along(
+    space: SearchSpace, routes: Routes, value: float, known: Placed | None, nodes: int
+) -> Found:
+    """Returns the best placement along some routes by a general solver, and a bound for these and those they stand for.
+
+    Args:
+        space: The problem.
+        routes: The routes of placements up to a value.
+        value: The value.
+        known: A placement that keeps the hard limits, if one is known.
+        nodes: Nodes of the search tree.
+    """
+    return _along_routes(space, routes, value, known, space.gap, nodes, general_counts, FEW_REPAIRS)
 
 
 def any_along_routes(space: SearchSpace, routes: Routes, value: float) -> list[Counter[Column]] | None:

@@ -259,7 +259,8 @@ def _entering(
     if pull[candidates[number]] < FIRM_PIVOT:
         equal = np.flatnonzero(ratio <= ratio[number] * (1.0 + FEASIBLE) + FEASIBLE)
         number = int(equal[np.argmax(pull[candidates[equal]])])
-    return int(candidates[number]), candidates[:number]
+    passed = candidates[:number]
+    return int(candidates[number]), passed[np.isfinite(width[passed])]
 
 
 def _least(weights: Floats, lower: Floats, upper: Floats) -> float:

@@ -66,6 +66,7 @@ def integer_program(
     *,
     doubt: bool = True,
     max_nodes: int = MAX_NODES,
+    heuristics: bool = False,
 ) -> OptimizeResult:
     """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap or ``max_nodes``.
 
@@ -77,6 +78,7 @@ def integer_program(
         gap: The relative gap.
         doubt: Whether to ask once more, without presolve, where presolve finds that there is no solution.
         max_nodes: Nodes of the search tree at which the search ends.
+        heuristics: Whether to look for solutions with programs within the program, too.
     """
     parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
     matrix = csr_array(block_array(parts))
@@ -87,13 +89,14 @@ def integer_program(
     least = [np.broadcast_to(low, height) for (_, low, _), height in zip(rows, heights, strict=True)]
     most = [np.broadcast_to(high, height) for (_, _, high), height in zip(rows, heights, strict=True)]
     between = (np.concatenate(least), np.concatenate(most))
+    options: dict[str, object] = {"mip_rel_gap": gap, "node_limit": max_nodes}
     return _ask(
         lambda presolve: milp(
             cost,
             integrality=integral,
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
             constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
-            options={"mip_rel_gap": gap, "node_limit": max_nodes, "presolve": presolve} | FEW_HEURISTICS,
+            options=options | {"presolve": presolve} | ({} if heuristics else FEW_HEURISTICS),
         ),
         (OPTIMAL, LIMIT) if doubt else (OPTIMAL, LIMIT, INFEASIBLE),
     )

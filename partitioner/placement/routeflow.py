@@ -6,6 +6,7 @@ It says the same as the one over arcs (``arcflow``) for problems with few routes
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +16,7 @@ from partitioner.placement.arcflow import Flow
 from partitioner.placement.balance import Boundaries, boundaries, incidence
 from partitioner.placement.bounded_simplex import FEASIBLE, BoundedProgram
 from partitioner.placement.columns import Column, column
-from partitioner.placement.count_search import best_counts
+from partitioner.placement.count_search import Counted, best_counts
 from partitioner.placement.count_sums import CountSums
 from partitioner.placement.distinct_rows import first_rows
 from partitioner.placement.folded import Folded
@@ -39,7 +40,7 @@ def solve_routes(
     *,
     relaxed: bool = True,
     max_nodes: int = MAX_NODES,
-    box: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    search: Callable[..., Counted] = best_counts,
 ) -> Flow:
     """Solves the integer program.
 
@@ -54,7 +55,7 @@ def solve_routes(
         gap: Relative gap at which the search may end.
         relaxed: Whether a route costs no more than those it stands for; the bound counts for all of them only then.
         max_nodes: Nodes of the search tree at which the search ends.
-        box: Bounds on the sums.
+        search: What searches it: ``best_counts`` or ``general_counts``.
     """
     meeting, variants = boundaries(folded), routes.variants
     counts = np.array([float(stage.count) for stage in folded.stages])
@@ -69,8 +70,7 @@ def solve_routes(
     chosen = incidence(variants.slot, np.arange(num_variants), (variants.num_slots, num_variants)).toarray()
     used = np.flatnonzero(routes.slots.any(axis=1))
     here = incidence(routes.stage, np.arange(num_routes), (len(counts), num_routes)).toarray()
-    summed, rank, kept = _sums(folded, routes, sums, num_meeting)
-    low, high = (-np.inf, np.inf) if box is None else (box[0][kept], box[1][kept])
+    summed, rank = _sums(folded, routes, sums, num_meeting)
     slots = np.hstack([routes.slots[used], np.zeros((len(used), num_meeting)), -chosen[used]])
     nodes = np.hstack([_leaving(folded, routes, meeting).toarray(), meeting.balance.toarray()])
     rows: list[tuple[NDArray[np.float64], ArrayLike, ArrayLike]] = [
@@ -80,7 +80,7 @@ def solve_routes(
         (nodes, 0.0, 0.0),
         (here, counts, counts),
         (np.reshape(cuts, (len(cuts), num_routes + num_meeting)), 0.0, np.inf),
-        (summed, low, high),
+        (summed, -np.inf, np.inf),
     ]
     size = vectors.shape[1] + goal.num_groups
     matrix = np.concatenate([np.pad(row, ((0, 0), (0, size - row.shape[1]))) for row, _, _ in rows])
@@ -108,9 +108,7 @@ def solve_routes(
     ranks = np.full(size + len(matrix), -1)
     ranks[len(matrix) : len(matrix) + vectors.shape[1]] = 0
     ranks[len(matrix) - len(rank) : len(matrix)] = rank
-    found = best_counts(
-        BoundedProgram(cost, matrix), *bounds, ranks, gap=gap, cutoff=worth, max_nodes=max_nodes
-    )
+    found = search(BoundedProgram(cost, matrix), *bounds, ranks, gap=gap, cutoff=worth, max_nodes=max_nodes)
     if found.solution is None:
         return Flow(None, found.bound * step, found.finished)
     rounded = np.rint(found.solution[: vectors.shape[1]]).astype(np.int64)
@@ -120,8 +118,8 @@ def solve_routes(
 
 def _sums(
     folded: Folded, routes: Routes, sums: CountSums, num_meeting: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Returns what routes and variants add to sums of counts (see ``count_sums``), and the ranks and numbers of these."""
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Returns what routes and variants add to sums of counts (see ``count_sums``), and the ranks of these."""
     taken = np.zeros((len(folded.kinds.vector), len(routes.stage)))
     for route, (stage, fixed) in enumerate(zip(routes.stage.tolist(), routes.fixed, strict=True)):
         for kinds, (_, only) in zip(folded.kinds.of[stage], fixed, strict=True):
@@ -136,7 +134,7 @@ def _sums(
     )
     telling = np.flatnonzero(rows.any(axis=1))
     kept = telling[first_rows(rows[telling])]
-    return rows[kept], sums.rank[kept], kept
+    return rows[kept], sums.rank[kept]
 
 
 def _leaving(folded: Folded, routes: Routes, meeting: Boundaries) -> csr_array:

@@ -16,6 +16,7 @@ from partitioner.placement.kept_ways import LITTLE, kept_ways
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
+from partitioner.placement.settle import WHOLE_WAY, settled
 from partitioner.placement.tally import Box
 from partitioner.placement.wide_search import NEARLY, SHORT, is_wide, placement_on_demand
 
@@ -34,7 +35,15 @@ WIDE_GAP = 1e-2
 def best_placement(
     space: SearchSpace, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float = np.inf
 ) -> Found:
-    """Returns the best placement, or none where all are above a limit.
+    """Returns the best placement, or none where all are above a limit; what the search leaves open is settled by another."""
+    found = _searched(space, root, pool, known, limit)
+    return settled(space, root, found, limit) if space.is_large else found
+
+
+def _searched(
+    space: SearchSpace, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float
+) -> Found:
+    """Returns the best placement that a search finds, or none where all are above a limit.
 
     Args:
         space: The problem.
@@ -51,9 +60,13 @@ def best_placement(
         nearly = first.within(NEARLY if first.num_arcs <= LARGE / 2 else NEARLY_OF_LARGE)
         if first.within(space.gap) or (nearly and not first.finished):
             return first
+        first = settled(space, root, first, limit, WHOLE_WAY)
+        if first.within(NEARLY):
+            return first
         known = first.placed
         if is_wide(space, root, known, limit):
             priced = placement_on_demand(space, root, pool, known, limit)
+            priced = replace(priced, bound=max(priced.bound, first.bound))
             if priced.finished or priced.within(WIDE_GAP):
                 return priced
             known, proven_before = priced.placed, priced.bound

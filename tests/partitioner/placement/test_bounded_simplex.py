@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from partitioner.placement import bounded_simplex
 from partitioner.placement.bounded_simplex import BoundedProgram, Ending
 
 NUM_VARIABLES, NUM_ROWS = 9, 6
@@ -121,3 +122,24 @@ def test_a_row_that_lost_its_bounds_does_not_rest_at_infinity(seed: int) -> None
         if vertex.ending is Ending.OPTIMAL:
             basis = vertex.basis
             assert np.isfinite(vertex.point).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 6, 8, 12, 15])
+def test_of_equal_ways_on_none_without_an_end_is_passed(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """A variable with no upper bound and next to no weight is as good as others, and must not go to its other bound."""
+    monkeypatch.setattr(bounded_simplex, "TILT", 0.0)
+    random = np.random.default_rng(seed)
+    rows, columns = 4, 8
+    matrix = random.choice([0.0, 1.0, 2.0, -1.0, 3e-7, 5e-7, 1e-7], (rows, columns))
+    cost = random.integers(0, 2, columns).astype(float)
+    low, high = random.choice([0.5, 1.0, 2.0, -np.inf], rows), np.full(rows, np.inf)
+    most = random.choice([1.0, 4.0, np.inf], columns)
+    program = BoundedProgram(cost, matrix)
+    lower, upper = np.concatenate([low, np.zeros(columns)]), np.concatenate([high, most])
+    vertex = program.solve(lower, upper, program.start, np.inf)
+    box = Bounds(np.zeros(columns), most)  # pyright: ignore[reportArgumentType]
+    best = milp(cost, bounds=box, constraints=LinearConstraint(matrix, low, high))  # pyright: ignore[reportArgumentType]
+    assert vertex.ending is Ending.OPTIMAL
+    assert np.isfinite(vertex.point).all()
+    assert cost @ vertex.point[rows:] == pytest.approx(best.fun, rel=1e-6, abs=1e-6)
+    assert vertex.bound <= best.fun * (1 + 1e-6)

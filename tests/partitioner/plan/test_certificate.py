@@ -6,7 +6,7 @@ import pytest
 
 from partitioner import Plan
 from partitioner.placement.policies import policy_named
-from partitioner.plan.decisions import Certificate
+from partitioner.plan.decisions import Certificate, Decisions
 from partitioner.plan.report import SECTIONS
 from partitioner.plan.report.figures import Figures
 from partitioner.rivals import best_on_schedule, rivals_of
@@ -70,3 +70,41 @@ def test_a_placement_with_a_better_schedule_keeps_the_proof_of_the_best() -> Non
     assert taken.total_seconds == fast.total_seconds
     assert taken.gap == pytest.approx(0.02)
     assert taken.account_excess == pytest.approx(0.005)
+
+
+def made_up(plan: Plan, account: float) -> Decisions:
+    """Returns a plan's decisions with an account of their own."""
+    return replace(plan.decisions, certificate=Certificate(account, account, account, "made up"))
+
+
+def beside_a_rival(plans: tuple[Plan, Plan], accounts: tuple[float, float]) -> Plan:
+    """Returns which of two plans is taken, the first the solver's, the second that of a published system."""
+    own, rival = (made_up(plan, account) for plan, account in zip(plans, accounts, strict=True))
+    by_ops = {id(own.ops): plans[0], id(rival.ops): plans[1]}
+    return best_on_schedule(
+        [own],
+        [policy_named("instinfer", plans[0].hw)],
+        lambda policy, limit: [rival] if accounts[1] <= limit else [],
+        lambda decisions: replace(by_ops[id(decisions.ops)], decisions=decisions),
+    )
+
+
+def test_a_published_system_whose_streams_fill_a_link_is_tried_on_the_schedule() -> None:
+    """The account of streams counts on a part of a link, so a schedule may be as much better than it."""
+    slow, fast = sorted((wide_plan("flexgen-ssd"), wide_plan("instinfer")), key=lambda p: -p.total_seconds)
+    least = slow.total_seconds
+    taken = beside_a_rival((slow, fast), (0.6 * least, 1.17 * least))
+    assert taken.total_seconds == fast.total_seconds
+    assert taken.decisions.certificate.objective == 0.6 * least
+    assert taken.decisions.certificate.account == 1.17 * least
+    left = beside_a_rival((slow, fast), (0.6 * least, 1.3 * least))
+    assert left.total_seconds == slow.total_seconds
+
+
+def test_the_proof_counts_a_rival_that_is_better_by_the_account_alone() -> None:
+    slow, fast = sorted((wide_plan("flexgen-ssd"), wide_plan("instinfer")), key=lambda p: -p.total_seconds)
+    least = fast.total_seconds
+    taken = beside_a_rival((fast, slow), (0.9 * least, 0.8 * least))
+    assert taken.total_seconds == least
+    assert (taken.bound, taken.gap) == (0.8 * least, 0.0)
+    assert taken.account_excess == pytest.approx(0.125)

@@ -1,0 +1,47 @@
+"""Whole numbers by a general solver: for programs over routes in which sums of counts decide little.
+
+Where the best is a mixture of a dozen layers that all differ, no sum of counts tells one mixture from another, and a tree that
+branches on sums (``count_search``) comes to its limit far from the bound. HiGHS' cuts close such programs at a few nodes; where
+sums do decide, it needs hundreds of times as long.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.bounded_simplex import BoundedProgram, Floats
+from partitioner.placement.count_search import Counted
+from partitioner.placement.highs import INFEASIBLE, OPTIMAL, integer_program
+
+
+def general_counts(
+    program: BoundedProgram,
+    lower: Floats,
+    upper: Floats,
+    rank: NDArray[np.int64],
+    *,
+    gap: float,
+    cutoff: float,
+    max_nodes: int,
+) -> Counted:
+    """Returns the cheapest solution in whole numbers; arguments are those of ``best_counts``."""
+    num_rows = program.num_rows
+    telling = np.isfinite(lower[:num_rows]) | np.isfinite(upper[:num_rows])
+    rows = [([program.matrix[telling]], lower[:num_rows][telling], upper[:num_rows][telling])]
+    result = integer_program(
+        program.cost,
+        (rank[num_rows:] >= 0).astype(float),
+        (lower[num_rows:], upper[num_rows:]),
+        rows,
+        gap,
+        doubt=False,
+        max_nodes=max_nodes,
+        heuristics=True,
+    )
+    if result.status == INFEASIBLE:
+        return Counted(None, np.inf, True, 0)
+    bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
+    if result.x is not None and result.fun > cutoff:
+        return Counted(None, bound, result.status == OPTIMAL, int(result.mip_node_count or 0))
+    return Counted(result.x, bound, result.status == OPTIMAL, int(result.mip_node_count or 0))
