@@ -101,15 +101,18 @@ class StepDemands:
                 )
             found[number] = known[number]
         demands = [found[number] for number in self._classes]
-        if self._begin_s:
-            first = next(n for n, step in enumerate(self.steps) if isinstance(step, Run))
-            demands[first] = demands[first]._replace(delay_s=demands[first].delay_s + self._begin_s)
+        if self._begins is not None:
+            first, begin_s = self._begins
+            demands[first] = demands[first]._replace(delay_s=demands[first].delay_s + begin_s)
         return demands
 
     @cached_property
-    def _begin_s(self) -> float:
-        """Returns the time that passes before the first run of a decode step."""
-        return step_s(self.costs.costing, self.steps) if self.phase == "decode" else 0.0
+    def _begins(self) -> tuple[int, float] | None:
+        """Returns the first run of a decode step, and the time that passes before it; None where none does."""
+        begin_s = step_s(self.costs.costing, self.steps) if self.phase == "decode" else 0.0
+        runs = (n for n, step in enumerate(self.steps) if isinstance(step, Run))
+        first = next(runs, None)  # reports schedule moves alone
+        return None if first is None or not begin_s else (first, begin_s)
 
     def _name(self, step: Step) -> str:
         if isinstance(step, Run):

@@ -1,6 +1,7 @@
 """Predictions for drives that are emulated: the longer of described and emulated time, and what lies between commands."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,17 @@ def test_the_solver_knows_what_the_schedule_does_but_for_the_time_between_steps(
 
 def sum_of_steps(plan: Plan) -> float:
     return sum(plan.decode_seconds(WORKLOAD.prompt_len + n) for n in range(1, WORKLOAD.decode_len))
+
+
+def test_reports_and_files_know_the_table(tmp_path: Path) -> None:
+    plan = planned(SLOW)
+    assert "csd0-3" in plan.report()
+    assert plan.report() != planned(None).report()
+    plan.explain("blocks.*.attention")
+    plan.save(tmp_path / "plan.json")
+    loaded = Plan.load(tmp_path / "plan.json", abstract("tiny"))
+    assert loaded.hw.emulation == SLOW
+    assert loaded.decode_seconds(CONTEXT) == plan.decode_seconds(CONTEXT)
 
 
 def test_a_plan_that_leaves_the_drives_alone_costs_the_same() -> None:
