@@ -84,18 +84,13 @@ def problems(plan: Plan) -> list[Problem]:
     return [p for p in built if all(c.variants for s in p.stages for c in s.block.choices)]
 
 
-def measured(function: Callable[[], Any], repeats: int) -> tuple[list[float], Any]:
-    """Returns the processor's seconds of each call with the collector paused, as planning does, and what the last gave."""
-    times: list[float] = []
-    result = None
-    for _ in range(repeats):
-        result = None
-        gc.collect()
-        with without_collection():
-            start = time.process_time()
-            result = function()
-            times.append(time.process_time() - start)
-    return times, result
+def measured(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Returns the processor's seconds of a call with the collector paused, as planning does, and what it gave."""
+    gc.collect()
+    with without_collection():
+        start = time.process_time()
+        result = function()
+        return time.process_time() - start, result
 
 
 def placed(given: Sequence[Problem], place: Callable[[Problem], Chosen | None]) -> Outcome:
@@ -146,7 +141,7 @@ def run(case: Case, policy: str, repeats: int, limit_s: float) -> None:
     """Prints what one case took and gave."""
     model = abstract(case.model, **dict(case.changes))
     work = case.workload
-    whole, plan = measured(lambda: partition(model, case.hw, work, policy), repeats)
+    whole, plan = measured(lambda: partition(model, case.hw, work, policy))
     assert isinstance(plan, Plan)
     rows = plan.prefill.rows if plan.prefill else 1
 
@@ -155,15 +150,18 @@ def run(case: Case, policy: str, repeats: int, limit_s: float) -> None:
         trace_phase(function, "decode", batch_size=work.batch_size, chunk=1, max_len=work.max_len)
         trace_phase(function, "prefill", batch_size=rows, chunk=work.prompt_len, max_len=work.prompt_len)
 
-    traced, _ = measured(trace, repeats)
-    trace_s, whole_s = statistics.median(traced), statistics.median(whole)
+    traced, planned = [measured(trace)[0]], [whole]
+    for _ in range(repeats - 1):  # in turns, so that both meet the same others on the machine
+        planned.append(measured(lambda: partition(model, case.hw, work, policy))[0])
+        traced.append(measured(trace)[0])
+    trace_s, whole_s = statistics.median(traced), statistics.median(planned)
     print(
         f"\n{case.name} on {case.hw.name}, batch {work.batch_size}, {work.prompt_len}+{work.decode_len} tokens"
     )
     print(f"  tracing alone {trace_s:8.2f} s  ({min(traced):.2f} to {max(traced):.2f})")
     print(
         f"  the rest      {whole_s - trace_s:8.2f} s, {(whole_s - trace_s) / trace_s:.2f}x tracing  "
-        f"(both {min(whole):.2f} to {max(whole):.2f})"
+        f"(both {min(planned):.2f} to {max(planned):.2f})"
     )
     print(f"  objective     {plan.decisions.certificate.objective:8.2f} s, gap {plan.gap:.1e}")
     print(
