@@ -120,14 +120,14 @@ class _ModeSearch:
             self._solve_draft(draft)
             return
         bound = self._bound(draft.apart) if draft.can_run else None
-        if bound is not None and bound.at(draft.roomiest) >= self._limit:
+        if bound is not None and self._is_worse(bound, draft.roomiest):
             return
         problem = None
         if bound is not None and draft.can_be_built:
             free = built(draft)
             problem = agreeing(free, self._paired.users)
             if problem is not None:
-                if bound.at(draft.capacities) < self._limit:
+                if not self._is_worse(bound, draft.capacities):
                     self._solve(replace(free, problem=problem))
                 if not draft.buffer_bytes or not self._lacks_gpu_memory():
                     return
@@ -138,8 +138,12 @@ class _ModeSearch:
 
     def _solve_draft(self, draft: Draft) -> None:
         """Solves the problem of a draft where it can be built and its bound leaves hope."""
-        if draft.can_be_built and self._bound(draft.apart).at(draft.capacities) < self._limit:
+        if draft.can_be_built and not self._is_worse(self._bound(draft.apart), draft.capacities):
             self._solve(built(draft))
+
+    def _is_worse(self, bound: LowerBound, capacities: Sequence[float]) -> bool:
+        """Tells whether nothing with some capacities is better than the best so far; what is short is for the solver to say."""
+        return math.isfinite(self._limit) and bound.at(capacities) >= self._limit
 
     def _bound(self, problem: Problem) -> LowerBound:
         """Returns a bound that needs no search."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -35,14 +36,18 @@ class LowerBound:
         fastest_s: Of the placement whose ops are the fastest.
         priced_s: Of the cheapest placement at some prices, what capacities are worth left aside.
         price: What a byte of each capacity is worth.
+        least_bytes: What every placement takes of each capacity at least.
     """
 
     fastest_s: float
     priced_s: float
     price: NDArray[np.float64]
+    least_bytes: NDArray[np.float64]
 
     def at(self, capacities: Sequence[float]) -> float:
-        """Returns the bound where the problem has some capacities."""
+        """Returns the bound where the problem has some capacities; infinite where these certainly do not suffice."""
+        if (self.least_bytes > np.array(capacities) * (1 + 1e-9)).any():
+            return math.inf
         priced = self.price > 0
         return max(self.fastest_s, self.priced_s - float(self.price[priced] @ np.array(capacities)[priced]))
 
@@ -57,12 +62,16 @@ def lower_bound(problem: Problem, prices: Prices = NO_PRICES) -> LowerBound:
     """
     choices = [(stage.count, c) for stage in problem.stages for c in stage.block.choices]
     fastest_s = sum(count * float(c.numbers.seconds.sum(axis=1).min()) for count, c in choices)
+    least_bytes = np.zeros(len(problem.capacities))
+    for count, choice in choices:
+        kept = choice.numbers.memory.min(axis=0)
+        least_bytes[: len(kept)] += count * kept
     price = np.array([prices.get(name, 0.0) for name in _names(problem)])
     own = price[len(price) - len(problem.capacities) :]
     if not price.any():
-        return LowerBound(fastest_s, 0.0, own)
+        return LowerBound(fastest_s, 0.0, own, least_bytes)
     cheapest = (count * float((variant_vectors(problem, c) @ price).min()) for count, c in choices)
-    return LowerBound(fastest_s, sum(cheapest), own)
+    return LowerBound(fastest_s, sum(cheapest), own, least_bytes)
 
 
 def _names(problem: Problem) -> list[tuple[str, str]]:
