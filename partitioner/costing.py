@@ -119,17 +119,12 @@ class Costing:
             scale: Rows over the rows it was traced with.
             weight_bytes: Bytes of weights among those it reads, which rows do not change.
         """
-        asked = (id(op), tier, scale, weight_bytes)
-        known = self._asked_costs.get(asked)
-        if known is not None:
-            return known[1]
         demand = (op.work, op.remakes, op.repeated, op.collectives, op.dtype)
         key = (demand, tier, scale, weight_bytes)
         if key not in self._run_costs:
             cost = processor_cost(op, self.processors[tier], scale, weight_bytes, whole=tier == "gpu")
             exchange_s = self.exchange_s(op.collectives, scale) if tier == "gpu" else 0.0
             self._run_costs[key] = sequential([cost, Cost(exchange_s, "link")]) if exchange_s else cost
-        self._asked_costs[asked] = op, self._run_costs[key]
         return self._run_costs[key]
 
     def exchange_s(self, collectives: Iterable[Collective], scale: float = 1.0) -> float:
@@ -263,11 +258,6 @@ class Costing:
     @cached_property
     def _run_costs(self) -> dict[Hashable, Cost]:
         """Holds the costs of runs that were asked for; layers ask for the same ones."""
-        return {}
-
-    @cached_property
-    def _asked_costs(self) -> dict[Hashable, tuple[Op, Cost]]:
-        """Holds the same by the op itself, which is kept with it, so that nothing else can be taken for it."""
         return {}
 
     @cached_property

@@ -35,7 +35,7 @@ def as_emulated(costing: Costing, attention: Attention, share: Share, tokens: in
     per_token = (
         2 * share.num_rows * share.num_kv_heads * attention.head_size * itemsize(attention.cache_dtype)
     )
-    num_bytes = per_token * tokens * len(costing.hw.drives)
+    num_bytes = per_token * tokens * len(costing.shares(attention))
     return slowest((cost, Cost(emulation.attend_s(num_bytes), "overhead")))
 
 

@@ -22,7 +22,8 @@ def label_equations(
     feeds if that is one; else the module it comes from.
     """
     labels = {id(e): attention_label(n) for n, r in enumerate(raised) for e in r.equations}
-    modules = {v: module_of(name) for v, name in split.param_vars.items()}
+    module = {name: module_of(name) for name in set(split.param_vars.values())}
+    modules = {v: module[name] for v, name in split.param_vars.items()}
     for eqn in split.data:
         for v in split.reads[id(eqn)]:
             if v in modules:

@@ -7,6 +7,7 @@ Letters in the shapes: D components of a cost vector, S slots, W ways.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -166,12 +167,13 @@ def _undominated(labels: Labels, few: NDArray[np.float64]) -> Labels:
     place = np.concatenate([labels.entry[:, None], labels.state[:, None], labels.key], axis=1)
     group = row_numbers(place)
     order = np.lexsort((labels.length, group))
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    starts = [*np.flatnonzero(np.diff(group[order], prepend=-1)).tolist(), len(order)]
+    ordered = order.tolist()
     cost, least = labels.vector - labels.shift, labels.relaxed - labels.shift
     kept: list[int] = []
-    for own in np.split(order, starts[1:]):
-        better: list[int] = []
-        for label in own.tolist():
+    for start, stop in itertools.pairwise(starts):
+        better = ordered[start : start + 1]
+        for label in ordered[start + 1 : stop]:
             over = (cost[better] > cost[label] + few).any(axis=1)
             over |= (labels.other[better] > labels.other[label]).any(axis=1)
             if over.all():

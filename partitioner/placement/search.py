@@ -16,7 +16,7 @@ from partitioner.placement.kept_ways import LITTLE, kept_ways
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
-from partitioner.placement.settle import WHOLE_WAY, settled
+from partitioner.placement.settle import settled
 from partitioner.placement.tally import Box
 from partitioner.placement.wide_search import NEARLY, SHORT, is_wide, placement_on_demand
 
@@ -60,7 +60,7 @@ def _searched(
         nearly = first.within(NEARLY if first.num_arcs <= LARGE / 2 else NEARLY_OF_LARGE)
         if first.within(space.gap) or (nearly and not first.finished):
             return first
-        first = settled(space, root, first, limit, WHOLE_WAY)
+        first = settled(space, root, first, limit, soon=True)
         if first.within(NEARLY):
             return first
         known = first.placed

@@ -19,20 +19,17 @@ from partitioner.placement.routes import Routes, kept_routes
 from partitioner.placement.search_space import Found, SearchSpace
 from partitioner.placement.wide_search import NEARLY
 
-MOST_ROUTES = 800
-"""More routes are not searched at once."""
-WHOLE_WAY = (1.0,)
+MOST_ROUTES, SOON = 800, 300
+"""More routes are not searched at once, and at first no more routes and variants."""
 STEPS = (1.0, 0.5, 0.25, 0.12, 0.06)
 """Parts of the way from the bound to the best placement up to which routes are listed."""
-EFFORT, MOST_NODES = 2e9, 20_000
+EFFORT, MOST_NODES = 1.5e9, 15_000
 """Nodes of a search tree times the square of its program's variables, and most nodes: some ten seconds."""
 ROUNDS = 3
 """How often what is left is searched."""
 
 
-def settled(
-    space: SearchSpace, root: Relaxation, found: Found, limit: float, steps: Sequence[float] = STEPS
-) -> Found:
+def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *, soon: bool = False) -> Found:
     """Returns what a search found, made better or proven as far as some effort goes.
 
     Args:
@@ -40,19 +37,19 @@ def settled(
         root: The solved relaxation.
         found: What is known.
         limit: What the goal's value may be at most.
-        steps: Parts of the way from the bound to the best placement up to which routes may be listed.
+        soon: Whether only small programs are searched, all the way to the best placement known.
     """
+    steps = STEPS[:1] if soon else STEPS
     for _ in range(ROUNDS):
         best = limit if found.placed is None else min(limit, found.placed.value)
         bound = max(root.bound, min(found.bound, best))
         if not np.isfinite(best) or bound >= best * (1 - NEARLY):
             break
         value, routes = _listed(space, root, bound, best, steps)
-        if routes is None:
+        if routes is None or (soon and routes.size > SOON):
             break
-        along = settled_along(
-            space, routes, value, found.placed, int(min(MOST_NODES, max(1.0, EFFORT / routes.size**2)))
-        )
+        nodes = int(min(MOST_NODES, max(1.0, EFFORT / routes.size**2)))
+        along = settled_along(space, routes, value, found.placed, nodes)
         better = along.placed is not None and along.placed.value < best * (1 - 1e-9)
         found = replace(
             found,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from partitioner.errors import PlanError
@@ -120,11 +121,11 @@ def _verify_coverage(phase: PhasePlan) -> None:
     if sorted(run) != sorted(wanted):
         different = set(run) ^ set(wanted) or {n for n in run if run.count(n) > 1}
         raise PlanError(f"{name}: not every op is in exactly one segment: {sorted(different)[:3]}")
-    started = [s.segment for s in phase.steps if isinstance(s, Run)]
+    started = Counter(s.segment for s in phase.steps if isinstance(s, Run))
     for number, segment in enumerate(phase.segments):
         if segment.index != number:
             raise PlanError(f"{name}: segment {number} is numbered {segment.index}")
-        times = started.count(number)
+        times = started[number]
         if not times:
             raise PlanError(f"{name}: segment {segment.name!r} is never run")
         if times > 1 and segment.attention is None:

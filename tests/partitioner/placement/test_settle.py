@@ -23,9 +23,11 @@ def test_gaps_that_the_search_leaves_are_closed(
     before: list[Found] = []
     after: list[Found] = []
 
-    def watched(space: SearchSpace, root: Relaxation, found: Found, limit: float, *steps: object) -> Found:
+    def watched(
+        space: SearchSpace, root: Relaxation, found: Found, limit: float, *, soon: bool = False
+    ) -> Found:
         before.append(found)
-        after.append(settled(space, root, found, limit, *steps))  # pyright: ignore[reportArgumentType]
+        after.append(settled(space, root, found, limit, soon=soon))
         return after[-1]
 
     monkeypatch.setattr(search_module, "settled", watched)
