@@ -75,6 +75,8 @@ def best_on_schedule(
         fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) or "input" in rival.cache_forms
         farthest = FARTHEST_FETCHED if fetches else FARTHEST
         try:
+            # The limit tells soon that a rival is too far; one that is not is taken as it is planned by itself: a search
+            # below a limit may end with another placement, as good by the account and worse on the schedule.
             if decide(rival, farthest * least):
                 others += [(d, farthest) for d in decide(rival, math.inf)[:1]]
         except PlacementError:

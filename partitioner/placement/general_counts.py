@@ -1,8 +1,8 @@
 """Whole numbers by a general solver: for programs over routes in which sums of counts decide little.
 
 Where the best is a mixture of a dozen layers that all differ, no sum of counts tells one mixture from another, and a tree that
-branches on sums (``count_search``) comes to its limit far from the bound. HiGHS' cuts close such programs at a few nodes; where
-sums do decide, it needs hundreds of times as long.
+branches on sums (``count_search``) comes to its limit far from the bound. HiGHS' cuts close such programs in tenths of a
+second; where sums do decide, it takes some twenty times as long as that tree.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from cost_models.hardware_file import parse
 from models import load_pretrained
 from runtime.cli.calibration import command
 from runtime.cli.calibration.command import calibration_report
-from runtime.cli.calibration.effort import Effort
 from runtime.cli.calibration.held_runs import HeldRun, hold_runs
 from runtime.cli.calibration.kernel_figures import KernelFigures
 from runtime.cli.calibration.kernel_fit import KernelFit
@@ -20,16 +19,8 @@ from runtime.cli.calibration.machine_file import machine_text, write_whole
 from runtime.cli.calibration.measured_machine import MeasuredMachine, measure_machine
 from runtime.cli.calibration.pinned_copies import CopySample, fit_copies, measure_pinned_copies
 from runtime.cli.main import app
+from tests.runtime.cli.calibration.little_effort import LITTLE
 from tests.runtime.cli.calibration.processors import MADE_UP
-
-LITTLE = Effort(
-    products=((1, 64, 256), (64, 256, 256)),
-    read_bytes=1 << 20,
-    attention=(2, 4, 64, 32),
-    copy_bytes=1 << 16,
-    disk_bytes=1 << 16,
-    budget_s=0.0,
-)
 
 
 @pytest.fixture(scope="module")

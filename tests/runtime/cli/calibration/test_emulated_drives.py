@@ -14,23 +14,15 @@ from partitioner.plan.timeline import Event
 from runtime.cli.calibration import command
 from runtime.cli.calibration.drive_effort import DriveEffort, DriveSession
 from runtime.cli.calibration.drive_sessions import DriveSample, at_once, sample_of
-from runtime.cli.calibration.effort import Effort
 from runtime.cli.calibration.emulated_drives import drives_of, emulation_lines, with_emulation
 from runtime.cli.calibration.emulation_fit import fit_emulation
 from runtime.cli.calibration.machine_file import machine_text
 from runtime.cli.calibration.measured_machine import measure_machine
 from runtime.cli.main import app
+from tests.runtime.cli.calibration.little_effort import LITTLE
 
 NUM_LAYERS, NUM_STEPS = 4, 3
 ATTEND_S, BACK_S, THERE_S, STEP_S, LATE_S = 5e-3, 4e-4, 3e-4, 7e-4, 1e-4
-LITTLE = Effort(
-    products=((1, 64, 256), (64, 256, 256)),
-    read_bytes=1 << 20,
-    attention=(2, 4, 64, 32),
-    copy_bytes=1 << 16,
-    disk_bytes=1 << 16,
-    budget_s=0.0,
-)
 
 
 @pytest.fixture(scope="module")
