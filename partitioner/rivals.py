@@ -6,7 +6,6 @@ are close by the account, the schedule decides.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -63,7 +62,9 @@ def best_on_schedule(
     Args:
         found: Decisions of the solver, the best by its account first.
         rivals: Policies whose decisions the policy of these allows.
-        decide: Returns the best decisions under a policy, if any are within a limit.
+        decide: Returns the best decisions under a policy, unless bounds show that none are within a limit. They are those that
+            the policy is planned with by itself: a search below a limit might end with another placement, as good by the
+            account and worse on the schedule.
         make: Turns decisions into a plan of the policy that was asked for.
     """
     best = make(found[0])
@@ -75,10 +76,7 @@ def best_on_schedule(
         fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) or "input" in rival.cache_forms
         farthest = FARTHEST_FETCHED if fetches else FARTHEST
         try:
-            # The limit tells soon that a rival is too far; one that is not is taken as it is planned by itself: a search
-            # below a limit may end with another placement, as good by the account and worse on the schedule.
-            if decide(rival, farthest * least):
-                others += [(d, farthest) for d in decide(rival, math.inf)[:1]]
+            others += [(d, farthest) for d in decide(rival, farthest * least)[:1]]
         except PlacementError:
             continue
     for decisions, farthest in others:

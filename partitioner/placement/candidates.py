@@ -48,7 +48,8 @@ def candidates(
         workload: What is generated.
         policy: Which choices there are.
         objective: What is minimised.
-        limit: Decisions that are worse are not looked for; where there are no better ones, there may be none.
+        limit: Where bounds show decisions to be worse, they are not looked for, and there may be none; what is found is what is
+            found without it, and may be worse.
         prices: What the last problem of the same model ended with, replaced by what this one ends with (see ``lower_bound``).
 
     Raises:
@@ -94,7 +95,7 @@ class _ModeSearch:
         pace_s = functools.partial(_pace_s, self.costing, traced, self._steps)
         self._weights = weights_of(objective, hw, workload, self._steps, pace_s)
         self._prices = prices
-        self._limit = limit / self._weights.per_second
+        self._limit, self._best = limit / self._weights.per_second, math.inf
         self._bounds: list[float] = []
         self.found: list[tuple[BuiltProblem, Solution]] = []
         self.short: list[tuple[BuiltProblem, Infeasible]] = []
@@ -113,7 +114,7 @@ class _ModeSearch:
         less are solved by themselves, too, where more room could be of use.
         """
         attentions = self._drafts.attentions(mode)
-        if attentions is not None and self._bound(attentions).fastest_s >= self._limit:
+        if attentions is not None and self._bound(attentions).fastest_s >= self._enough:
             return
         draft = self._drafts.of(mode)
         if mode.shared_home != ANY:
@@ -143,7 +144,12 @@ class _ModeSearch:
 
     def _is_worse(self, bound: LowerBound, capacities: Sequence[float]) -> bool:
         """Tells whether nothing with some capacities is better than the best so far; what is short is for the solver to say."""
-        return math.isfinite(self._limit) and bound.at(capacities) >= self._limit
+        return math.isfinite(self._enough) and bound.at(capacities) >= self._enough
+
+    @property
+    def _enough(self) -> float:
+        """Returns the seconds from which on nothing is of interest."""
+        return min(self._best, self._limit)
 
     def _bound(self, problem: Problem) -> LowerBound:
         """Returns a bound that needs no search."""
@@ -156,7 +162,7 @@ class _ModeSearch:
     def _solve(self, asked: BuiltProblem) -> None:
         """Solves a problem, and keeps what is better than all before."""
         problem = weighed(asked.problem, self._weights)
-        result = solve(problem, self._limit)
+        result = solve(problem, self._best, self._prices, self._limit)
         if isinstance(result, Infeasible):
             self.short.append((asked, result))
         if isinstance(result, Undecided):
@@ -171,7 +177,7 @@ class _ModeSearch:
             self._bounds.append(result.bound)
             self._prices.clear()
             self._prices.update(named_prices(problem, result.price))
-            self._limit = min(self._limit, result.objective)
+            self._best = min(self._best, result.objective)
 
     def _offer_inputs(self) -> None:
         """Finds the caches of inputs that are offered, and forgets drafts with others."""

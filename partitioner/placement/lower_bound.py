@@ -28,6 +28,11 @@ def named_prices(problem: Problem, price: Sequence[float]) -> Prices:
     return dict(zip(_names(problem), price, strict=True))
 
 
+def prices_of(problem: Problem, prices: Prices) -> NDArray[np.float64]:
+    """Returns [D] the price of each component of a problem's cost vectors; 0 for one that has none."""
+    return np.array([prices.get(name, 0.0) for name in _names(problem)])
+
+
 @dataclass(frozen=True, eq=False)
 class LowerBound:
     """Holds a bound on the objective of all placements of a problem, as a function of its capacities.
@@ -66,7 +71,7 @@ def lower_bound(problem: Problem, prices: Prices = NO_PRICES) -> LowerBound:
     for count, choice in choices:
         kept = choice.numbers.memory.min(axis=0)
         least_bytes[: len(kept)] += count * kept
-    price = np.array([prices.get(name, 0.0) for name in _names(problem)])
+    price = prices_of(problem, prices)
     own = price[len(price) - len(problem.capacities) :]
     if not price.any():
         return LowerBound(fastest_s, 0.0, own, least_bytes)

@@ -11,12 +11,14 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from partitioner.placement.columns import ColumnPool, model_columns
 from partitioner.placement.evaluate import breakdown
 from partitioner.placement.folded import Folded, fold
-from partitioner.placement.goal import Goal, fastest, least_missing
+from partitioner.placement.goal import UNASKED, Goal, fastest, least_missing
 from partitioner.placement.highs import MAX_NODES, SolverError
+from partitioner.placement.lower_bound import NO_PRICES, Prices, prices_of
 from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.relaxation import Relaxation, relax, relaxation_at
 from partitioner.placement.root_relaxation import root_relaxation
@@ -31,7 +33,9 @@ MAX_SCALES = 6
 """How often the relaxation is solved on another scale, each up to a thousand times finer."""
 
 
-def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible | Undecided | None:
+def solve(
+    problem: Problem, cutoff: float = math.inf, prices: Prices = NO_PRICES, limit: float = math.inf
+) -> Solution | Infeasible | Undecided | None:
     """Returns the fastest placement with its certificate, or what is missing where nothing fits.
 
     The same problem always gives the same result; of equally fast placements one with little load and few bytes on later
@@ -41,6 +45,9 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
         problem: The problem.
         cutoff: Seconds that are known to be possible elsewhere; None is returned where it shows early that no placement of
             this problem takes less, and what is known where the search came to its limit.
+        prices: Those that another problem of the same model ended with; they may show it at once (see ``lower_bound``).
+        limit: Seconds of which only bounds are to tell whether they are out of reach; the search is the one without it, and may
+            end with a placement that takes longer.
 
     Raises:
         ValueError: The problem is faulty.
@@ -53,6 +60,11 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
         return solve_unfolded(problem)
     goal = fastest(problem, folded.most)
     alone = _chains_alone(problem, folded, goal)
+    enough = min(cutoff, limit)
+    if enough < math.inf:
+        asked = np.where(goal.group != UNASKED, prices_of(problem, prices), 0.0)
+        if _at_prices(folded, goal, asked).bound >= enough:
+            return None
     shortest = model_columns(alone.paths, alone.model)
     space = SearchSpace(problem, folded, goal, goal.value(folded.most) or 1.0)
     quickest = space.place(shortest)
@@ -66,8 +78,13 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
     missing = _missing(space)
     root, unit, exceeds = alone, space.unit, not fits
     if space.is_large:
-        root, unit, exceeds = _large_root(space, pool, alone, cutoff)
-        if root.bound >= cutoff:
+        root, unit, exceeds = _large_root(space, pool, alone, enough)
+        if root.bound >= enough:
+            return None
+    elif exceeds and enough < math.inf:
+        apart = ColumnPool()  # what is found here must not decide between placements that are equally good
+        apart.add(pool)
+        if _large_root(space, apart, alone, enough)[0].bound >= enough:
             return None
     if exceeds:
         relaxed = relax(folded, missing.goal, missing.unit, pool, alone.box, 1e-12 * missing.unit)
@@ -75,12 +92,12 @@ def solve(problem: Problem, cutoff: float = math.inf) -> Solution | Infeasible |
             return _infeasible(problem, _least(missing, pool))
     if exceeds or not space.is_large:
         root, unit = _root(space, pool, alone)
-    if root.bound >= cutoff:
+    if root.bound >= enough:
         return None
     space = replace(space, unit=unit)
     found = best_placement(space, root, pool, quickest if fits else None, cutoff)
-    if found.placed is None and cutoff < math.inf:
-        return None if found.finished else Undecided(max(root.bound, min(found.bound, cutoff)))
+    if found.placed is None and enough < math.inf:
+        return None if found.finished else Undecided(max(root.bound, min(found.bound, enough)))
     if found.placed is None:
         least = _least(missing, pool)
         if not goal.holds(least.total):
@@ -102,6 +119,11 @@ def _chains_alone(problem: Problem, folded: Folded, goal: Goal) -> Relaxation:
     """Returns the problem without resources and capacities: a shortest path."""
     price = np.zeros(len(goal.group))
     price[: len(problem.phases)] = 1.0
+    return _at_prices(folded, goal, price)
+
+
+def _at_prices(folded: Folded, goal: Goal, price: NDArray[np.float64]) -> Relaxation:
+    """Returns what some prices [D] prove with no more ado."""
     free = np.zeros(len(folded.kinds.most))
     return relaxation_at(folded, goal, price, free, Box(free, folded.kinds.most), free, 0)
 

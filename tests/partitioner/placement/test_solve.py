@@ -17,6 +17,7 @@ from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.highs import SolverError
+from partitioner.placement.lower_bound import named_prices
 from partitioner.placement.problem import Block, Choice, Infeasible, Problem, Solution, Stage, Variant
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.solve import solve
@@ -176,6 +177,27 @@ def test_none_says_that_nothing_beats_the_cutoff() -> None:
             assert (within.chosen, within.objective) == (result.chosen, result.objective)
             num_cut += solve(problem, cutoff=0.5 * result.objective) is None
     assert num_cut >= 3
+
+
+@pytest.mark.parametrize("room", [0.8, 1e3])
+def test_prices_of_another_problem_and_a_limit_tell_what_is_out_of_reach_and_nothing_else(
+    room: float,
+) -> None:
+    num_out = 0
+    for seed in range(7000, 7020):
+        other = random_problem(seed)
+        problem = replace(other, capacities=tuple(room * c for c in other.capacities))
+        known, result = solve(other), solve(problem)
+        if not (isinstance(known, Solution) and isinstance(result, Solution)):
+            continue
+        prices = named_prices(other, known.price)
+        within = 1.001 * result.objective + 1e-9
+        assert solve(problem, within, prices) is not None
+        assert solve(problem, prices=prices, limit=within) == result
+        beyond = solve(problem, prices=prices, limit=0.8 * result.objective)
+        assert beyond is None or beyond == result
+        num_out += beyond is None
+    assert num_out >= 5
 
 
 def test_nothing_is_claimed_where_the_integer_program_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
