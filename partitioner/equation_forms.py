@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from partitioner.jaxpr import Atom, Eqn, Literal, Var, aval_of, equation_key, literal_key
+from partitioner.value_numbers import ValueNumbers
 
-Wired: TypeAlias = tuple[list[int], dict[Var, int]]
+Wired: TypeAlias = tuple[list[int], Mapping[Var, int]]
 """Forms and operands of equations as numbers, one equation after the other, and the numbers of all values, inputs first."""
 
 
@@ -31,6 +32,7 @@ class EquationForms:
     def __init__(self, equations: Iterable[Eqn], reads: Mapping[int, Sequence[Var]]) -> None:
         self._number: dict[Hashable, int] = {}
         self._seen: dict[Hashable, int] = {}
+        self._copies: dict[Hashable, tuple[Mapping[str, Any], int]] = {}
         self._of = {id(e): (self._form(e, read := reads[id(e)]), read) for e in equations}
         self._types: dict[Any, tuple[Any, ...]] = {}
         self.keys: tuple[Hashable, ...] = tuple(self._number)
@@ -77,12 +79,28 @@ class EquationForms:
                 number[v] = len(number)
         return row, number
 
+    def row(self, equations: Sequence[Eqn], numbers: ValueNumbers) -> list[int]:
+        """Returns forms and operands of all equations of which the values are numbered."""
+        row: list[int] = []
+        for eqn, read in zip(equations, numbers.reads, strict=True):
+            row.append(self._of[id(eqn)][0])
+            row += read
+        return row
+
     def _form(self, eqn: Eqn, read: Sequence[Var]) -> int:
         atoms, literals = eqn.invars, ()
         if len(read) < len(atoms):
             literals = tuple((i, literal_key(a)) for i, a in enumerate(atoms) if isinstance(a, Literal))
+        # copies of an equation, such as a body that many layers call, have one object for their parameters
+        copy = (id(eqn.params), eqn.primitive, literals, len(atoms), len(eqn.outvars))
+        known = self._copies.get(copy)
+        if known is None or known[0] is not eqn.params:
+            known = self._copies[copy] = eqn.params, self._form_of_parameters(eqn, literals)
+        return known[1]
+
+    def _form_of_parameters(self, eqn: Eqn, literals: Hashable) -> int:
         # equal parameters have equal keys, and are compared much sooner than their keys are made
-        quick = (eqn.primitive, tuple(eqn.params.values()), literals, len(atoms), len(eqn.outvars))
+        quick = (eqn.primitive, tuple(eqn.params.values()), literals, len(eqn.invars), len(eqn.outvars))
         try:
             known = self._seen.get(quick)
         except TypeError:  # a parameter without a hash

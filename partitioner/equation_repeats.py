@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.jaxpr import Eqn, Var
+from partitioner.value_numbers import ValueNumbers
 
 Ints = NDArray[np.int64]
 
@@ -48,8 +48,7 @@ NOTHING = Repeats(0, 0, 0)
 
 
 def equation_repeats(
-    equations: Sequence[Eqn],
-    reads: Mapping[int, Sequence[Var]],
+    numbers: ValueNumbers,
     kinds: Sequence[int],
     inputs: Sequence[Hashable],
     wired: Sequence[int],
@@ -57,17 +56,18 @@ def equation_repeats(
     """Returns what repeats.
 
     Args:
-        equations: Those of a phase.
-        reads: The variables that each of them reads, by its identity.
+        numbers: The values of a phase, numbered.
         kinds: The kind of each, a small number.
         inputs: The kinds of the phase's inputs.
         wired: Form and operands of each equation, as numbers (see ``EquationForms``); those of inputs come first.
     """
-    if not equations:
+    size = len(kinds)
+    if not size:
         return NOTHING
     row = np.array(wired, np.int64)
-    num_read = np.array([len(reads[id(e)]) for e in equations], np.int64)
-    num_made = np.array([len(e.outvars) for e in equations], np.int64)
+    num_read = np.fromiter(map(len, numbers.reads), np.int64, size)
+    made = np.array(numbers.first, np.int64)
+    num_made, made = np.diff(made), made[:-1]
     begin = np.cumsum(1 + num_read) - 1 - num_read
     forms, operands = row[begin] * (1 + max(kinds)) + np.array(kinds), np.delete(row, begin)
     first, period, end = _longest(forms)
@@ -76,14 +76,13 @@ def equation_repeats(
     start = (
         first + 2 * period
     )  # what the second period reads of the first is not yet what the third reads of the second
-    reader = np.repeat(np.arange(len(equations)), num_read)
-    maker = np.concatenate([np.full(len(inputs), -1), np.repeat(np.arange(len(equations)), num_made)])
-    made = len(inputs) + np.cumsum(num_made) - num_made
+    reader = np.repeat(np.arange(size), num_read)
+    maker = np.concatenate([np.full(len(inputs), -1), np.repeat(np.arange(size), num_made)])
     is_input, inside = operands < len(inputs), maker[operands] >= first + period
     tag = np.where(is_input, _INPUT, np.where(inside, _INSIDE, _FIXED))
     value = np.where(inside, operands - made[reader], operands)
-    numbers: dict[Hashable, int] = {}
-    given = np.array([numbers.setdefault(kind, len(numbers)) for kind in inputs], np.int64)
+    known: dict[Hashable, int] = {}
+    given = np.array([known.setdefault(kind, len(known)) for kind in inputs], np.int64)
     value[is_input] = given[operands[is_input]]
     offset = np.concatenate([[0], np.cumsum(num_read)])
     before = np.arange(offset[start], offset[end - period])

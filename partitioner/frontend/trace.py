@@ -18,6 +18,7 @@ from partitioner.frontend.step_function import StepFunction, cause, named_leaves
 from partitioner.frontend.traced import Role, TracedInput, TracedOutput
 from partitioner.frontend.unstack import Axes, Interface, unstack
 from partitioner.jaxpr import Eqn, Var, reads_of
+from partitioner.value_numbers import ValueNumbers
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,12 @@ class TracedPhase:
     @cached_property
     def wired(self) -> Wired:
         """Holds all equations as numbers."""
-        return self.forms.wired(self.equations, [i.var for i in self.inputs])
+        return self.forms.row(self.equations, self.numbers), self.numbers.of
+
+    @cached_property
+    def numbers(self) -> ValueNumbers:
+        """Numbers all values."""
+        return ValueNumbers.numbered([i.var for i in self.inputs], self.equations, self.reads)
 
     @cached_property
     def reads(self) -> Mapping[int, Sequence[Var]]:

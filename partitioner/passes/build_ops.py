@@ -29,10 +29,10 @@ class OpBuilder:
     Args:
         phase: The phase.
         split: Its equations, sorted.
-        handed: What one group makes and another reads.
+        handed: What one group makes and another reads, by the numbers of values.
     """
 
-    def __init__(self, phase: TracedPhase, split: SplitEquations, handed: Set[Var]) -> None:
+    def __init__(self, phase: TracedPhase, split: SplitEquations, handed: Set[int]) -> None:
         self._phase, self._forms, self._inputs = phase, phase.forms, phase.input_of
         self._made_again = {v: e for e in (*split.index, *split.param) for v in e.outvars}
         self._logits = phase.outputs[0].atom
@@ -40,16 +40,24 @@ class OpBuilder:
         self._alike: dict[Hashable, _Alike] = {}
         self._fused = fused_outputs(phase.equations, [o.atom for o in phase.outputs])
         self._reads = split.reads
-        self._needed_elsewhere = {*handed, *(o.atom for o in phase.outputs if isinstance(o.atom, Var))}
+        self._numbers = phase.numbers
+        results = [self._numbers.of[o.atom] for o in phase.outputs if isinstance(o.atom, Var)]
+        self._needed_elsewhere = {*handed, *results}
         self._repeated: RepeatedGroups[_Alike] = RepeatedGroups(split, self._form_of)
 
-    def makes_logits(self, group: Iterable[Eqn]) -> bool:
-        """Tells whether the group makes the phase's logits."""
-        return any(v is self._logits for e in group for v in e.outvars)
+    def makes_logits(self, group: Iterable[int]) -> bool:
+        """Tells whether a group of equations, by their positions, makes the phase's logits."""
+        return any(v is self._logits for n in group for v in self._phase.equations[n].outvars)
 
-    def build(self, name: str, group: Sequence[Eqn], attention: Attention | None) -> Op:
-        """Returns the op of a group, with the index arithmetic and parameter views it needs."""
-        outputs = tuple([v for e in group for v in e.outvars if v in self._needed_elsewhere])
+    def build(self, name: str, group: Sequence[int], attention: Attention | None) -> Op:
+        """Returns the op of a group, with the index arithmetic and parameter views it needs.
+
+        Args:
+            name: Its name.
+            group: Positions of its equations.
+            attention: What it is raised to.
+        """
+        outputs = self._outputs(group)
         known = self._repeated.find(group, outputs)
         if known is None:
             parts = self._completed(group, outputs)
@@ -75,7 +83,20 @@ class OpBuilder:
             attention=attention,
         )
 
-    def _completed(self, group: Sequence[Eqn], outputs: tuple[Var, ...]) -> Parts:
+    def _outputs(self, group: Sequence[int]) -> tuple[Var, ...]:
+        """Returns what is needed elsewhere of what equations make."""
+        first, needed, equations = self._numbers.first, self._needed_elsewhere, self._phase.equations
+        return tuple(
+            [
+                equations[e].outvars[n - first[e]]
+                for e in group
+                for n in range(first[e], first[e + 1])
+                if n in needed
+            ]
+        )
+
+    def _completed(self, positions: Sequence[int], outputs: tuple[Var, ...]) -> Parts:
+        group = [self._phase.equations[n] for n in positions]
         needed = self._needed(group)
         equations = self._phase.flow.sorted([*group, *needed]) if needed else tuple(group)
         return Parts(equations, tuple(borders(equations, self._reads)), outputs)

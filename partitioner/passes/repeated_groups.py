@@ -66,16 +66,21 @@ class RepeatedGroups(Generic[T]):
         self._reads, self._form_of = split.reads, form_of
         self._known: dict[int, _Known[T]] = {}
 
-    def find(self, group: Sequence[Eqn], outputs: Sequence[Var]) -> tuple[Parts, T] | None:
-        """Returns the parts of a group that repeats a known one, and what is known; None where there is none."""
-        place = self._repeats.turn(self._order[id(group[0])])
+    def find(self, group: Sequence[int], outputs: Sequence[Var]) -> tuple[Parts, T] | None:
+        """Returns the parts of a group that repeats a known one, and what is known; None where there is none.
+
+        Args:
+            group: Positions of its equations.
+            outputs: What others need of it.
+        """
+        place = self._repeats.turn(group[0])
         known = self._known.get(place[0]) if place else None
         if place is None or known is None or place[1] <= known.turn:
             return None
         shift, first = (place[1] - known.turn) * self._repeats.period, self._repeats.first
         if known.positions[-1] + shift >= self._repeats.end:
             return None
-        if [self._order[id(e)] for e in group] != [n + shift for n in known.group]:
+        if group != [n + shift for n in known.group]:
             return None
         equations = tuple([self._equations[n + shift if n >= first else n] for n in known.positions])
         inputs = tuple([self._reads[id(equations[n])][m] for n, m in known.inputs])
@@ -84,10 +89,10 @@ class RepeatedGroups(Generic[T]):
             return None
         return Parts(equations, inputs, tuple(outputs)), known.about
 
-    def remember(self, group: Sequence[Eqn], parts: Parts, about: T) -> None:
+    def remember(self, group: Sequence[int], parts: Parts, about: T) -> None:
         """Notes what later layers may repeat of a group."""
         positions = tuple([self._order[id(e)] for e in parts.equations])
-        place = self._repeats.turn(self._order[id(group[0])])
+        place = self._repeats.turn(group[0])
         first, period = self._repeats.first, self._repeats.period
         if place is None or any(first - period <= n < first for n in positions):
             return
@@ -98,7 +103,7 @@ class RepeatedGroups(Generic[T]):
         made = {v: (n, m) for n, e in enumerate(parts.equations) for m, v in enumerate(e.outvars)}
         self._known[place[0]] = _Known(
             place[1],
-            tuple([self._order[id(e)] for e in group]),
+            tuple(group),
             positions,
             tuple([read[v] for v in parts.inputs]),
             tuple([made[v] for v in parts.outputs]),

@@ -53,11 +53,16 @@ class SplitEquations:
     kinds: tuple[int, ...]
 
     @cached_property
+    def data_positions(self) -> tuple[int, ...]:
+        """Returns the positions of data equations among those of the phase."""
+        return tuple([n for n, kind in enumerate(self.kinds) if kind == _DATA])
+
+    @cached_property
     def repeats(self) -> Repeats:
         """Tells which equations do, and are, what others do and are, layer by layer."""
         phase = self.phase
         inputs = [(i.name if i.role == "const" else i.role, phase.forms.type_of(i.var)) for i in phase.inputs]
-        return equation_repeats(phase.equations, phase.reads, self.kinds, inputs, phase.wired[0])
+        return equation_repeats(phase.numbers, self.kinds, inputs, phase.wired[0])
 
     @cached_property
     def flow(self) -> Dataflow:
@@ -85,7 +90,9 @@ def split_equations(phase: TracedPhase) -> SplitEquations:
             index.append(eqn)
             kinds.append(_INDEX)
             index_vars.update(eqn.outvars)
-        elif eqn.primitive.name in _CHEAP and param_vars.keys() >= set(read):
+        elif (
+            read and read[0] in param_vars and eqn.primitive.name in _CHEAP and param_vars.keys() >= set(read)
+        ):
             param.append(eqn)
             kinds.append(_PARAM)
             param_vars.update((v, param_vars[read[0]]) for v in eqn.outvars)

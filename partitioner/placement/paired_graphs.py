@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
@@ -18,6 +19,20 @@ from partitioner.plan.names import folded
 
 SMALL_WEIGHT_BYTES = 1 << 20
 """Weights below this are kept on every device that uses them: streaming them would cost a latency each."""
+
+
+class Kind(NamedTuple):
+    """Holds what pairs of ops of one form are.
+
+    Attributes:
+        first: The number of the first one.
+        attends: Whether they attend.
+        shared: Whether they use weights that others use, too.
+    """
+
+    first: int
+    attends: bool
+    shared: bool
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,26 @@ class PairedGraphs:
         """Returns a number for each pair, equal for pairs whose variants depend on equal numbers in every mode."""
         numbers: dict[Hashable, int] = {}
         return tuple(numbers.setdefault(self._class_of(pair), len(numbers)) for pair in self.pairs)
+
+    @cached_property
+    def kinds_of_classes(self) -> Mapping[Hashable, Kind]:
+        """Returns the kinds of classes (see ``kinds_of``)."""
+        return self.kinds_of(self.classes)
+
+    def kinds_of(self, forms: Sequence[Hashable]) -> Mapping[Hashable, Kind]:
+        """Returns the kind of each form, given those of all pairs.
+
+        Attentions come first, so that all modes number alike what these load.
+        """
+        first: dict[Hashable, int] = {}
+        for number, form in enumerate(forms):
+            first.setdefault(form, number)
+        found: dict[Hashable, Kind] = {}
+        for form, number in first.items():
+            ops = [op for op in self.pairs[number].ops if op]
+            shared = any(n in self.owners for op in ops for n in op.params)
+            found[form] = Kind(number, any(op.attention for op in ops), shared)
+        return dict(sorted(found.items(), key=lambda item: not item[1].attends))
 
     @cached_property
     def num_layers(self) -> int:

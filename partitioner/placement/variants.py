@@ -11,7 +11,7 @@ from partitioner.costing import Costing
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.attention_variants import AttentionVariants
 from partitioner.placement.mode_costs import Loads, ModeCosts
-from partitioner.placement.paired_graphs import SMALL_WEIGHT_BYTES, PairedGraphs
+from partitioner.placement.paired_graphs import SMALL_WEIGHT_BYTES, Kind, PairedGraphs
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput
@@ -110,20 +110,9 @@ class VariantBuilder:
         return classes if not self._kept else list(map(self._form, pairs, classes))
 
     @cached_property
-    def _kinds(self) -> dict[Hashable, tuple[int, bool, bool]]:
-        """Returns the first pair of each form, whether it attends, and whether it uses shared weights.
-
-        Attentions come first, so that all modes number alike what these load.
-        """
-        first: dict[Hashable, int] = {}
-        for number, form in enumerate(self._forms):
-            first.setdefault(form, number)
-        found: dict[Hashable, tuple[int, bool, bool]] = {}
-        for form, number in first.items():
-            ops = [op for op in self._paired.pairs[number].ops if op]
-            shared = any(n in self._owners for op in ops for n in op.params)
-            found[form] = number, any(op.attention for op in ops), shared
-        return dict(sorted(found.items(), key=lambda item: not item[1][1]))
+    def _kinds(self) -> Mapping[Hashable, Kind]:
+        """Returns what each form of op is."""
+        return self._paired.kinds_of(self._forms) if self._kept else self._paired.kinds_of_classes
 
     def _form(self, pair: PairedOp, number: int) -> Hashable:
         kept = self._kept.get(pair.name)

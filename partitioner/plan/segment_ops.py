@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Mapping, Sequence
 
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Op
-from partitioner.jaxpr import Eqn, Var, borders
+from partitioner.jaxpr import Eqn, Var
 from partitioner.plan.decisions import SPLIT, Decision
 from partitioner.plan.steps import Segment
 
@@ -30,7 +31,7 @@ def segment_ops(graph: OpGraph, decisions: Mapping[str, Decision]) -> tuple[Segm
 
 
 class _Signatures:
-    """Tells what groups of ops share that compute the same; single ops of one form are looked at once.
+    """Tells what groups of ops share that compute the same; groups whose ops have equal forms and are wired alike are one.
 
     Args:
         graph: The phase's ops.
@@ -38,26 +39,56 @@ class _Signatures:
 
     def __init__(self, graph: OpGraph) -> None:
         self._phase = graph.phase
-        self._known: dict[tuple[int, tuple[int, ...]], Hashable] = {}
+        self._known: dict[Hashable, Hashable] = {}
 
     def equations(self, group: Sequence[Op]) -> tuple[tuple[Eqn, ...], tuple[Var, ...]]:
         """Returns the equations of a group in execution order, each once, and what they read from outside."""
         if len(group) == 1:
             return group[0].equations, group[0].inputs
-        equations = self._phase.flow.sorted(e for op in group for e in op.equations)
-        return equations, tuple(borders(equations, self._phase.reads))
+        order = self._phase.flow.order
+        ends = [(order[id(op.equations[0])], order[id(op.equations[-1])]) for op in group]
+        equations = tuple([e for op in group for e in op.equations])
+        if any(before[1] >= after[0] for before, after in itertools.pairwise(ends)):
+            equations = self._phase.flow.sorted(equations)
+        return equations, _read_from_outside(group)
 
     def of(
         self, group: Sequence[Op], equations: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]
     ) -> Hashable:
         """Returns what groups share exactly if they compute the same function of their inputs."""
-        if len(group) > 1 or group[0].form < 0:  # ops that were changed may have a form for several functions
+        if any(op.form < 0 for op in group):  # ops that were changed may have a form for several functions
             return self._phase.forms.signature(equations, inputs, outputs)
-        leaving = set(outputs)
-        key = group[0].form, tuple([n for n, v in enumerate(group[0].outputs) if v in leaving])
+        key = _wiring(group, inputs, outputs), len(equations)
         if key not in self._known:
             self._known[key] = self._phase.forms.signature(equations, inputs, outputs)
         return self._known[key]
+
+
+def _read_from_outside(group: Sequence[Op]) -> tuple[Var, ...]:
+    """Returns what ops read from outside, op by op in order of first use."""
+    made: set[Var] = set()
+    read: dict[Var, None] = {}
+    for op in group:
+        read.update(dict.fromkeys([v for v in op.inputs if v not in made]))
+        made.update(op.outputs)
+    return tuple(read)
+
+
+def _wiring(group: Sequence[Op], inputs: Sequence[Var], outputs: Sequence[Var]) -> Hashable:
+    """Returns the forms of ops, and which of what the group reads and of what they make each reads; and what is handed on.
+
+    Groups that share this, and the number of their equations, compute the same: those that have an index arithmetic in common
+    in one group alone differ in that number.
+    """
+    number = {v: n for n, v in enumerate(inputs)}
+    row: list[int] = []
+    for op in group:
+        row.append(op.form)
+        for v in op.inputs:
+            row.append(number[v])
+        for v in op.outputs:
+            number[v] = len(number)
+    return tuple(row), tuple([number[v] for v in outputs])
 
 
 def streams_cache(op: Op, decision: Decision, phase: str) -> bool:

@@ -20,6 +20,7 @@ from partitioner.jaxpr import Eqn, Var, evaluate, reads_of, variables
 from partitioner.passes.group_ops import cluster, group_ops
 from partitioner.passes.raise_attention import raise_decode_attention
 from partitioner.passes.split_equations import split_equations
+from partitioner.value_numbers import ValueNumbers
 from tests.partitioner.passes.golden import assert_golden
 from tests.partitioner.passes.spellings import SPELLINGS, layered, visible
 from tests.partitioner.passes.traces import decode_of, prefill_of, raised_of, raised_prefill_of
@@ -37,8 +38,8 @@ from tests.partitioner.small_models import (
 
 
 @st.composite
-def labelled_dataflow(draw: st.DrawFn) -> tuple[list[Eqn], list[str]]:
-    """Draws equations that each read one or two earlier values, and a label for each."""
+def labelled_dataflow(draw: st.DrawFn) -> tuple[list[Eqn], list[str], ValueNumbers]:
+    """Draws equations that each read one or two earlier values, a label for each, and the numbers of their values."""
     count = draw(st.integers(1, 9))
     reads = [draw(st.tuples(st.integers(0, n), st.integers(0, n))) for n in range(count)]
     labels = [draw(st.sampled_from("abc")) for _ in range(count)]
@@ -49,16 +50,25 @@ def labelled_dataflow(draw: st.DrawFn) -> tuple[list[Eqn], list[str]]:
             values.append(values[first] - values[second])
         return values[1:]
 
-    _, equations, *_ = make_flat(function, jax.ShapeDtypeStruct((2,), jnp.float32))
-    return equations, labels
+    inputs, equations, *_ = make_flat(function, jax.ShapeDtypeStruct((2,), jnp.float32))
+    return equations, labels, ValueNumbers.numbered(inputs, equations, reads_of(equations))
+
+
+def clustered(
+    equations: list[Eqn], names: list[str], numbers: ValueNumbers
+) -> tuple[list[list[Eqn]], set[int]]:
+    groups, handed = cluster(range(len(equations)), names, numbers)
+    return [[equations[n] for n in group] for group in groups], handed
 
 
 @settings(max_examples=60)
 @given(labelled_dataflow())
-def test_groups_have_one_label_and_an_order_that_can_run(case: tuple[list[Eqn], list[str]]) -> None:
-    equations, names = case
+def test_groups_have_one_label_and_an_order_that_can_run(
+    case: tuple[list[Eqn], list[str], ValueNumbers],
+) -> None:
+    equations, names, numbers = case
     labels = {id(e): name for e, name in zip(equations, names, strict=True)}
-    groups, _ = cluster(equations, labels, reads_of(equations))
+    groups, handed = clustered(equations, names, numbers)
     assert sorted(id(e) for g in groups for e in g) == sorted(id(e) for e in equations)
     assert all(len({labels[id(e)] for e in g}) == 1 for g in groups)
     position = {id(e): i for i, e in enumerate(equations)}
@@ -68,12 +78,17 @@ def test_groups_have_one_label_and_an_order_that_can_run(case: tuple[list[Eqn], 
     for group in groups:
         done.update(v for e in group for v in e.outvars)
         assert all(v in done for e in group for v in variables(e.invars) if v in made)
+    home = {v: n for n, group in enumerate(groups) for e in group for v in e.outvars}
+    read = {(v, n) for n, group in enumerate(groups) for e in group for v in variables(e.invars) if v in made}
+    assert handed == {numbers.of[v] for v, reader in read if home[v] != reader}
 
 
 @settings(max_examples=60)
 @given(labelled_dataflow())
-def test_a_label_has_one_group_if_that_closes_no_cycle(case: tuple[list[Eqn], list[str]]) -> None:
-    equations, names = case
+def test_a_label_has_one_group_if_that_closes_no_cycle(
+    case: tuple[list[Eqn], list[str], ValueNumbers],
+) -> None:
+    equations, names, numbers = case
     labels = {id(e): name for e, name in zip(equations, names, strict=True)}
     maker = {v: labels[id(e)] for e in equations for v in e.outvars}
     between = nx.DiGraph()
@@ -83,7 +98,7 @@ def test_a_label_has_one_group_if_that_closes_no_cycle(case: tuple[list[Eqn], li
         for v in variables(e.invars)
         if v in maker and maker[v] != labels[id(e)]
     )
-    groups, _ = cluster(equations, labels, reads_of(equations))
+    groups, _ = clustered(equations, names, numbers)
     if nx.is_directed_acyclic_graph(between):
         assert len(groups) == len(set(names))
     else:

@@ -1,5 +1,6 @@
 """Every data equation has the label of the module it belongs to."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -34,15 +35,12 @@ def labelled(forward: Any, names: tuple[str, ...]) -> list[tuple[str, str]]:
     function = from_step(step, params=params, init_cache=lambda rows, slots: jnp.zeros((rows, slots)))
     phase = trace_phase(function, "decode", batch_size=2, chunk=1, max_len=5)
     split = split_equations(phase)
-    return shown(split.data, label_equations(phase, split, ()))
+    return shown(phase.equations, label_equations(phase, split, ()))
 
 
-def shown(equations: Any, labels: dict[int, str]) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    e: Eqn
-    for e in equations:
-        rows.append((labels[id(e)], e.primitive.name))
-    return rows
+def shown(equations: Sequence[Eqn], labels: Sequence[str | None]) -> list[tuple[str, str]]:
+    rows = zip(labels, equations, strict=True)
+    return [(label, e.primitive.name) for label, e in rows if label is not None]
 
 
 def test_an_equation_belongs_to_the_module_whose_parameter_it_reads() -> None:
@@ -90,7 +88,7 @@ def test_without_parameters_it_is_the_phase() -> None:
     )
     phase = trace_phase(function, "decode", batch_size=2, chunk=1, max_len=5)
     split = split_equations(phase)
-    assert {name for name, _ in shown(split.data, label_equations(phase, split, ()))} == {"decode"}
+    assert {name for name, _ in shown(phase.equations, label_equations(phase, split, ()))} == {"decode"}
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
@@ -98,10 +96,11 @@ def test_a_raised_attention_has_a_label_of_its_own(name: str) -> None:
     phase, split = decode_of(SPELLINGS[name])
     raised, _ = raised_of(SPELLINGS[name])
     labels = label_equations(phase, split, raised)
-    assert set(labels) == {id(e) for e in split.data}
+    of = {id(e): label for e, label in zip(phase.equations, labels, strict=True) if label is not None}
+    assert set(of) == {id(e) for e in split.data}
     members = {id(e) for e in raised[0].equations}
-    assert {n for n, label in labels.items() if label == attention_label(0)} == members
-    assert not any(is_attention_label(labels[n]) for n in set(labels) - members)
+    assert {n for n, label in of.items() if label == attention_label(0)} == members
+    assert not any(is_attention_label(of[n]) for n in set(of) - members)
 
 
 def test_what_joins_an_attention_to_the_stream_is_a_residual_of_its_own() -> None:
@@ -109,7 +108,7 @@ def test_what_joins_an_attention_to_the_stream_is_a_residual_of_its_own() -> Non
     phase = trace_phase(layered([visible]), "decode", batch_size=2, chunk=1, max_len=16)
     split = split_equations(phase)
     raised, _ = raise_decode_attention(phase, split, lambda b, n: phase)
-    rows = shown(split.data, label_equations(phase, split, raised))
+    rows = shown(phase.equations, label_equations(phase, split, raised))
     assert ("residual", "add") in rows
     assert [label for label, primitive in rows if primitive == "dot_general"] == [attention_label(0)] * 2
 
@@ -126,7 +125,7 @@ def test_labels_of_a_decoder_layer() -> None:
     split = split_equations(phase)
     raised, _ = raise_decode_attention(phase, split, lambda b, n: phase)
     lines: list[str] = []
-    for label, primitive in shown(split.data, label_equations(phase, split, raised)):
+    for label, primitive in shown(phase.equations, label_equations(phase, split, raised)):
         name = "(attention)" if is_attention_label(label) else label
         if lines and lines[-1].startswith(f"{name}: "):
             lines[-1] += f" {primitive}"
