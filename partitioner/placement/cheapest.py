@@ -6,7 +6,9 @@ a dynamic program over the layers does the rest. Letters as in ``states``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +25,28 @@ class PricedLayer:
     """Holds the prices of one layer.
 
     Attributes:
+        layer: The layer.
         length: [S W] the price of each arc with its cheapest variant.
-        pick: [W] the cheapest variant of each way, the first of equally cheap ones.
-        extra: [V] by how much each variant is dearer than the cheapest of its way.
+        variant: [V] the price of each variant, moves left aside.
+        least: [W] that of the cheapest variant of each way.
     """
 
+    layer: Layer
     length: NDArray[np.float64]
-    pick: NDArray[np.int64]
-    extra: NDArray[np.float64]
+    variant: NDArray[np.float64]
+    least: NDArray[np.float64]
+
+    @cached_property
+    def extra(self) -> NDArray[np.float64]:
+        """Returns [V] by how much each variant is dearer than the cheapest of its way."""
+        return self.variant - self.least[self.layer.way]
+
+    @cached_property
+    def pick(self) -> NDArray[np.int64]:
+        """Returns [W] the cheapest variant of each way, the first of equally cheap ones."""
+        order, starts = self.layer.by_way
+        cheapest = np.flatnonzero(self.extra[order] == 0)
+        return order[cheapest[np.searchsorted(cheapest, starts)]]
 
 
 @dataclass(frozen=True)
@@ -73,18 +89,17 @@ def cheapest_paths(
     for layer, surcharge in zip(reversed(graph.layers), reversed(surcharges), strict=True):
         priced = _priced(layer, price, surcharge)
         layers.append(priced)
-        to_exit.append((priced.length[:, :, None] + to_exit[-1][layer.target]).min(axis=1))
+        onward = priced.length[:, :, None] + to_exit[-1][layer.target]
+        to_exit.append(np.minimum.reduce(onward, axis=1))
     return CheapestPaths(graph, tuple(reversed(layers)), tuple(reversed(to_exit)))
 
 
 def _priced(layer: Layer, price: NDArray[np.float64], surcharge: NDArray[np.float64]) -> PricedLayer:
-    length = times(layer.variant, price) + surcharge
-    order, starts = layer.by_way
-    least = np.minimum.reduceat(length[order], starts)
-    above = length - least[layer.way]
-    cheapest = order[above[order] == 0]
-    pick = cheapest[np.flatnonzero(np.diff(layer.way[cheapest], prepend=-1))]
-    return PricedLayer(times(layer.move, price) + least, pick, above)
+    variant = least = times(layer.variant, price) + surcharge
+    if not layer.has_one_each:
+        order, starts = layer.by_way
+        least = np.minimum.reduceat(variant[order], starts)
+    return PricedLayer(layer, times(layer.move, price) + least, variant, least)
 
 
 @dataclass(frozen=True)
@@ -92,44 +107,59 @@ class CheapestModel:
     """Holds the cheapest placement of the whole model, and the price of leaving it.
 
     Attributes:
+        folded: The model.
         price: Its price.
-        ways: For each stage and instance the (entry, exit) it takes.
-        around: For each stage [E X] the least price of everything else when one instance of the stage goes from entry to exit.
+        prices: For each stage [E X] the least price of an instance from entry to exit.
+        remaining: For each stage and instance [X] the least price of what comes behind it.
     """
 
+    folded: Folded
     price: float
-    ways: tuple[tuple[tuple[int, int], ...], ...]
-    around: tuple[NDArray[np.float64], ...]
+    prices: tuple[NDArray[np.float64], ...]
+    remaining: tuple[tuple[NDArray[np.float64], ...], ...]
+
+    @cached_property
+    def ways(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Returns for each stage and instance the (entry, exit) it takes."""
+        node = self.folded.start
+        ways: list[tuple[tuple[int, int], ...]] = []
+        for stage, price, after in zip(self.folded.stages, self.prices, self.remaining, strict=True):
+            taken: list[tuple[int, int]] = []
+            for instance in range(stage.count):
+                leave = int(np.argmin(price[node] + after[instance]))
+                taken.append((node, leave))
+                node = int((stage.onward if instance < stage.count - 1 else stage.following)[leave])
+            ways.append(tuple(taken))
+        return tuple(ways)
+
+    @cached_property
+    def around(self) -> tuple[NDArray[np.float64], ...]:
+        """Returns for each stage [E X] the least price of everything else when one instance of it goes from entry to exit."""
+        before = map(np.array, _reached(self.folded, self.prices))
+        behind = map(np.array, self.remaining)
+        return tuple((b[:, :, None] + r[:, None, :]).min(axis=0) for b, r in zip(before, behind, strict=True))
 
 
 def cheapest_model(folded: Folded, paths: tuple[CheapestPaths, ...]) -> CheapestModel:
     """Returns the cheapest placement of the model, given the cheapest ways through each stage's block."""
-    prices = [path.prices for path in paths]
-    reached = _reached(folded, prices)
+    prices = tuple(path.prices for path in paths)
     left = np.zeros(len(folded.stages[-1].graph.exits))
-    remaining: list[list[NDArray[np.float64]]] = []
-    around: list[NDArray[np.float64]] = []
-    total = 0.0
+    remaining: list[tuple[NDArray[np.float64], ...]] = []
+    entering = np.zeros(0)
     for position in reversed(range(len(folded.stages))):
         stage, price = folded.stages[position], prices[position]
         after = [left]
-        entering = np.zeros(0)
-        for instance in reversed(range(stage.count)):
-            entering = (price + after[-1]).min(axis=1)
-            if instance:
-                after.append(entering[stage.onward])
-        before, behind = np.array(reached[position]), np.array(after[::-1])
-        around.append((before[:, :, None] + behind[:, None, :]).min(axis=0))
-        remaining.append(after[::-1])
+        repeated = price[stage.onward] if stage.count > 1 else price
+        for _ in range(stage.count - 1):
+            after.append(np.minimum.reduce(repeated + after[-1], axis=1))
+        entering = np.minimum.reduce(price + after[-1], axis=1)
+        remaining.append(tuple(reversed(after)))
         if position:
             left = entering[folded.stages[position - 1].following]
-        else:
-            total = float(entering[folded.start])
-    ways = _ways(folded, prices, remaining[::-1])
-    return CheapestModel(total, ways, tuple(around[::-1]))
+    return CheapestModel(folded, float(entering[folded.start]), prices, tuple(reversed(remaining)))
 
 
-def _reached(folded: Folded, prices: list[NDArray[np.float64]]) -> list[list[NDArray[np.float64]]]:
+def _reached(folded: Folded, prices: Sequence[NDArray[np.float64]]) -> list[list[NDArray[np.float64]]]:
     """Returns for each stage and instance [E] the least price of what comes before it."""
     node, value = np.array([folded.start]), np.zeros(1)
     reached: list[list[NDArray[np.float64]]] = []
@@ -139,24 +169,9 @@ def _reached(folded: Folded, prices: list[NDArray[np.float64]]) -> list[list[NDA
             before = np.full(len(stage.graph.entries), np.inf)
             before[node] = value
             reached[-1].append(before)
-            value = (before[:, None] + price).min(axis=0)
+            value = np.minimum.reduce(before[:, None] + price, axis=0)
             node = stage.onward if instance < stage.count - 1 else stage.following
     return reached
-
-
-def _ways(
-    folded: Folded, prices: list[NDArray[np.float64]], remaining: list[list[NDArray[np.float64]]]
-) -> tuple[tuple[tuple[int, int], ...], ...]:
-    node = folded.start
-    ways: list[tuple[tuple[int, int], ...]] = []
-    for stage, price, after in zip(folded.stages, prices, remaining, strict=True):
-        taken: list[tuple[int, int]] = []
-        for instance in range(stage.count):
-            leave = int(np.argmin(price[node] + after[instance]))
-            taken.append((node, leave))
-            node = int((stage.onward if instance < stage.count - 1 else stage.following)[leave])
-        ways.append(tuple(taken))
-    return tuple(ways)
 
 
 def stage_paths(

@@ -29,6 +29,12 @@ class Step:
     following: NDArray[np.int64]
     paid_s: NDArray[np.float64]
 
+    @classmethod
+    def idle(cls, num_statuses: int, num_tiers: int) -> Step:
+        """Returns what a choice does that does not consume the value: nothing."""
+        same = np.repeat(np.arange(num_statuses)[:, None], num_tiers + 1, axis=1)
+        return cls(same, np.zeros((num_statuses, num_tiers + 1)))
+
 
 @dataclass(frozen=True)
 class FlowStatuses:
@@ -56,7 +62,7 @@ class FlowStatuses:
 def flow_statuses(block: Block, flow: Flow, num_tiers: int) -> FlowStatuses:
     """Returns the statuses of a value, at each point of its block."""
     birth = 0 if flow.producer is None else flow.producer + 1
-    asked = [_asked_tiers(block, flow, first) for first in range(birth, len(block.choices) + 1)]
+    asked = _asked_tiers(block, flow, birth)
     statuses: dict[_Status, int] = {}
     initial = [
         _number(statuses, _status(flow, tier, tuple(flow.move_s[tier]), asked[0]))
@@ -64,30 +70,35 @@ def flow_statuses(block: Block, flow: Flow, num_tiers: int) -> FlowStatuses:
     ]
     steps: list[Step] = []
     for position, later in zip(range(birth, len(block.choices)), asked[1:], strict=True):
+        if position not in flow.consumers:  # as many tiers are asked for as before, and nothing changes
+            steps.append(Step.idle(len(statuses), num_tiers))
+            continue
         after: dict[_Status, int] = {}
         following = np.zeros((len(statuses), num_tiers + 1), np.int64)
         paid_s = np.zeros((len(statuses), num_tiers + 1))
-        consuming = num_tiers if position in flow.consumers else 0
         for (src, due), number in statuses.items():
-            for tier in range(consuming):
+            for tier in range(num_tiers):
                 paid_s[number, tier] = due[tier]
                 left = (*due[:tier], 0.0, *due[tier + 1 :])
                 following[number, tier] = _number(after, _status(flow, src, left, later))
-            following[number, consuming:] = _number(after, _status(flow, src, due, later))
+            following[number, num_tiers] = _number(after, _status(flow, src, due, later))
         steps.append(Step(following, paid_s))
         statuses = after
     producers = np.array([src for src, _ in statuses], np.int64)
     return FlowStatuses(flow, birth, np.array(initial, np.int64), tuple(steps), producers)
 
 
-def _asked_tiers(block: Block, flow: Flow, first: int) -> set[int | None]:
-    """Returns the tiers on which the consumers from ``first`` on may run."""
-    return {
-        tiers[flow.phase]
-        for consumer in flow.consumers
-        if consumer >= first
-        for tiers in block.choices[consumer].ways
-    }
+def _asked_tiers(block: Block, flow: Flow, birth: int) -> list[set[int | None]]:
+    """Returns for each choice from ``birth`` on, and for the end, the tiers on which consumers from there on may run."""
+    asked: list[set[int | None]] = [set()]
+    for position in reversed(range(birth, len(block.choices))):
+        own = (
+            {tiers[flow.phase] for tiers in block.choices[position].ways}
+            if position in flow.consumers
+            else set()
+        )
+        asked.append(asked[-1] | own if own else asked[-1])
+    return asked[::-1]
 
 
 def _status(flow: Flow, src: int, due: tuple[float, ...], asked: set[int | None]) -> _Status:
