@@ -14,19 +14,27 @@ class Dataflow:
     Args:
         equations: In execution order.
         reads: The variables that each of them reads, by its identity; there may be more.
+        order: Numbers that grow along the equations, by identity, if they are known; there may be more.
 
     Attributes:
         reads: See above.
         maker: The equation that makes a variable.
     """
 
-    def __init__(self, equations: Sequence[Eqn], reads: Mapping[int, Sequence[Var]]) -> None:
-        self._equations, self.reads = equations, reads
+    def __init__(
+        self,
+        equations: Sequence[Eqn],
+        reads: Mapping[int, Sequence[Var]],
+        order: Mapping[int, int] | None = None,
+    ) -> None:
+        self._equations, self.reads, self._order = equations, reads, order
         self.maker: dict[Var, Eqn] = {v: e for e in equations for v in e.outvars}
 
     @cached_property
     def order(self) -> Mapping[int, int]:
-        """Returns the position of each equation, by its identity."""
+        """Returns a number for each equation, by its identity, that grows along them: its position if no others were given."""
+        if self._order is not None:
+            return self._order
         return {id(e): i for i, e in enumerate(self._equations)}
 
     @cached_property

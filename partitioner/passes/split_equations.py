@@ -67,12 +67,12 @@ class SplitEquations:
     @cached_property
     def flow(self) -> Dataflow:
         """Holds who makes and reads the values of data equations."""
-        return Dataflow(self.data, self.reads)
+        return Dataflow(self.data, self.reads, self.phase.flow.order)
 
     @cached_property
     def index_flow(self) -> Dataflow:
         """Holds who makes and reads the values of index arithmetic."""
-        return Dataflow(self.index, self.reads)
+        return Dataflow(self.index, self.reads, self.phase.flow.order)
 
 
 def split_equations(phase: TracedPhase) -> SplitEquations:

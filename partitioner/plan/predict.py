@@ -46,22 +46,23 @@ class ResourceClock:
         free = self._free
         if num_parts > 1:
             return self._perform_parts(demand, name, start, part, num_parts, until)
-        if demand.holds is not None:
-            start = max(start, free.get(demand.holds, 0.0))
+        uses, latency_s, delay_s, holds, _ = demand
+        if holds is not None:
+            start = max(start, free.get(holds, 0.0))
         end = start
-        start += demand.delay_s
-        for resource, seconds, size, lead in demand.uses:
+        start += delay_s
+        for resource, seconds, size, lead in uses:
             begin = free.get(resource, 0.0)
             begin = start if begin < start else begin
             done = free[resource] = begin + seconds
             if self._recorded:
                 self.events.append(Event(resource, name, self._phase, begin - lead, done, size))
             end = done if done > end else end
-        if demand.uses and end > self.end_s:
+        if uses and end > self.end_s:
             self.end_s = end
-        end += demand.latency_s
-        if demand.holds is not None:
-            free[demand.holds] = max(free.get(demand.holds, 0.0), end)
+        end += latency_s
+        if holds is not None:
+            free[holds] = max(free.get(holds, 0.0), end)
         return end, 1
 
     def _perform_parts(
@@ -69,14 +70,15 @@ class ResourceClock:
     ) -> tuple[float, int]:
         """Puts those parts of a step on its resources, one behind the other, that begin before another one is ready."""
         free = self._free
-        if not demand.uses:
+        uses, latency_s, _, _, rates = demand
+        if not uses:
             return start, num_parts
-        begin = max([start, *[free.get(use.resource, 0.0) for use in demand.uses]])
-        seconds = demand.uses[0].size / min(demand.rates)
+        begin = max(start, *[free.get(use[0], 0.0) for use in uses])
+        seconds = uses[0].size / min(rates)
         left = num_parts - part
         count = left if begin + left * seconds <= until else max(1, math.ceil((until - begin) / seconds))
         end = start
-        for (resource, _, size, _), rate in zip(demand.uses, demand.rates, strict=True):
+        for (resource, _, size, _), rate in zip(uses, rates, strict=True):
             begin = free.get(resource, 0.0)
             begin = start if begin < start else begin
             done = free[resource] = begin + size * count / rate
@@ -85,7 +87,7 @@ class ResourceClock:
             end = done if done > end else end
         self.end_s = max(self.end_s, end)
         part += count
-        return (end + demand.latency_s if part == num_parts else end), part
+        return (end + latency_s if part == num_parts else end), part
 
 
 def schedule(demands: StepDemands, context_len: int, repeat: int = 1) -> Timeline:

@@ -80,9 +80,11 @@ class ReadySteps:
             missing[following] -= 1
             if not missing[following]:
                 heapq.heappush(self._queue, (since[following], turn, following, 0))
+        if turn + 1 == len(self._left):
+            return
         lane, left = self._lanes[n], self._left[turn]
         left[lane] -= 1
-        if not left[lane] and turn + 1 < len(self._left):
+        if not left[lane]:
             since, missing = self._since[turn + 1], self._missing[turn + 1]
             for member in self._members[lane]:
                 missing[member] -= 1
