@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 
 FEASIBLE = 1e-9
 """Relative amount by which a bound may be broken."""
+ROUNDED = 1e-7
+"""By how much a bound may be missed, relative, where nothing is left that could mend it: rounding has added up."""
 DUAL = 1e-9
 """Reduced costs that are as small as this may have the wrong sign."""
 SMALLEST_PIVOT = 1e-9
@@ -96,16 +98,17 @@ class BoundedProgram:
     Args:
         cost: [N] of each variable.
         matrix: [M N] the rows.
+        tilt: Which way costs are tilted.
     """
 
-    def __init__(self, cost: Floats, matrix: Floats) -> None:
+    def __init__(self, cost: Floats, matrix: Floats, tilt: int = 0) -> None:
         self.num_rows, self.num_variables = matrix.shape
         self.cost = cost
         self.matrix = matrix
         self._wide = np.hstack([-np.eye(self.num_rows), matrix])
         size = np.maximum(1.0, np.abs(cost))
-        tilt = np.random.default_rng(0).random(self.num_variables) * TILT * size
-        self._tilted = np.concatenate([np.zeros(self.num_rows), cost + tilt])
+        added = np.random.default_rng(tilt).random(self.num_variables) * TILT * size
+        self._tilted = np.concatenate([np.zeros(self.num_rows), cost + added])
         self._last: Vertex | None = None
 
     @property
@@ -163,6 +166,11 @@ class BoundedProgram:
             pull = table[row] if rises else -table[row]
             towards = np.where(at_upper, pull > SMALLEST_PIVOT, pull < -SMALLEST_PIVOT)
             candidates = np.flatnonzero(resting & movable & towards)
+            if not len(candidates) and not (broken > ROUNDED * (1.0 + np.abs(value))).any():
+                ending = Ending.OPTIMAL
+                point = rest
+                point[basic] = value
+                break
             if not len(candidates):
                 certain = self._cannot_hold(-table[row, :num], lower, upper)
                 ending = Ending.INFEASIBLE if certain else Ending.UNDECIDED
@@ -182,6 +190,16 @@ class BoundedProgram:
         bound = np.inf if ending is Ending.INFEASIBLE else self.bound(reduced[:num], lower, upper)
         self._last = Vertex(ending, bound, Basis(basic, at_upper, -table[:, :num]), point, table, reduced)
         return self._last
+
+    def firmly(self, lower: Floats, upper: Floats, basis: Basis) -> Vertex:
+        """Returns the optimum, from the start or with another tilt where rounding has led the first way astray."""
+        vertex = self.solve(lower, upper, basis, np.inf)
+        if vertex.ending is Ending.UNDECIDED:
+            vertex = self.solve(lower, upper, self.start, np.inf)
+        if vertex.ending is Ending.UNDECIDED:
+            other = BoundedProgram(self.cost, self.matrix, tilt=1)
+            vertex = other.solve(lower, upper, other.start, np.inf)
+        return vertex
 
     def _known(self, basis: Basis) -> tuple[Floats, Floats] | None:
         """Returns table and reduced costs of a basis if it is the last one found."""
@@ -236,12 +254,12 @@ class BoundedProgram:
     def _cannot_hold(self, weights: Floats, lower: Floats, upper: Floats) -> bool:
         """Tells whether a weighed sum of the rows, each less what it says, is never zero in the bounds."""
         weighed = times(self._wide.T, weights)
-        weighed[np.abs(weighed) <= SMALLEST_PIVOT] = 0.0
-        size = float(np.abs(weighed).max(initial=1.0))
-        return (
-            _least(weighed, lower, upper) > FEASIBLE * size
-            or _least(-weighed, lower, upper) > FEASIBLE * size
-        )
+        small = np.abs(weighed) <= SMALLEST_PIVOT
+        widest = np.maximum(np.abs(lower), np.abs(upper))
+        doubt = float(np.abs(weighed) @ np.where(small & np.isfinite(widest), widest, 0.0))
+        weighed[small] = 0.0
+        enough = FEASIBLE * float(np.abs(weighed).max(initial=1.0)) + doubt
+        return _least(weighed, lower, upper) > enough or _least(-weighed, lower, upper) > enough
 
 
 def _entering(

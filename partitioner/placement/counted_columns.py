@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +12,35 @@ from numpy.typing import NDArray
 from partitioner.placement.bounded_simplex import BoundedProgram, Floats, Vertex
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.columns import Column
-from partitioner.placement.count_search import best_counts
+from partitioner.placement.count_search import Counted, best_counts
 from partitioner.placement.distinct_rows import first_rows
 from partitioner.placement.reach import reach_row, unreached
 
-NUM_COLUMNS = 100
-"""So many columns are chosen from."""
-MAX_NODES = 300
 REPAIRS = 6
 """How often the program is solved again because its solution has rounds that no walk reaches."""
-GAP = 1e-5
-"""Relative gap at which the search ends: this is one of several, each from other columns."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Says how a program over columns is solved.
+
+    Attributes:
+        num_columns: So many columns are chosen from.
+        max_nodes: Nodes of the search tree.
+        gap: Relative gap at which the search ends.
+        search: What searches.
+        loose: Whether hard limits may be broken, at the program's price.
+    """
+
+    num_columns: int
+    max_nodes: int
+    gap: float
+    search: Callable[..., Counted]
+    loose: bool = False
+
+
+ONE_OF_SEVERAL = Effort(100, 300, 1e-5, best_counts)
+"""For one of several programs, each over other columns."""
 
 
 def counted_columns(
@@ -29,6 +49,7 @@ def counted_columns(
     box: tuple[Floats, Floats] | None,
     cutoff: float,
     kept: tuple[Column, ...],
+    effort: Effort = ONE_OF_SEVERAL,
 ) -> list[Counter[Column]] | None:
     """Returns a placement made of columns, or None where none is found below a cutoff.
 
@@ -38,6 +59,7 @@ def counted_columns(
         box: Bounds [S] on the sums.
         cutoff: What the goal's value may be at most.
         kept: Further columns of the program to choose from.
+        effort: How it is solved.
     """
     num_sums, meeting = len(program.sums.rank), program.meeting
     low, high = box or (np.zeros(num_sums), np.full(num_sums, np.inf))
@@ -45,8 +67,8 @@ def counted_columns(
     shares, keys = program.shares(vertex), {c.key for c in kept}
     columns = program.columns[: len(reduced)]
     reduced[shares > 0] = reduced[[c.key in keys for c in columns]] = -np.inf
-    chosen = np.sort(np.argsort(reduced, kind="stable")[:NUM_COLUMNS])
-    num_times = program.goal.num_groups
+    chosen = np.sort(np.argsort(reduced, kind="stable")[: effort.num_columns])
+    num_times = program.goal.num_groups + (len(program.goal.hard) if effort.loose else 0)
     variables = np.concatenate([np.arange(len(meeting.upper) + num_times), program.num_fixed + chosen])
     matrix = program.program.matrix[:, variables]
     sums = np.arange(program.first_sum, program.num_rows)
@@ -59,19 +81,18 @@ def counted_columns(
     rank[program.first_sum : num_rows] = program.sums.rank[rows[program.first_sum :] - program.first_sum]
     rank[num_rows:] = 0
     rank[num_rows + len(meeting.upper) : num_rows + len(meeting.upper) + num_times] = -1
-    cost = np.zeros(len(variables))
-    cost[len(meeting.upper) : len(meeting.upper) + num_times] = 1.0
+    cost = program.program.cost[variables]
     made = [columns[n] for n in chosen.tolist()]
     begin, end = _ends(program, made)
     for _ in range(REPAIRS):
-        found = best_counts(
+        found = effort.search(
             BoundedProgram(cost, matrix),
             lower,
             upper,
             rank,
-            gap=GAP,
+            gap=effort.gap,
             cutoff=cutoff / program.step,
-            max_nodes=MAX_NODES,
+            max_nodes=effort.max_nodes,
         )
         if found.solution is None:
             return None

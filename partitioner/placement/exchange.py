@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.columns import Column
+from partitioner.placement.distinct_rows import first_rows
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, Goal
 from partitioner.placement.near_columns import NearColumns, near_columns
@@ -32,6 +33,8 @@ CLIMBS = 60
 """Exchanges in a row."""
 KICKS, KICKED = 12, 4
 """How often some changes are made at random to go on from, and how many at most."""
+ALIKE = 1e-9
+"""Share of the objective or of a limit by which changes differ at least; of those that are alike, one is tried."""
 BREAKING = 10.0
 """What exceeding a whole limit costs, in values of the goal, and a byte, in twice its price, at least."""
 BROKEN = 1e-3
@@ -65,6 +68,8 @@ class Exchanges:
         room = np.where(goal.limit > 0, goal.limit, 1.0)
         self._fine = np.where(self._hard, np.maximum(2 * BREAKING * price, BREAKING * value / room), 0.0)
         self._broken = BROKEN * value
+        asked = goal.asked
+        self._fineness = ALIKE * np.where(self._hard, room, value or 1.0)[asked]
         self._near: dict[Column, NearColumns] = {}
 
     def improved(self, stages: Placement) -> Placement:
@@ -82,6 +87,13 @@ class Exchanges:
                 here = there
             best = min(best, there, key=lambda standing: standing.counts)
         return best.stages
+
+    def around(self, stages: Placement) -> list[Column]:
+        """Returns the columns that single changes of a placement make, those whose price is closest to nothing first."""
+        olds, owner, number, _ = self._changes(stages)
+        return [
+            self._near[olds[old]].column(n) for old, n in zip(owner.tolist(), number.tolist(), strict=True)
+        ]
 
     def _climbed(self, here: _Standing) -> _Standing:
         """Returns what single changes and pairs of them lead to, the best one at each step."""
@@ -116,12 +128,13 @@ class Exchanges:
         self, stages: Placement
     ) -> tuple[list[Column], NDArray[np.int64], NDArray[np.int64], Floats]:
         """Returns the columns in use, and of each change the column's number, its own number near this, and [N D] its cost."""
-        olds = [used for counted in stages for used in counted]
+        olds = [used for counted in stages for used, _ in counted.most_common()]
         near = [self._around(old) for old in olds]
         change = np.concatenate([own.change for own in near])
         owner = np.repeat(np.arange(len(olds)), [len(own.pick) for own in near])
         number = np.concatenate([np.arange(len(own.pick)) for own in near])
-        kept = np.argsort(np.abs(times(change, self._price)), kind="stable")[:NEAR]
+        kept = np.array(first_rows(np.round(change[:, self._goal.asked] / self._fineness)), np.int64)
+        kept = kept[np.argsort(np.abs(times(change[kept], self._price)), kind="stable")[:NEAR]]
         return olds, owner[kept], number[kept], change[kept]
 
     def _around(self, old: Column) -> NearColumns:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from partitioner.placement.among_columns import among_near
 from partitioner.placement.bounded_simplex import Basis, Ending, Floats, Vertex
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.columns import Column, ColumnPool
@@ -29,7 +30,7 @@ from partitioner.placement.routes import Routes, kept_routes
 
 Placement = list[Counter[Column]]
 """For each stage its columns and how many instances make use of each."""
-MAX_NODES = 1500
+MAX_NODES = 4000
 NODE_ARCS = 6000
 """Problems with more arcs have as many fewer nodes, so that none takes minutes."""
 MAX_ROUNDS = 30
@@ -37,6 +38,8 @@ MAX_ROUNDS = 30
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
 """Nodes after which a better placement is looked for: early ones, after which routes are followed, and from
 then on every so many."""
+AMONG = (10, 100, 300, 1000, 2000, 3000)
+"""Nodes after which all columns near those of the best placement are chosen among."""
 DISTANCES = (6e-4, 2e-3, 6e-3, 2e-2)
 """Relative distances from the root's bound within which a placement is looked for along routes."""
 MOST_ROUTES = 600
@@ -70,6 +73,7 @@ class PricedSearch:
         root: The solved relaxation.
         pool: Its columns.
         limit: What the goal's value may be at most.
+        known: A placement of that value, if one is known.
         gap: Relative gap that is enough.
         worth: Returns the value of a placement, infinite where it breaks a limit.
         along: Returns a placement along some routes up to a value, if one is found soon.
@@ -83,16 +87,19 @@ class PricedSearch:
         root: Relaxation,
         pool: ColumnPool,
         limit: float,
+        known: Placement | None,
         gap: float,
         worth: Callable[[Placement], float],
         along: Callable[[Routes, float], Placement | None],
     ) -> None:
         self._goal, self._root, self._worth, self._along, self._gap = goal, root, worth, along, gap
         self._first = list(pool)
+        if known is not None:
+            pool.add(column for counted in known for column in counted)
         self._exchanges = Exchanges(folded, goal, root.price, root.bound)
         self._program = ColumnProgram.of(folded, goal, limit, sums, pool)
         self._value = limit
-        self._best: Placement | None = None
+        self._best = known
 
     @property
     def _enough(self) -> float:
@@ -123,6 +130,8 @@ class PricedSearch:
                 self._count(vertex, None if self._best is None else (low, high))
             if num_nodes == EARLY[-1]:
                 self._follow()
+            if num_nodes in AMONG:
+                self._choose(vertex)
             if split is None:
                 num_leaves += 1
                 if num_leaves <= MOST_LEAVES:
@@ -153,7 +162,7 @@ class PricedSearch:
         bound, vertex = below, None
         for _ in range(MAX_ROUNDS):
             program = self._program
-            vertex = program.program.solve(*program.bounds(low, high), basis, np.inf)
+            vertex = program.program.firmly(*program.bounds(low, high), basis)
             if vertex.ending is not Ending.OPTIMAL:
                 return bound, None
             priced = program.priced(vertex, low, high)
@@ -185,6 +194,16 @@ class PricedSearch:
         """Looks for a better placement made of columns that cost little at the prices of a solution, and of the best one's."""
         kept = () if self._best is None else tuple(c for counted in self._best for c in counted)
         stages = counted_columns(self._program, vertex, box, self._enough, kept)
+        if stages is not None:
+            self._take_better(stages)
+
+    def _choose(self, vertex: Vertex) -> None:
+        """Looks for a better placement among all columns near those of the best one, and those of a solution."""
+        if self._best is None:
+            return
+        program = self._program
+        used = (c for c, n in zip(program.columns, program.shares(vertex), strict=False) if n > 0)
+        stages = among_near(program.folded, self._goal, self._exchanges, self._best, used, self._enough)
         if stages is not None:
             self._take_better(stages)
 

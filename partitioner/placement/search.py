@@ -14,6 +14,7 @@ from partitioner.placement.columns import ColumnPool
 from partitioner.placement.first_search import first_placement
 from partitioner.placement.kept_ways import LITTLE, kept_ways
 from partitioner.placement.relaxation import Relaxation
+from partitioner.placement.rounding import rounded
 from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
 from partitioner.placement.settle import settled
@@ -54,7 +55,7 @@ def _searched(
     """
     few, many = space.folded.num_arcs <= FEW_ARCS, space.is_large
     least = 1e-3 * space.unit
-    little, proven_before = LITTLE, 0.0
+    little, proven_before, on_demand = LITTLE, 0.0, False
     if many and min(limit, np.inf if known is None else known.value) > root.bound * (1 + SHORT / 5):
         first = first_placement(space, root, known, limit)
         nearly = first.within(NEARLY if first.num_arcs <= LARGE / 2 else NEARLY_OF_LARGE)
@@ -63,10 +64,14 @@ def _searched(
         first = settled(space, root, first, limit, soon=True)
         if first.within(NEARLY):
             return first
-        known = first.placed
-        if is_wide(space, root, known, limit):
-            priced = placement_on_demand(space, root, pool, known, limit)
-            priced = replace(priced, bound=max(priced.bound, first.bound))
+        known = rounded(space, root, pool, first.placed)
+        known = first.placed if known is None or known.value > limit else known
+        if replace(first, placed=known).within(NEARLY):
+            return replace(first, placed=known)
+        proven_before = first.bound
+        on_demand = is_wide(space, root, known, limit)
+        if on_demand:
+            priced = _on_demand(space, root, pool, replace(first, placed=known), limit)
             if priced.finished or priced.within(WIDE_GAP):
                 return priced
             known, proven_before = priced.placed, priced.bound
@@ -93,8 +98,17 @@ def _searched(
         found = replace(found, bound=min(value, max(found.bound, lower)), num_arcs=num_arcs)
         precise = best is None or best.value > 0.5 * widest
         if found.within(space.gap) or (value == widest and precise):
-            return found
+            is_open = many and not on_demand and not found.within(NEARLY)
+            return _on_demand(space, root, pool, found, limit) if is_open else found
         distance *= 8
+
+
+def _on_demand(space: SearchSpace, root: Relaxation, pool: ColumnPool, found: Found, limit: float) -> Found:
+    """Returns what a search with columns made on demand makes of an outcome."""
+    priced = placement_on_demand(space, root, pool, found.placed, limit)
+    return replace(
+        priced, bound=max(priced.bound, found.bound), num_arcs=max(priced.num_arcs, found.num_arcs)
+    )
 
 
 def _near(

@@ -35,11 +35,13 @@ class Placed:
         chosen: The variants.
         total: [D] its cost vector, summed by ``evaluate``.
         value: The goal's value.
+        stages: For each stage its columns and how many instances make use of each.
     """
 
     chosen: Chosen
     total: NDArray[np.float64]
     value: float
+    stages: tuple[Counter[Column], ...]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class SearchSpace:
         ordered = in_order(self.folded, stages, self.folded.first_tier, last, streams)
         chosen = tuple(tuple(column.picks for column in stage) for stage in ordered)
         total = breakdown_vector(breakdown(self.problem, chosen))
-        return Placed(chosen, total, self.goal.value(total))
+        return Placed(chosen, total, self.goal.value(total), tuple(stages))
 
     def polished(self, placed: Placed, stages: list[Counter[Column]]) -> Placed:
         """Returns a placement no worse than the one of some columns, with ties decided (see ``polish``)."""

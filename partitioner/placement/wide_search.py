@@ -45,12 +45,13 @@ def placement_on_demand(
         root,
         pool,
         limit,
+        None if known is None or known.value > limit else list(known.stages),
         NEARLY,
         worth,
         functools.partial(any_along_routes, space),
     )
     found = search.search()
-    if found.stages is not None:
+    if found.stages is not None and (known is None or found.stages != list(known.stages)):
         placed = space.place(found.stages)
         known = space.polished(placed, found.stages)
     return Found(known, found.bound, found.num_columns, found.bound >= limit)
