@@ -254,11 +254,9 @@ class BoundedProgram:
     def _cannot_hold(self, weights: Floats, lower: Floats, upper: Floats) -> bool:
         """Tells whether a weighed sum of the rows, each less what it says, is never zero in the bounds."""
         weighed = times(self._wide.T, weights)
-        small = np.abs(weighed) <= SMALLEST_PIVOT
-        widest = np.maximum(np.abs(lower), np.abs(upper))
-        doubt = float(np.abs(weighed) @ np.where(small & np.isfinite(widest), widest, 0.0))
-        weighed[small] = 0.0
-        enough = FEASIBLE * float(np.abs(weighed).max(initial=1.0)) + doubt
+        endless = np.isinf(lower) | np.isinf(upper)
+        weighed[endless & (np.abs(weighed) <= SMALLEST_PIVOT)] = 0.0
+        enough = FEASIBLE * float(np.abs(weighed).max(initial=1.0))
         return _least(weighed, lower, upper) > enough or _least(-weighed, lower, upper) > enough
 
 

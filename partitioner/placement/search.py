@@ -98,7 +98,7 @@ def _searched(
         found = replace(found, bound=min(value, max(found.bound, lower)), num_arcs=num_arcs)
         precise = best is None or best.value > 0.5 * widest
         if found.within(space.gap) or (value == widest and precise):
-            is_open = many and not on_demand and not found.within(NEARLY)
+            is_open = many and not on_demand and not found.finished and not found.within(NEARLY)
             return _on_demand(space, root, pool, found, limit) if is_open else found
         distance *= 8
 

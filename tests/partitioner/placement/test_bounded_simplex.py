@@ -143,3 +143,20 @@ def test_of_equal_ways_on_none_without_an_end_is_passed(monkeypatch: pytest.Monk
     assert np.isfinite(vertex.point).all()
     assert cost @ vertex.point[rows:] == pytest.approx(best.fun, rel=1e-6, abs=1e-6)
     assert vertex.bound <= best.fun * (1 + 1e-6)
+
+
+def test_what_a_wide_variable_makes_up_for_by_a_tiny_weight_is_not_called_impossible() -> None:
+    program = BoundedProgram(np.array([1.0, 1.0]), np.array([[1.0, 1e-10]]))
+    lower, upper = np.array([2.0, 0.0, 0.0]), np.array([2.0, 1.95, 1e9])
+    vertex = program.solve(lower, upper, program.start, np.inf)
+    assert vertex.ending is not Ending.INFEASIBLE
+    upper[2] = 1e8
+    assert program.solve(lower, upper, program.start, np.inf).ending is Ending.INFEASIBLE
+
+
+def test_rounding_errors_that_nothing_can_mend_are_let_be() -> None:
+    program = BoundedProgram(np.array([1.0]), np.array([[1.0], [1.0]]))
+    within = np.array([1.0, 1.0 + 5e-8, 0.0]), np.array([1.0, 1.0 + 5e-8, 2.0])
+    apart = np.array([1.0, 1.0 + 5e-6, 0.0]), np.array([1.0, 1.0 + 5e-6, 2.0])
+    assert program.firmly(*within, program.start).ending is Ending.OPTIMAL
+    assert program.firmly(*apart, program.start).ending is Ending.INFEASIBLE
