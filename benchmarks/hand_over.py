@@ -1,9 +1,11 @@
 """What it costs to hand one layer's q, k, v from the real device to threads of the host, and a result of theirs back.
 
-    python -m benchmarks.hand_over [--batch 16] [--hidden 5120] [--repeats 60]
+    python -m benchmarks.hand_over [--batch 16] [--hidden 5120] [--rounds 12] [--repeats 20]
 
 A first executable makes q, k, v ``[batch, hidden]`` of a hidden state, a second one goes on with the host's result. Each way is
-timed as a whole; what is beyond the two executables, each waited for as a host that reads has to, is the hand-over. Medians.
+timed as a whole; what is beyond the two executables, each waited for as a host that reads has to, is the hand-over. Ways are
+timed in turns, so that a busy minute of the host counts for all alike: in each round the median of some repeats is taken, and of
+the rounds the median.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from jax import numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
 from runtime.bench_machine import this_machine
+from runtime.bench_spread import spread
 from runtime.hand_over import PinnedHandOver
 
+WARM_UPS = 5
 Way = tuple[str, Callable[[], Any]]
 
 
@@ -115,10 +119,10 @@ def ways(batch_size: int, hidden: int) -> Iterator[Way]:
 def median_ms(run: Callable[[], Any], repeats: int) -> float:
     """Returns the median time of a way, its result waited for."""
     found = []
-    for number in range(repeats + 5):
+    for number in range(repeats + WARM_UPS):
         start = time.perf_counter()
         jax.block_until_ready(run())
-        if number >= 5:
+        if number >= WARM_UPS:
             found.append(time.perf_counter() - start)
     return 1e3 * statistics.median(found)
 
@@ -128,16 +132,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--hidden", type=int, default=5120)
-    parser.add_argument("--repeats", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--repeats", type=int, default=20, help="of each way in a round")
     given = parser.parse_args()
     print(this_machine())
-    print(f"q, k, v {[given.batch, given.hidden]} float16, result float32, {given.repeats} repeats\n")
-    print("  whole ms  hand-over ms  way")
-    base: float | None = None
-    for name, run in ways(given.batch, given.hidden):
-        took = median_ms(run, given.repeats)
-        base = took if base is None else base
-        print(f"{took:10.3f}  {took - base:12.3f}  {name}", flush=True)
+    print(
+        f"q, k, v {[given.batch, given.hidden]} float16, result float32, "
+        f"{given.rounds} rounds of {given.repeats} repeats\n"
+    )
+    found = list(ways(given.batch, given.hidden))
+    rounds = [[median_ms(run, given.repeats) for _, run in found] for _ in range(given.rounds)]
+    print("  whole ms  spread  hand-over ms      least   most  way")
+    for number, (name, _) in enumerate(found):
+        whole = [times[number] for times in rounds]
+        beyond = [times[number] - times[0] for times in rounds]
+        print(
+            f"{statistics.median(whole):10.3f}  {spread(whole):6.1%}  {statistics.median(beyond):12.3f}"
+            f"  {min(beyond):9.3f} {max(beyond):6.3f}  {name}"
+        )
 
 
 if __name__ == "__main__":
