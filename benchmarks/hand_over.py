@@ -4,8 +4,8 @@
 
 A first executable makes q, k, v ``[batch, hidden]`` of a hidden state, a second one goes on with the host's result. Each way is
 timed as a whole; what is beyond the two executables, each waited for as a host that reads has to, is the hand-over. Ways are
-timed in turns, so that a busy minute of the host counts for all alike: in each round the median of some repeats is taken, and of
-the rounds the median.
+timed in turns, so that a busy minute of the host counts for all alike: in each round the median of some repeats is taken, and
+of the rounds the median.
 """
 
 from __future__ import annotations

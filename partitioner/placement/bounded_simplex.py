@@ -161,6 +161,8 @@ class BoundedProgram:
                 ending = Ending.ABOVE_CUTOFF
                 break
             steepness = (table[:, :num] ** 2).sum(axis=1)
+            if not (np.isfinite(steepness) & (steepness > 0)).all():
+                break  # rounding errors are all that is left of the table
             row = int(np.argmax(broken**2 / steepness))
             rises = bool(value[row] < low[row])
             pull = table[row] if rises else -table[row]
