@@ -1,11 +1,10 @@
 """Exchanges make placements better: never worse, never beyond a limit, and often the best there is."""
 
-import math
 from collections import Counter
 
 import numpy as np
 
-from partitioner.placement.columns import ColumnPool, model_columns
+from partitioner.placement.columns import model_columns
 from partitioner.placement.exchange import Exchanges
 from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.folded import fold
@@ -13,10 +12,10 @@ from partitioner.placement.goal import fastest
 from partitioner.placement.near_columns import near_columns
 from partitioner.placement.problem import Solution
 from partitioner.placement.relaxation import relaxation_at
-from partitioner.placement.root_relaxation import root_relaxation
 from partitioner.placement.search_space import SearchSpace
 from partitioner.placement.tally import Box
 from tests.partitioner.placement.problems import random_problem
+from tests.partitioner.placement.relaxed import relaxed
 
 
 def test_exchanges_end_at_good_placements_within_the_limits() -> None:
@@ -26,16 +25,8 @@ def test_exchanges_end_at_good_placements_within_the_limits() -> None:
         oracle = exhaustive(problem)
         if not isinstance(oracle, Solution):
             continue
-        folded = fold(problem)
-        goal = fastest(problem, folded.most)
-        space = SearchSpace(problem, folded, goal, goal.value(folded.most) or 1.0)
-        price, free = np.zeros(len(goal.group)), np.zeros(len(folded.kinds.most))
-        price[: len(problem.phases)] = 1.0
-        alone = relaxation_at(folded, goal, price, free, Box(free, folded.kinds.most), free, 0)
-        shortest = model_columns(alone.paths, alone.model)
-        pool = ColumnPool()
-        pool.add(c for columns in shortest for c in columns)
-        root, _ = root_relaxation(folded, goal, space.unit, pool, math.inf)
+        space, root, _, shortest = relaxed(problem)
+        folded, goal = space.folded, space.goal
         before = space.place(shortest)
         after = space.place(Exchanges(folded, goal, root.price, oracle.objective).improved(shortest))
         if goal.holds(before.total):

@@ -5,36 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-import numpy as np
 import pytest
 
 from models import abstract
 from partitioner import Workload, partition
-from partitioner.placement.columns import ColumnPool, model_columns
 from partitioner.placement.exhaustive import exhaustive
-from partitioner.placement.folded import fold
-from partitioner.placement.goal import fastest
-from partitioner.placement.problem import Problem, Solution
-from partitioner.placement.relaxation import Relaxation, relaxation_at
-from partitioner.placement.root_relaxation import root_relaxation
+from partitioner.placement.problem import Solution
 from partitioner.placement.rounding import rounded
-from partitioner.placement.search_space import SearchSpace
-from partitioner.placement.tally import Box
 from tests.partitioner.placement.problems import random_problem
-
-
-def relaxed(problem: Problem) -> tuple[SearchSpace, Relaxation, ColumnPool]:
-    """Returns a problem with its solved relaxation and the columns of that."""
-    folded = fold(problem)
-    goal = fastest(problem, folded.most)
-    space = SearchSpace(problem, folded, goal, goal.value(folded.most) or 1.0)
-    price, free = np.zeros(len(goal.group)), np.zeros(len(folded.kinds.most))
-    price[: len(problem.phases)] = 1.0
-    alone = relaxation_at(folded, goal, price, free, Box(free, folded.kinds.most), free, 0)
-    pool = ColumnPool()
-    pool.add(c for columns in model_columns(alone.paths, alone.model) for c in columns)
-    root, _ = root_relaxation(folded, goal, space.unit, pool, math.inf)
-    return space, root, pool
+from tests.partitioner.placement.relaxed import relaxed
 
 
 def test_rounded_mixtures_keep_the_limits_and_are_mostly_the_best() -> None:
@@ -42,7 +21,7 @@ def test_rounded_mixtures_keep_the_limits_and_are_mostly_the_best() -> None:
     for seed in range(120):
         problem = random_problem(seed)
         oracle = exhaustive(problem)
-        space, root, pool = relaxed(problem)
+        space, root, pool, _ = relaxed(problem)
         found = rounded(space, root, pool, None)
         if not isinstance(oracle, Solution):
             assert found is None
@@ -74,7 +53,7 @@ def test_a_model_that_nearly_fills_the_memory_streams_its_weights() -> None:
 def test_rounding_is_the_same_every_time(kicked: int) -> None:
     values = set[float]()
     for _ in range(2):
-        space, root, pool = relaxed(random_problem(kicked))
+        space, root, pool, _ = relaxed(random_problem(kicked))
         found = rounded(space, root, pool, None)
         values.add(math.inf if found is None else found.value)
     assert len(values) == 1
