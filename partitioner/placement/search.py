@@ -64,13 +64,13 @@ def _searched(
         first = settled(space, root, first, limit, soon=True)
         if first.within(NEARLY):
             return first
-        known = rounded(space, root, pool, first.placed)
-        known = first.placed if known is None or known.value > limit else known
-        if replace(first, placed=known).within(NEARLY):
-            return replace(first, placed=known)
-        proven_before = first.bound
+        known = first.placed
         on_demand = is_wide(space, root, known, limit)
         if on_demand:
+            known = rounded(space, root, pool, first.placed)
+            known = first.placed if known is None or known.value > limit else known
+            if replace(first, placed=known).within(NEARLY):
+                return replace(first, placed=known)
             priced = _on_demand(space, root, pool, replace(first, placed=known), limit)
             if priced.finished or priced.within(WIDE_GAP):
                 return priced
