@@ -78,7 +78,7 @@ def partition(
             traced = replace(traced, graphs=set_sparsity(traced.graphs, choice.sparsity))
         planner = Planner(traced, hw, workload, policy, aim, verify=verify)
         placed = planner.solve()
-        show("place", lambda: str(placed[0]))
+        show("place", lambda: str(placed[0].decisions))
         plan = replace(planner.plan(placed), accuracy=choice)
         if verify:
             verify_plan(plan)

@@ -8,7 +8,7 @@ from cost_models import HardwareSpec
 from partitioner.front import Traced, trace_model
 from partitioner.objective import Objective
 from partitioner.placement.build import PairedGraphs
-from partitioner.placement.candidates import candidates
+from partitioner.placement.candidates import Candidate, candidates
 from partitioner.placement.policies import Policy, policy_named
 from partitioner.plan.assemble import assemble_plan
 from partitioner.plan.decisions import Decisions
@@ -47,19 +47,19 @@ class Planner:
         self._paired = PairedGraphs.of(traced.graphs)
         self._prices: dict[tuple[str, str], float] = {}
 
-    def solve(self) -> list[Decisions]:
-        """Returns the solver's decisions, those that are the best by its account first.
+    def solve(self) -> list[Candidate]:
+        """Returns what the solver found, the best by its account first.
 
         Raises:
             PlacementError: If nothing fits.
         """
         return self._decide(self._rules, math.inf)
 
-    def plan(self, found: list[Decisions]) -> Plan:
-        """Returns the plan that the schedule shows to be the best: of the solver's decisions, or of a published system's."""
+    def plan(self, found: list[Candidate]) -> Plan:
+        """Returns the plan that the schedule shows to be the best: of the solver's candidates, or of a published system's."""
         return best_on_schedule(found, rivals_of(self._rules, self._hw), self._decide, self._make)
 
-    def _decide(self, policy: Policy, limit: float) -> list[Decisions]:
+    def _decide(self, policy: Policy, limit: float) -> list[Candidate]:
         return candidates(
             self._traced,
             self._paired,

@@ -1,7 +1,8 @@
 """Other modes and published systems as candidates: a free choice that looks worse on the finished plan takes one of them.
 
 The solver's account and the schedule of the steps differ: streams run ahead, and segments are launched. Where two placements
-are close by the account, the schedule decides.
+are close by the account, the schedule decides; where the schedule of one is far above its account, its layers are tried in
+another order, too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 from cost_models import HardwareSpec
 from partitioner.errors import PlacementError
+from partitioner.placement.candidates import Candidate
 from partitioner.placement.mode_costs import STREAMS_SHARE
 from partitioner.placement.policies import POLICIES, Policy, policy_named
 from partitioner.plan.decisions import Certificate, Decisions
@@ -24,6 +26,8 @@ FARTHEST = 1.05 / STREAMS_SHARE
 FARTHEST_FETCHED = 2.1
 """Likewise where caches are fetched: the account adds up what the schedule lets run side by side, streams and ops, so it may be
 twice the schedule."""
+FAR = 1.01
+"""How much more than the account a schedule may take before another order is tried: the plan of one costs some of a search."""
 
 
 def rivals_of(policy: Policy, hw: HardwareSpec) -> tuple[Policy, ...]:
@@ -52,41 +56,57 @@ def _within(rival: Policy, policy: Policy) -> bool:
 
 
 def best_on_schedule(
-    found: Sequence[Decisions],
+    found: Sequence[Candidate],
     rivals: Sequence[Policy],
-    decide: Callable[[Policy, float], Sequence[Decisions]],
+    decide: Callable[[Policy, float], Sequence[Candidate]],
     make: Callable[[Decisions], Plan],
 ) -> Plan:
     """Returns the plan of the best decisions, or one of others that is predicted to be better by their objective.
 
     Args:
-        found: Decisions of the solver, the best by its account first.
+        found: Candidates of the solver, the best by its account first.
         rivals: Policies whose decisions the policy of these allows.
-        decide: Returns the best decisions under a policy, unless bounds show that none are within a limit. They are those that
+        decide: Returns the best candidates under a policy, unless bounds show that none are within a limit. They are those that
             the policy is planned with by itself: a search below a limit might end with another placement, as good by the
             account and worse on the schedule.
         make: Turns decisions into a plan of the policy that was asked for.
     """
-    best = make(found[0])
+    best = _in_best_order(found[0], make)
     if not rivals:
         return best
-    first, least = found[0].certificate, _value(best)
-    others = [(d, FARTHEST_MODE) for d in found[1:] if d.certificate.objective <= FARTHEST_MODE * least]
+    first, least = found[0].decisions.certificate, _value(best)
+    others = [
+        (other, FARTHEST_MODE)
+        for other in found[1:]
+        if other.decisions.certificate.objective <= FARTHEST_MODE * least
+    ]
     for rival in rivals:
         fetches = set(rival.cache_homes).isdisjoint(rival.decode_attention) or "input" in rival.cache_forms
         farthest = FARTHEST_FETCHED if fetches else FARTHEST
         try:
-            others += [(d, farthest) for d in decide(rival, farthest * least)[:1]]
+            others += [(other, farthest) for other in decide(rival, farthest * least)[:1]]
         except PlacementError:
             continue
-    for decisions, farthest in others:
-        proof = decisions.certificate
-        if decisions.ops == best.decisions.ops or proof.objective > farthest * least:
+    for other, farthest in others:
+        proof = other.decisions.certificate
+        if other.decisions.ops == best.decisions.ops or proof.objective > farthest * least:
             continue
-        plan = make(decisions)
+        plan = _in_best_order(other, make)
         if _value(plan) < least:
             best, least = plan, _value(plan)
-    return _with_proof(best, first, [d.certificate for d, _ in others])
+    return _with_proof(best, first, [other.decisions.certificate for other, _ in others])
+
+
+def _in_best_order(candidate: Candidate, make: Callable[[Decisions], Plan]) -> Plan:
+    """Returns the plan of a candidate, with its layers in another order where the schedule is far off and that is better."""
+    plan = make(candidate.decisions)
+    if _value(plan) <= FAR * candidate.decisions.certificate.account:
+        return plan
+    paced = candidate.paced()
+    if paced is None:
+        return plan
+    other = make(paced)
+    return other if _value(other) < _value(plan) else plan
 
 
 def _with_proof(plan: Plan, first: Certificate, others: Sequence[Certificate]) -> Plan:

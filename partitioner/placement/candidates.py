@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from cost_models import HardwareSpec
 from partitioner.costing import Costing
@@ -16,8 +16,10 @@ from partitioner.objective import Objective
 from partitioner.placement.agreement import agreeing
 from partitioner.placement.build import BuiltProblem, PairedGraphs, built
 from partitioner.placement.draft import Draft, Drafts, Mode
+from partitioner.placement.evaluate import evaluate
 from partitioner.placement.lower_bound import LowerBound, capacity_name, lower_bound, named_prices
 from partitioner.placement.objective import weighed, weights_of
+from partitioner.placement.paced_order import paced_order
 from partitioner.placement.policies import Policy
 from partitioner.placement.problem import Infeasible, Problem, Solution, Undecided
 from partitioner.placement.recompute import Room, all_proved, kept_inputs
@@ -29,6 +31,19 @@ from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.workload import Workload
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """Offers decisions to the schedule.
+
+    Attributes:
+        decisions: What the solver found.
+        paced: Returns the same with layers in an order in which streams keep pace, or None where there is no other order.
+    """
+
+    decisions: Decisions
+    paced: Callable[[], Decisions | None] = lambda: None
+
+
 def candidates(
     traced: Traced,
     paired: PairedGraphs,
@@ -38,7 +53,7 @@ def candidates(
     objective: Objective,
     limit: float = math.inf,
     prices: dict[tuple[str, str], float] | None = None,
-) -> list[Decisions]:
+) -> list[Candidate]:
     """Returns the best decisions, and behind them those of other modes that were the best before they were found.
 
     Args:
@@ -62,7 +77,7 @@ def candidates(
         search.take(mode)
     if not search.found and math.isinf(limit):
         raise PlacementError(shortfall_message(search.costing, policy, paired, search.short))
-    return search.decisions()
+    return search.candidates()
 
 
 class _ModeSearch:
@@ -185,24 +200,39 @@ class _ModeSearch:
         self._kept = kept_inputs(self._traced, self.costing, self._policy, activation_bytes)
         self._drafts = Drafts(self._paired, self.costing, self._policy, self._steps, self._kept)
 
-    def decisions(self) -> list[Decisions]:
-        """Returns the decisions of what was found, the best first, with the bound on all modes."""
-        bound, worth = min(self._bounds, default=0.0), self._weights.per_second
+    def candidates(self) -> list[Candidate]:
+        """Returns what was found, the best first, with the bound on all modes."""
+        bound = min(self._bounds, default=0.0)
+        found = sorted(self.found, key=lambda pair: pair[1].objective)
         return [
-            Decisions(
-                ops=_decisions(built, solution),
-                reserved_bytes=dict(zip(built.problem.tiers, built.reserved, strict=True)),
-                certificate=Certificate(
-                    worth * solution.objective,
-                    worth * min(bound, solution.objective),
-                    worth * solution.objective,
-                    solution.solver,
-                    self._objective.name,
-                ),
-                micro_batches=built.mode.micro_batches,
+            Candidate(
+                self._decisions(asked, solution, bound, solution.objective),
+                functools.partial(self._paced, asked, solution, bound),
             )
-            for built, solution in sorted(self.found, key=lambda pair: pair[1].objective)
+            for asked, solution in found
         ]
+
+    def _decisions(self, asked: BuiltProblem, solution: Solution, bound: float, account: float) -> Decisions:
+        worth = self._weights.per_second
+        return Decisions(
+            ops=_decisions(asked, solution),
+            reserved_bytes=dict(zip(asked.problem.tiers, asked.reserved, strict=True)),
+            certificate=Certificate(
+                worth * solution.objective,
+                worth * min(bound, solution.objective),
+                worth * account,
+                solution.solver,
+                self._objective.name,
+            ),
+            micro_batches=asked.mode.micro_batches,
+        )
+
+    def _paced(self, asked: BuiltProblem, solution: Solution, bound: float) -> Decisions | None:
+        chosen = paced_order(asked.problem, solution.chosen)
+        if chosen is None:
+            return None
+        account = evaluate(weighed(asked.problem, self._weights), chosen)
+        return self._decisions(asked, replace(solution, chosen=chosen), bound, account)
 
 
 def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[float]:

@@ -65,7 +65,8 @@ def planned(case: str, policy: str) -> Plan:
     """Returns what ``partition`` does for a case, and checks it."""
     _, name, workload = CASES[case]
     hw = HardwareSpec.load(name)
-    decisions = Planner(traced(case), hw, workload, policy, OBJECTIVES[TOKENS_PER_SECOND]).solve()[0]
+    found = Planner(traced(case), hw, workload, policy, OBJECTIVES[TOKENS_PER_SECOND]).solve()
+    decisions = found[0].decisions
     plan = assemble_plan(traced(case), hw, workload, policy, decisions)
     verify_plan(plan)
     return plan

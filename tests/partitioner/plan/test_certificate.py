@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from partitioner import Plan
+from partitioner.placement.candidates import Candidate
 from partitioner.placement.policies import policy_named
 from partitioner.plan.decisions import Certificate, Decisions
 from partitioner.plan.report import SECTIONS
@@ -62,7 +63,7 @@ def test_a_placement_with_a_better_schedule_keeps_the_proof_of_the_best() -> Non
     other = replace(fast.decisions, certificate=Certificate(account, account, account, "made up"))
     plans = {id(first.ops): slow, id(other.ops): fast}
     taken = best_on_schedule(
-        [first, other],
+        [Candidate(first), Candidate(other)],
         rivals_of(policy_named("auto", fast.hw), fast.hw),
         lambda policy, limit: [],
         lambda decisions: replace(plans[id(decisions.ops)], decisions=decisions),
@@ -82,9 +83,9 @@ def beside_a_rival(plans: tuple[Plan, Plan], accounts: tuple[float, float]) -> P
     own, rival = (made_up(plan, account) for plan, account in zip(plans, accounts, strict=True))
     by_ops = {id(own.ops): plans[0], id(rival.ops): plans[1]}
     return best_on_schedule(
-        [own],
+        [Candidate(own)],
         [policy_named("instinfer", plans[0].hw)],
-        lambda policy, limit: [rival] if accounts[1] <= limit else [],
+        lambda policy, limit: [Candidate(rival)] if accounts[1] <= limit else [],
         lambda decisions: replace(by_ops[id(decisions.ops)], decisions=decisions),
     )
 
@@ -108,3 +109,28 @@ def test_the_proof_counts_a_rival_that_is_better_by_the_account_alone() -> None:
     assert taken.total_seconds == least
     assert (taken.bound, taken.gap) == (0.8 * least, 0.0)
     assert taken.account_excess == pytest.approx(0.125)
+
+
+def test_another_order_is_tried_where_the_schedule_is_far_above_the_account() -> None:
+    slow, fast = sorted((wide_plan("flexgen-ssd"), wide_plan("instinfer")), key=lambda p: -p.total_seconds)
+    asked: list[float] = []
+
+    def taken(account: float) -> Plan:
+        own, paced = made_up(slow, account), made_up(fast, 1.001 * account)
+        plans = {id(own.ops): slow, id(paced.ops): fast}
+
+        def other_order() -> Decisions:
+            asked.append(account)
+            return paced
+
+        return best_on_schedule(
+            [Candidate(own, other_order)],
+            [],
+            lambda policy, limit: [],
+            lambda decisions: replace(plans[id(decisions.ops)], decisions=decisions),
+        )
+
+    near, far = slow.total_seconds / 1.009, slow.total_seconds / 1.02
+    assert taken(near).total_seconds == slow.total_seconds
+    assert taken(far).total_seconds == fast.total_seconds
+    assert asked == [far]
