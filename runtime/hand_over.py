@@ -7,6 +7,7 @@ it. Where a device computes from the host's memory there is nothing to copy but 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ class Packer:
         for index, shape in enumerate(shapes):
             self._by_dtype.setdefault(np.dtype(shape.dtype), []).append(index)
         self.key = tuple((s.shape, str(s.dtype)) for s in shapes)
+        self._cuts = [
+            list(zip(found, *_cuts([math.prod(shapes[i].shape) for i in found]), strict=True))
+            for found in self._by_dtype.values()
+        ]
 
     def pack(self, *values: jax.Array) -> list[jax.Array]:
         """Returns one buffer for each dtype."""
@@ -83,13 +88,17 @@ class Packer:
 
     def _unpacked(self, packs: Sequence[jax.Array]) -> list[np.ndarray]:
         found: dict[int, np.ndarray] = {}
-        for packed, indices in zip(packs, self._by_dtype.values(), strict=True):
-            sizes = [math.prod(self._shapes[i].shape) for i in indices]
-            cuts = np.split(np.asarray(packed), np.cumsum(sizes)[:-1])
-            found.update(
-                (i, cut.reshape(self._shapes[i].shape)) for i, cut in zip(indices, cuts, strict=True)
-            )
+        for packed, cuts in zip(packs, self._cuts, strict=True):
+            values = np.asarray(packed)
+            for index, begin, end in cuts:
+                found[index] = values[begin:end].reshape(self._shapes[index].shape)
         return [found[i] for i in range(len(self._shapes))]
+
+
+def _cuts(sizes: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Returns where arrays of some sizes begin and end in one that holds them in a row."""
+    ends = list(itertools.accumulate(sizes))
+    return [0, *ends[:-1]], ends
 
 
 class HandOver(Protocol):
