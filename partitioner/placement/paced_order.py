@@ -38,9 +38,9 @@ def paced_order(problem: Problem, chosen: Chosen) -> Chosen | None:
 def _busiest(problem: Problem, busy_s: Sequence[float]) -> list[int]:
     """Returns for each phase that has streams the one with most to bring."""
     busiest: dict[int, int] = {}
-    for number, (_, phase) in enumerate(problem.resources):
-        if busy_s[number] > 0.0 and busy_s[number] > busy_s[busiest.get(phase, number)] * (phase in busiest):
-            busiest[phase] = number
+    for number in sorted(range(len(busy_s)), key=lambda n: busy_s[n]):
+        if busy_s[number] > 0.0:
+            busiest[problem.resources[number][1]] = number
     return list(busiest.values())
 
 
