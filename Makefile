@@ -40,9 +40,10 @@ bench-gpu:
 	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --policies recompute,host-attention
 	$(GPU_PYTHON) -m benchmarks.gpu_policies --new 9 --repeats 10 --layers 8 --policies gpu-only
 	@mkdir -p out
+	$(GPU_PYTHON) -m benchmarks.decode_grid --out out/decode-grid.json
+	$(GPU_PYTHON) -m benchmarks.weight_streams
 	$(GPU_PYTHON) -m runtime.cli calibrate --drives-of h200-csd4 --out out/this-gpu.toml
 	$(GPU_PYTHON) -m benchmarks.emulated_drives --hw out/this-gpu.toml --repeats 10
-	$(GPU_PYTHON) -m benchmarks.weight_streams
 
 peers: $(VENV)/.run-installed
 	$(BIN)/python -m benchmarks.offload_peers --check
