@@ -7,7 +7,7 @@ another order, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from cost_models import HardwareSpec
@@ -15,7 +15,7 @@ from partitioner.errors import PlacementError
 from partitioner.placement.candidates import Candidate
 from partitioner.placement.mode_costs import STREAMS_SHARE
 from partitioner.placement.policies import POLICIES, Policy, policy_named
-from partitioner.plan.decisions import Certificate, Decisions
+from partitioner.plan.decisions import Certificate, Decision, Decisions
 from partitioner.plan.plan import Plan
 from partitioner.plan.predicted_value import predicted_value
 
@@ -87,14 +87,22 @@ def best_on_schedule(
             others += [(other, farthest) for other in decide(rival, farthest * least)[:1]]
         except PlacementError:
             continue
+    planned = [_placement(found[0])]
     for other, farthest in others:
         proof = other.decisions.certificate
-        if other.decisions.ops == best.decisions.ops or proof.objective > farthest * least:
+        same = other.decisions.ops == best.decisions.ops or _placement(other) in planned
+        if same or proof.objective > farthest * least:
             continue
+        planned.append(_placement(other))
         plan = _in_best_order(other, make)
         if _value(plan) < least:
             best, least = plan, _value(plan)
     return _with_proof(best, first, [other.decisions.certificate for other, _ in others])
+
+
+def _placement(candidate: Candidate) -> tuple[Mapping[str, Decision], int]:
+    """Returns what two candidates share if they lead to the same plan, whichever order was the better one."""
+    return candidate.decisions.ops, candidate.decisions.micro_batches
 
 
 def _in_best_order(candidate: Candidate, make: Callable[[Decisions], Plan]) -> Plan:

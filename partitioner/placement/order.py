@@ -18,6 +18,7 @@ from partitioner.placement.arcs import Arcs, SlotVariants
 from partitioner.placement.balance import boundaries
 from partitioner.placement.columns import Column, column
 from partitioner.placement.folded import Folded, FoldedStage
+from partitioner.placement.turns import in_turns
 
 
 @dataclass(frozen=True)
@@ -164,17 +165,9 @@ def _paced(columns: list[Column], chain: int, streams: Sequence[int]) -> list[Co
     Streams run ahead only as far as there are buffers, so what the busiest of them brings has to be spread over the seconds of
     the chain. The next column is the one after which the two are closest to the proportion that they have in all columns.
     """
-    left = Counter(columns)
-    load = sum((used.vector[list(streams)] for used in columns), np.zeros(len(streams)))
+    used = Counter(columns)
+    load = sum((column.vector[list(streams)] for column in columns), np.zeros(len(streams)))
     busiest = streams[int(np.argmax(load))]
-    seconds = sum(float(used.vector[chain]) for used in columns)
+    seconds = sum(float(column.vector[chain]) for column in columns)
     pace = float(load.max()) / seconds if seconds else 0.0
-    ahead = {used: float(used.vector[busiest] - pace * used.vector[chain]) for used in left}
-    ordered: list[Column] = []
-    behind = 0.0
-    while len(ordered) < len(columns):
-        chosen = min((used for used in left if left[used]), key=lambda used: abs(behind + ahead[used]))
-        left[chosen] -= 1
-        behind += ahead[chosen]
-        ordered.append(chosen)
-    return ordered
+    return in_turns(used, {c: c.vector[[busiest]] - pace * c.vector[[chain]] for c in used})

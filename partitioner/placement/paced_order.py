@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from partitioner.placement.evaluate import Chosen, breakdown
 from partitioner.placement.problem import Block, Problem
+from partitioner.placement.turns import in_turns
 
 Picks = tuple[int, ...]
 
@@ -29,7 +30,7 @@ def paced_order(problem: Problem, chosen: Chosen) -> Chosen | None:
     if not streams:
         return None
     ordered = tuple(
-        _paced(instances, _paces(problem, stage.block, instances, streams))
+        tuple(in_turns(Counter(sorted(instances)), _paces(problem, stage.block, instances, streams)))
         for stage, instances in zip(problem.stages, chosen, strict=True)
     )
     return None if ordered == chosen else ordered
@@ -64,18 +65,3 @@ def _loads(problem: Problem, block: Block, picks: Picks, streams: Sequence[int])
             loads[0, position] += busy.get(stream, 0.0)
             loads[1, position] += variant.seconds[problem.resources[stream][1]]
     return loads
-
-
-def _paced(instances: Sequence[Picks], ahead: dict[Picks, NDArray[np.float64]]) -> tuple[Picks, ...]:
-    """Returns the order in which each next one is that after which streams are the closest to their pace."""
-    left = Counter(sorted(instances))
-    behind = np.zeros(len(next(iter(ahead.values()))))
-    ordered: list[Picks] = []
-    for _ in instances:
-        nearest = min(
-            (picks for picks in left if left[picks]), key=lambda p: float(np.abs(behind + ahead[p]).sum())
-        )
-        left[nearest] -= 1
-        behind += ahead[nearest]
-        ordered.append(nearest)
-    return tuple(ordered)

@@ -134,3 +134,24 @@ def test_another_order_is_tried_where_the_schedule_is_far_above_the_account() ->
     assert taken(near).total_seconds == slow.total_seconds
     assert taken(far).total_seconds == fast.total_seconds
     assert asked == [far]
+
+
+def test_a_placement_is_planned_once_even_where_its_other_order_is_the_better_one() -> None:
+    slow, fast = sorted((wide_plan("flexgen-ssd"), wide_plan("instinfer")), key=lambda p: -p.total_seconds)
+    account = slow.total_seconds / 1.02
+    own, paced = made_up(slow, account), made_up(fast, account)
+    by_ops = {id(own.ops): slow, id(paced.ops): fast}
+    planned: list[str] = []
+
+    def make(decisions: Decisions) -> Plan:
+        planned.append("own" if decisions.ops is own.ops else "paced")
+        return replace(by_ops[id(decisions.ops)], decisions=decisions)
+
+    taken = best_on_schedule(
+        [Candidate(own, lambda: paced)],
+        [policy_named("instinfer", slow.hw)],
+        lambda policy, limit: [Candidate(own, lambda: paced)],
+        make,
+    )
+    assert taken.total_seconds == fast.total_seconds
+    assert planned == ["own", "paced"]
