@@ -137,11 +137,29 @@ def _solve_unfolded(given: list[Problem], answers: Any) -> None:
     answers.put((best, time.process_time() - start))
 
 
+def behind_tracing(traced: Sequence[float], planned: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Returns what each plan took beyond tracing, in seconds and over tracing.
+
+    Args:
+        traced: Seconds of tracing alone, one more than plans: before each plan and after the last. The mean of the two beside a
+            plan is taken, since the machine is now fast and now slow.
+        planned: Seconds of plans, with tracing.
+    """
+    beside = [(before + after) / 2 for before, after in itertools.pairwise(traced)]
+    rest_s = [whole - trace for whole, trace in zip(planned, beside, strict=True)]
+    return rest_s, [rest / trace for rest, trace in zip(rest_s, beside, strict=True)]
+
+
+def shown(values: Sequence[float], unit: str) -> str:
+    """Returns the median of some numbers, the least and the most."""
+    return f"{statistics.median(values):.2f}{unit} ({min(values):.2f} to {max(values):.2f})"
+
+
 def run(case: Case, policy: str, repeats: int, limit_s: float) -> None:
     """Prints what one case took and gave."""
     model = abstract(case.model, **dict(case.changes))
     work = case.workload
-    whole, plan = measured(lambda: partition(model, case.hw, work, policy))
+    _, plan = measured(lambda: partition(model, case.hw, work, policy))
     assert isinstance(plan, Plan)
     rows = plan.prefill.rows if plan.prefill else 1
 
@@ -150,19 +168,17 @@ def run(case: Case, policy: str, repeats: int, limit_s: float) -> None:
         trace_phase(function, "decode", batch_size=work.batch_size, chunk=1, max_len=work.max_len)
         trace_phase(function, "prefill", batch_size=rows, chunk=work.prompt_len, max_len=work.prompt_len)
 
-    traced, planned = [measured(trace)[0]], [whole]
-    for _ in range(repeats - 1):  # in turns, so that both meet the same others on the machine
+    traced, planned = [measured(trace)[0]], []
+    for _ in range(repeats):
         planned.append(measured(lambda: partition(model, case.hw, work, policy))[0])
         traced.append(measured(trace)[0])
-    trace_s, whole_s = statistics.median(traced), statistics.median(planned)
+    rest_s, ratios = behind_tracing(traced, planned)
     print(
         f"\n{case.name} on {case.hw.name}, batch {work.batch_size}, {work.prompt_len}+{work.decode_len} tokens"
     )
-    print(f"  tracing alone {trace_s:8.2f} s  ({min(traced):.2f} to {max(traced):.2f})")
-    print(
-        f"  the rest      {whole_s - trace_s:8.2f} s, {(whole_s - trace_s) / trace_s:.2f}x tracing  "
-        f"(both {min(planned):.2f} to {max(planned):.2f})"
-    )
+    print(f"  tracing alone {shown(traced, ' s')}")
+    print(f"  both          {shown(planned, ' s')}")
+    print(f"  the rest      {shown(rest_s, ' s')}; {shown(ratios, 'x')} tracing, each beside its neighbours")
     print(f"  objective     {plan.decisions.certificate.objective:8.2f} s, gap {plan.gap:.1e}")
     print(
         f"  the plan's    {plan.decisions.certificate.account:8.2f} s, {plan.account_excess:+.1e}; "
@@ -195,7 +211,8 @@ def main() -> None:
     given = parser.parse_args()
     print(this_machine())
     print(
-        f"policy {given.policy}, {given.repeats} repeats in one process; processor seconds, median (least to most)"
+        f"policy {given.policy}, {given.repeats} repeats in one process behind one that is not counted; "
+        "processor seconds, median (least to most)"
     )
     for case in cases():
         if case.name.startswith(given.case):
