@@ -18,6 +18,7 @@ from flax import nnx
 
 from benchmarks.changed_hardware import changed_hardware
 from benchmarks.decode_step import PlainJit, make_prompts
+from benchmarks.near_ties import margins, told
 from benchmarks.policy_runs import PolicyRun, run_policy
 from cost_models import HardwareSpec
 from models import Transformer, TransformerConfig
@@ -84,10 +85,15 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=8, help="layers to keep")
     parser.add_argument("--prompt-len", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--policies", default="instinfer,auto", help="whose cases to run")
     parser.add_argument("--gpu-memory", type=float, default=4.5e9, help="bytes beside throttled drives")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
+    policies = given.policies.split(",")
+    cases = [case for case in CASES if case.policy in policies]
+    if not cases:
+        parser.error(f"no case has a policy of {given.policies!r}; there are instinfer and auto")
     hw = changed_hardware(given.hw, given.set)
     config = TransformerConfig.named(given.model).replace(num_layers=given.layers)
     model = Transformer(config, rngs=nnx.Rngs(0))
@@ -101,7 +107,7 @@ def main() -> None:
         "\nplan                    batch  new  predicted ms  measured ms  spread  measured / predicted  equal rows"
     )
     ratios: list[float] = []
-    for case in CASES:
+    for case in cases:
         workload = Workload(case.batch, given.prompt_len, case.new)
         prompts = make_prompts(model, case.batch, given.prompt_len)
         expected = PlainJit(model, workload.max_len).generate(prompts, case.new)[0].tolist()
@@ -110,6 +116,8 @@ def main() -> None:
         )
         ratios.append(run.ratio)
         print(line_of(case, run, run.equal_rows(expected)), flush=True)
+        if differ := margins(model, prompts, expected, run.tokens):
+            print(told(differ), flush=True)
     if given.check and not all(1 / MOST_RATIO <= ratio <= MOST_RATIO for ratio in ratios):
         sys.exit(
             f"a step takes more than {MOST_RATIO} times what was predicted, or less than 1 / {MOST_RATIO} of it"
