@@ -1,7 +1,7 @@
 """How close two tokens were between which a session and plain ``jax.jit`` decided differently.
 
 With random weights many tokens are about equally likely, and the order of a sum decides. A row that differs because of that
-says so itself: where it first differs, plain ``jax.jit`` finds both tokens equally likely but for rounding.
+says so itself: where it first differs, the model finds both tokens equally likely but for rounding.
 """
 
 from __future__ import annotations
@@ -38,16 +38,15 @@ def margins(
         if first is not None:
             logits = _logits(model, np.concatenate([prompt, np.asarray(right[:first], np.int32)]))
             pair = logits[[right[first], other[first]]]
-            found.append(float(abs(pair[0] - pair[1]) / _ulp(float(np.abs(pair).max()), model)))
+            highest = np.asarray(np.abs(pair).max(), model.config.compute_dtype)
+            found.append(float(abs(pair[0] - pair[1])) / float(np.spacing(highest)))
     return found
 
 
 def told(found: Sequence[float]) -> str:
-    """Returns a line about rows that differ, empty where there is none."""
-    if not found:
-        return ""
+    """Returns a line about rows that differ, of which there is one at least."""
     rows = f"{len(found)} row differs" if len(found) == 1 else f"{len(found)} rows differ"
-    return f"  {rows}; plain jit has the two tokens at most {max(found):.1f} units in the last place apart"
+    return f"  {rows}; the model has the logits of the two tokens at most {max(found):.1f} units in the last place apart"
 
 
 def _logits(model: Transformer, tokens: np.ndarray) -> np.ndarray:
@@ -56,9 +55,3 @@ def _logits(model: Transformer, tokens: np.ndarray) -> np.ndarray:
     cache = model.init_cache(1, len(tokens))
     logits, _ = model(jnp.asarray(tokens)[None], cache, positions, logits_at=positions[:, -1])
     return np.asarray(jax.device_get(logits)[0, 0], np.float32)
-
-
-def _ulp(value: float, model: Transformer) -> float:
-    """Returns the distance of neighbouring numbers of the dtype of activations at some value."""
-    info = jnp.finfo(model.config.compute_dtype)
-    return float(info.eps) * 2.0 ** np.floor(np.log2(max(value, float(info.smallest_normal))))
