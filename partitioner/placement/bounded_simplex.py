@@ -131,10 +131,11 @@ class BoundedProgram:
             table, reduced = self._known(basis) or self._table(basis)
         except np.linalg.LinAlgError:
             return self.solve(lower, upper, self.start, cutoff)
-        before = np.pad(basis.at_upper, (0, len(lower) - len(basis.at_upper)))
+        before = np.zeros(len(lower), bool)
+        before[: len(basis.at_upper)] = basis.at_upper
         resting = np.ones(len(lower), bool)
         resting[basic] = False
-        before = np.where(before, np.isfinite(upper), np.isinf(lower) & np.isfinite(upper))
+        before = (before | np.isinf(lower)) & np.isfinite(upper)
         wrong = np.where(before, reduced > DUAL, reduced < -DUAL) & resting & (upper > lower)
         if wrong.any() and self._improved(table, reduced, basic, before, (lower, upper)):
             resting[:] = True
@@ -152,7 +153,8 @@ class BoundedProgram:
             low, high = lower[basic], upper[basic]
             broken = np.maximum(low - value, value - high)
             broken[broken <= FEASIBLE * (1.0 + np.abs(value))] = 0.0
-            if not broken.any():
+            apart = broken.nonzero()[0]
+            if not len(apart):
                 ending = Ending.OPTIMAL
                 point = rest
                 point[basic] = value
@@ -160,14 +162,14 @@ class BoundedProgram:
             if self._tilted @ rest + self._tilted[basic] @ value > cutoff + CLEARLY * abs(cutoff):
                 ending = Ending.ABOVE_CUTOFF
                 break
-            steepness = (table[:, :num] ** 2).sum(axis=1)
+            steepness = (table[apart, :num] ** 2).sum(axis=1)
             if not (np.isfinite(steepness) & (steepness > 0)).all():
                 break  # rounding errors are all that is left of the table
-            row = int(np.argmax(broken**2 / steepness))
+            row = int(apart[np.argmax(broken[apart] ** 2 / steepness)])
             rises = bool(value[row] < low[row])
             pull = table[row] if rises else -table[row]
             towards = np.where(at_upper, pull > SMALLEST_PIVOT, pull < -SMALLEST_PIVOT)
-            candidates = np.flatnonzero(resting & movable & towards)
+            candidates = (resting & movable & towards).nonzero()[0]
             if not len(candidates) and not (broken > ROUNDED * (1.0 + np.abs(value))).any():
                 ending = Ending.OPTIMAL
                 point = rest
@@ -208,8 +210,7 @@ class BoundedProgram:
         last = self._last
         if last is None or last.basis is not basis:
             return None
-        apart = np.abs(last.table[:, basis.basic] - np.eye(self.num_rows)).max(initial=0.0)
-        return (last.table.copy(), last.reduced.copy()) if apart < DRIFT else None
+        return (last.table.copy(), last.reduced.copy()) if _is_firm(last.table, basis.basic) else None
 
     def _table(self, basis: Basis) -> tuple[Floats, Floats]:
         """Returns [M T] the table and [T] the reduced costs of a basis.
@@ -217,13 +218,17 @@ class BoundedProgram:
         The inverse that was kept with it serves, unless rounding has added up in it: its table then lacks the unit columns.
         """
         basic = basis.basic
-        table = None if basis.inverse is None else product(basis.inverse, self._wide)
-        if table is None or not np.abs(table[:, basic] - np.eye(self.num_rows)).max(initial=0.0) < DRIFT:
+        table = None if basis.inverse is None else self._table_of(basis.inverse)
+        if table is None or not _is_firm(table, basic):
             inverse = np.linalg.inv(self._wide[:, basic]).astype(np.float64, copy=False)
-            table = product(inverse, self._wide)
+            table = self._table_of(inverse)
         reduced = self._tilted - times(table.T, self._tilted[basic])
         reduced[basic] = 0.0
         return table, reduced
+
+    def _table_of(self, inverse: Floats) -> Floats:
+        """Returns [M T] an inverse [M M] times what the rows say: less itself, and times the matrix."""
+        return np.hstack([-inverse, product(inverse, self.matrix)])
 
     def _improved(
         self,
@@ -262,6 +267,13 @@ class BoundedProgram:
         return _least(weighed, lower, upper) > enough or _least(-weighed, lower, upper) > enough
 
 
+def _is_firm(table: Floats, basic: NDArray[np.int64]) -> bool:
+    """Tells whether the columns of the basic ones are unit columns, up to rounding."""
+    apart, number = table[:, basic], np.arange(len(basic))
+    apart[number, number] -= 1.0
+    return bool(np.abs(apart).max(initial=0.0) < DRIFT)
+
+
 def _entering(
     candidates: NDArray[np.int64], reduced: Floats, pull: Floats, width: Floats, broken: float
 ) -> tuple[int, NDArray[np.int64]]:
@@ -270,9 +282,9 @@ def _entering(
     As long as a bound stays broken when the next candidate has gone to its other bound, the candidate behind it is reached.
     """
     ratio = reduced[candidates] / pull[candidates]
-    order = np.argsort(ratio, kind="stable")
+    order = ratio.argsort(kind="stable")
     candidates, ratio = candidates[order], ratio[order]
-    number = int(np.searchsorted(np.cumsum(pull[candidates] * width[candidates]), broken))
+    number = int((pull[candidates] * width[candidates]).cumsum().searchsorted(broken))
     number = min(number, len(candidates) - 1)
     if pull[candidates[number]] < FIRM_PIVOT:
         equal = np.flatnonzero(ratio <= ratio[number] * (1.0 + FEASIBLE) + FEASIBLE)
