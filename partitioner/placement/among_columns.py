@@ -9,8 +9,8 @@ import numpy as np
 
 from partitioner.placement.bounded_simplex import Ending
 from partitioner.placement.column_program import ColumnProgram
+from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import Column, ColumnPool
-from partitioner.placement.count_sums import CountSums
 from partitioner.placement.counted_columns import Effort, counted_columns
 from partitioner.placement.exchange import Exchanges, Placement
 from partitioner.placement.folded import Folded
@@ -39,7 +39,7 @@ def among(
         effort: How long is looked.
     """
     none = np.zeros(0)
-    sums = CountSums(np.zeros((0, len(folded.kinds.vector))), np.zeros(0, np.int64))
+    sums = ColumnSums.none(folded)
     program = ColumnProgram.of(folded, goal, value, sums, columns)
     vertex = program.program.firmly(*program.bounds(none, none), program.program.start)
     if vertex.ending is not Ending.OPTIMAL:

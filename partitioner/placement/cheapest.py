@@ -140,9 +140,19 @@ class CheapestModel:
         return tuple((b[:, :, None] + r[:, None, :]).min(axis=0) for b, r in zip(before, behind, strict=True))
 
 
-def cheapest_model(folded: Folded, paths: tuple[CheapestPaths, ...]) -> CheapestModel:
-    """Returns the cheapest placement of the model, given the cheapest ways through each stage's block."""
+def cheapest_model(
+    folded: Folded, paths: tuple[CheapestPaths, ...], surcharges: Sequence[NDArray[np.float64]] | None = None
+) -> CheapestModel:
+    """Returns the cheapest placement of the model.
+
+    Args:
+        folded: The model.
+        paths: The cheapest ways through each stage's block.
+        surcharges: For each stage [E X] what an instance from entry to exit costs besides; nothing by default.
+    """
     prices = tuple(path.prices for path in paths)
+    if surcharges is not None:
+        prices = tuple(price + more for price, more in zip(prices, surcharges, strict=True))
     left = np.zeros(len(folded.stages[-1].graph.exits))
     remaining: list[tuple[NDArray[np.float64], ...]] = []
     entering = np.zeros(0)
@@ -178,14 +188,24 @@ def stage_paths(
     folded: Folded, price: NDArray[np.float64], feature_price: NDArray[np.float64]
 ) -> tuple[CheapestPaths, ...]:
     """Returns the cheapest ways through each stage's block at a price [D] and a price [F] of features."""
-    return paths_of_kinds(folded, price, feature_price @ folded.kinds.feature)
+    return _paths(folded, price, feature_price @ folded.kinds.feature, folded.kinds.of)
 
 
-def paths_of_kinds(
-    folded: Folded, price: NDArray[np.float64], kind_price: NDArray[np.float64]
+def paths_of_choices(
+    folded: Folded, price: NDArray[np.float64], choice_price: NDArray[np.float64]
 ) -> tuple[CheapestPaths, ...]:
-    """Returns the cheapest ways through each stage's block at a price [D] and a surcharge [K] on kinds."""
+    """Returns the cheapest ways through each stage's block at a price [D] and a surcharge [J] on kinds of one choice."""
+    return _paths(folded, price, choice_price, folded.kinds.apart)
+
+
+def _paths(
+    folded: Folded,
+    price: NDArray[np.float64],
+    surcharge: NDArray[np.float64],
+    numbers: Sequence[Sequence[NDArray[np.int64]]],
+) -> tuple[CheapestPaths, ...]:
+    """Returns the cheapest ways at a price and a surcharge on variants by their numbers, for each stage and choice [V]."""
     return tuple(
-        cheapest_paths(stage.graph, price, [kind_price[of] for of in kinds])
-        for stage, kinds in zip(folded.stages, folded.kinds.of, strict=True)
+        cheapest_paths(stage.graph, price, [surcharge[of] for of in number])
+        for stage, number in zip(folded.stages, numbers, strict=True)
     )

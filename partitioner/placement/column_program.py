@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.balance import Boundaries, boundaries
-from partitioner.placement.bounded_simplex import BoundedProgram, Floats, Vertex
-from partitioner.placement.cheapest import CheapestPaths, cheapest_model, paths_of_kinds
+from partitioner.placement.bounded_simplex import Basis, BoundedProgram, Floats, Vertex
+from partitioner.placement.cheapest import CheapestPaths, cheapest_model, paths_of_choices
+from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import Column, column
-from partitioner.placement.count_sums import CountSums
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import SCALE, Goal
-from partitioner.placement.unthreaded import times
+from partitioner.placement.unthreaded import product, times
 
 NEGATIVE = 1e-9
 """Share of the objective by which a column has to lower it to be added."""
@@ -65,13 +65,13 @@ class ColumnProgram:
     folded: Folded
     goal: Goal
     value: float
-    sums: CountSums
+    sums: ColumnSums
     columns: tuple[Column, ...]
     rows: Floats
 
     @classmethod
     def of(
-        cls, folded: Folded, goal: Goal, value: float, sums: CountSums, columns: Iterable[Column]
+        cls, folded: Folded, goal: Goal, value: float, sums: ColumnSums, columns: Iterable[Column]
     ) -> ColumnProgram:
         """Returns the program over some columns."""
         empty = cls(folded, goal, value, sums, (), np.zeros((0, 0)))
@@ -86,24 +86,24 @@ class ColumnProgram:
     def num_rows(self) -> int:
         """Returns the number of rows."""
         limits = len(self.goal.soft) + len(self.goal.hard)
-        return limits + self.meeting.num_nodes + len(self.folded.stages) + len(self.sums.rank)
+        return limits + self.meeting.num_nodes + len(self.folded.stages) + self.sums.size
 
     @property
     def first_sum(self) -> int:
         """Returns the row of the first sum."""
-        return self.num_rows - len(self.sums.rank)
+        return self.num_rows - self.sums.size
 
     @cached_property
     def num_fixed(self) -> int:
         """Returns the number of variables before the columns."""
-        return len(self.meeting.upper) + self.goal.num_groups + len(self.goal.hard) + 2 * len(self.sums.rank)
+        return len(self.meeting.upper) + self.goal.num_groups + len(self.goal.hard) + 2 * self.sums.size
 
     @cached_property
     def program(self) -> BoundedProgram:
         """Returns costs and rows."""
         goal, meeting = self.goal, self.meeting
         soft, hard, nodes = len(goal.soft), len(goal.hard), meeting.num_nodes
-        nummeeting, num_sums = len(meeting.upper), len(self.sums.rank)
+        nummeeting, num_sums = len(meeting.upper), self.sums.size
         fixed = np.zeros((self.num_rows, self.num_fixed))
         fixed[soft + hard : soft + hard + nodes, :nummeeting] = meeting.balance.toarray()
         fixed[:soft, nummeeting : nummeeting + goal.num_groups] = -goal.members(goal.soft)
@@ -122,7 +122,7 @@ class ColumnProgram:
         counts = np.array([float(stage.count) for stage in self.folded.stages])
         none = np.full(len(goal.soft) + len(goal.hard), -np.inf)
         nodes = np.zeros(meeting.num_nodes)
-        broken = len(goal.hard) + 2 * len(self.sums.rank)
+        broken = len(goal.hard) + 2 * self.sums.size
         lower = [none, nodes, counts, low, meeting.lower, np.zeros(self.num_fixed - len(meeting.upper))]
         upper = [
             goal.limit[goal.soft] / self.step,
@@ -148,12 +148,13 @@ class ColumnProgram:
             price[goal.group == group] /= max(1.0, float(price[goal.group == group].sum()))
         price[goal.hard] = np.maximum(0.0, -prices[soft : soft + hard]) * self.step / self._room
         extra = -prices[self.first_sum :] * self.step
-        paths = paths_of_kinds(folded, price, times(self.sums.weights.T, extra))
-        model = cheapest_model(folded, paths)
+        paths = paths_of_choices(folded, price, times(self.sums.choices.T, extra))
+        surcharges = [np.tensordot(extra, ways, 1) for ways in self.sums.ways]
+        model = cheapest_model(folded, paths, surcharges)
         extra[np.abs(extra) <= NEGATIVE * self.value / SCALE] = 0.0
         most = float(np.where(extra > 0, np.minimum(high, self._most), low) @ extra)
         bound = model.price - float(price @ goal.limit) - most
-        return Priced(bound, price, self._missing(paths, prices * self.step))
+        return Priced(bound, price, self._missing(model.prices, paths, prices * self.step))
 
     def exceeded(self, vertex: Vertex) -> float:
         """Returns by which share of a hard limit a solution exceeds it at most."""
@@ -168,15 +169,44 @@ class ColumnProgram:
         """Returns the program with more columns."""
         return replace(self, columns=self.columns + new, rows=np.hstack([self.rows, self._rows_of(new)]))
 
-    def _missing(self, paths: tuple[CheapestPaths, ...], prices: Floats) -> tuple[Column, ...]:
+    def with_sums(self, new: ColumnSums) -> ColumnProgram:
+        """Returns the program with more sums."""
+        sums = self.sums.and_more(new)
+        return ColumnProgram.of(self.folded, self.goal, self.value, sums, self.columns)
+
+    def taken_up(self, basis: Basis) -> Basis:
+        """Returns where to go on from a basis of the program before the last sums came: the rows of these are basic."""
+        before = len(basis.basic)
+        new = self.num_rows - before
+        if not new:
+            return basis
+        missed = before + self.num_fixed - self.sums.size - new
+        place = np.arange(len(basis.at_upper))
+        for first in (before, missed, missed + self.sums.size - new):
+            place[first:] += new
+        at_upper = np.zeros(len(place) + 3 * new, bool)
+        at_upper[place] = basis.at_upper
+        old = place[basis.basic]
+        basic = np.concatenate([old, np.arange(before, self.num_rows)])
+        if basis.inverse is None:
+            return Basis(basic, at_upper)
+        variables = np.flatnonzero(old >= self.num_rows)
+        in_new = np.zeros((new, before))
+        in_new[:, variables] = self.program.matrix[before:, old[variables] - self.num_rows]
+        blocks = [[basis.inverse, np.zeros((before, new))], [product(in_new, basis.inverse), -np.eye(new)]]
+        return Basis(basic, at_upper, np.block(blocks))
+
+    def _missing(
+        self, ways: tuple[Floats, ...], paths: tuple[CheapestPaths, ...], prices: Floats
+    ) -> tuple[Column, ...]:
         known = {c.key for c in self.columns}
         first = len(self.goal.soft) + len(self.goal.hard)
         found: list[Column] = []
-        for position, (stage, path) in enumerate(zip(self.folded.stages, paths, strict=True)):
+        for position, (stage, way, path) in enumerate(zip(self.folded.stages, ways, paths, strict=True)):
             node = first + int(self.meeting.first_node[position])
             entering = prices[node : node + len(stage.graph.entries)]
             leaving = prices[node + stage.onward]
-            reduced = path.prices - prices[first + self.meeting.num_nodes + position]
+            reduced = way - prices[first + self.meeting.num_nodes + position]
             reduced = reduced - entering[:, None] + leaving[None, :]
             for entry, leave in np.argwhere(reduced < -NEGATIVE * self.value).tolist():
                 picks = path.picks(entry, leave)
@@ -192,7 +222,7 @@ class ColumnProgram:
     @cached_property
     def _most(self) -> Floats:
         """Returns [S] what no sum exceeds."""
-        return times(self.sums.weights, self.folded.kinds.most[: self.sums.weights.shape[1]])
+        return self.sums.most(self.folded)
 
     @cached_property
     def _room(self) -> NDArray[np.float64]:
@@ -216,7 +246,5 @@ class ColumnProgram:
         np.add.at(rows, (first + [c.entry for c in columns], number), 1.0)
         np.add.at(rows, (first + onward, number), -1.0)
         rows[soft + hard + meeting.num_nodes + stage, number] = 1.0
-        for n, c in enumerate(columns if len(self.sums.rank) else ()):
-            kinds = [int(of[pick]) for of, pick in zip(folded.kinds.of[c.stage], c.picks, strict=True)]
-            rows[self.first_sum :, n] = self.sums.weights[:, kinds].sum(axis=1)
+        rows[self.first_sum :] = self.sums.adds(folded, columns)
         return rows

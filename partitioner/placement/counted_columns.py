@@ -61,7 +61,7 @@ def counted_columns(
         kept: Further columns of the program to choose from.
         effort: How it is solved.
     """
-    num_sums, meeting = len(program.sums.rank), program.meeting
+    num_sums, meeting = program.sums.size, program.meeting
     low, high = box or (np.zeros(num_sums), np.full(num_sums, np.inf))
     reduced = vertex.reduced[program.num_rows + program.num_fixed :].copy()
     shares, keys = program.shares(vertex), {c.key for c in kept}

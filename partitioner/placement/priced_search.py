@@ -2,8 +2,9 @@
 
 At every node the relaxation over the columns known so far gives prices, and the cheapest ways through the blocks at these
 prices either are columns it misses or prove its bound; so the bound counts for all placements, and there is no list of routes
-or arcs to choose from. Sums are branched on (``count_sums``). Placements are made of the columns (``counted_columns``) and then
-made better by exchanges (``exchange``).
+or arcs to choose from. Sums are branched on (``count_sums``), and where a mixture keeps all of them whole, others that tell it
+apart (``finer_sums``); layers that no walk comes to are ruled out on the way (``apart``). Placements are made of the columns
+(``counted_columns``) and then made better by exchanges (``exchange``).
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from partitioner.placement.among_columns import among_near
+from partitioner.placement.apart import apart_sums
 from partitioner.placement.bounded_simplex import Basis, Ending, Floats, Vertex
 from partitioner.placement.column_program import ColumnProgram
+from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.count_search import fractional_split
-from partitioner.placement.count_sums import CountSums
+from partitioner.placement.count_sums import AWAY, CountSums
 from partitioner.placement.counted_columns import counted_columns
 from partitioner.placement.exchange import Exchanges
+from partitioner.placement.finer_sums import finer_sums
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.open_nodes import OpenNodes
@@ -44,6 +48,8 @@ DISTANCES = (6e-4, 2e-3, 6e-3, 2e-2)
 """Relative distances from the root's bound within which a placement is looked for along routes."""
 MOST_ROUTES = 600
 """More routes are not searched."""
+MOST_FINER = 100
+"""So many sums are made besides those of the problem."""
 MOST_LEAVES = 100
 """So many nodes at which all sums are whole have a placement looked for within them."""
 
@@ -97,7 +103,7 @@ class PricedSearch:
         if known is not None:
             pool.add(column for counted in known for column in counted)
         self._exchanges = Exchanges(folded, goal, root.price, root.bound)
-        self._program = ColumnProgram.of(folded, goal, limit, sums, pool)
+        self._program = ColumnProgram.of(folded, goal, limit, ColumnSums.of(folded, sums), pool)
         self._value = limit
         self._best = known
 
@@ -109,7 +115,8 @@ class PricedSearch:
         """Searches until the gap is small enough, or the tree has its most nodes."""
         sums = self._program.sums
         most_nodes = int(MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs))
-        low, high = np.zeros(len(sums.rank)), np.full(len(sums.rank), np.inf)
+        most_sums = sums.size + MOST_FINER
+        low, high = np.zeros(sums.size), np.full(sums.size, np.inf)
         nodes, num_nodes, num_leaves = OpenNodes(0.0, self._program.program.start, low, high), 0, 0
         while nodes:
             # Without a placement the newest first: down to where all sums are whole.
@@ -121,22 +128,32 @@ class PricedSearch:
                 nodes.close(below)
                 continue
             num_nodes += 1
+            low, high = self._padded(low, high)
             bound, vertex = self._node(below, basis, low, high)
             if vertex is None or bound >= self._enough:
                 nodes.close(bound)
                 continue
-            split = self._split(vertex, low, high, bound)
             if num_nodes in EARLY or num_nodes % EVERY == 0:
                 self._count(vertex, None if self._best is None else (low, high))
             if num_nodes == EARLY[-1]:
                 self._follow()
             if num_nodes in AMONG:
                 self._choose(vertex)
+            split = (
+                self._split(vertex, low, high, bound, AWAY)
+                or self._reach(vertex, low, high)
+                or self._split(vertex, low, high, bound)
+            )
             if split is None:
                 num_leaves += 1
                 if num_leaves <= MOST_LEAVES:
                     self._count(vertex, (low, high))
-                nodes.close(bound)
+                finer = finer_sums(self._program, vertex)
+                if finer.size and self._program.sums.size < most_sums:
+                    self._program = self._program.with_sums(finer)
+                    nodes.split(bound, vertex.basis, (self._padded(low, high),))
+                else:
+                    nodes.close(bound)
                 continue
             nodes.split(bound, vertex.basis, split)
         return PricedFound(self._best, nodes.bound, len(self._program.columns))
@@ -160,6 +177,7 @@ class PricedSearch:
     def _node(self, below: float, basis: Basis, low: Floats, high: Floats) -> tuple[float, Vertex | None]:
         """Returns a node's bound, and the optimum of its relaxation unless that is of no interest or was not found."""
         bound, vertex = below, None
+        basis = self._program.taken_up(basis)
         for _ in range(MAX_ROUNDS):
             program = self._program
             vertex = program.program.firmly(*program.bounds(low, high), basis)
@@ -174,12 +192,37 @@ class PricedSearch:
             self._program = program.extended(priced.missing)
         return bound, vertex
 
+    def _padded(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """Returns a box with no bounds on the sums that were made after it."""
+        more = (0, self._program.sums.size - len(low))
+        return np.pad(low, more), np.pad(high, more, constant_values=np.inf)
+
+    def _reach(
+        self, vertex: Vertex, low: Floats, high: Floats
+    ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
+        """Returns the boxes without columns that no walk comes to, and with one that leads to them; None where none is left."""
+        new = apart_sums(self._program, vertex)
+        if new is None:
+            return None
+        number = self._program.sums.number(new)
+        if number is None:
+            number = self._program.sums.size
+            self._program = self._program.with_sums(new)
+            low, high = self._padded(low, high)
+        if high[number] == 0.0 or low[number + 1] >= 1.0:
+            return None
+        none, one = high.copy(), low.copy()
+        none[number], one[number + 1] = 0.0, 1.0
+        return (low, none), (one, high)
+
     def _split(
-        self, vertex: Vertex, low: Floats, high: Floats, bound: float
+        self, vertex: Vertex, low: Floats, high: Floats, bound: float, least: int = 0
     ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
         program = self._program
         rank = np.full(len(vertex.point), -1)
-        rank[program.first_sum : program.num_rows] = program.sums.rank
+        rank[program.first_sum : program.num_rows] = np.where(
+            program.sums.rank >= least, program.sums.rank, -1
+        )
         room = (self._enough - bound) / program.step
         lower, upper = program.bounds(low, high)
         lower, upper = lower[: len(rank)], upper[: len(rank)]

@@ -10,8 +10,8 @@ import numpy as np
 
 from partitioner.placement.bounded_simplex import Ending
 from partitioner.placement.column_program import ColumnProgram, Priced
+from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import ColumnPool
-from partitioner.placement.count_sums import CountSums
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.highs import SolverError
@@ -38,7 +38,7 @@ def root_relaxation(
         SolverError: No relaxation was solved.
     """
     kinds = folded.kinds
-    none = CountSums(np.zeros((0, len(kinds.vector))), np.zeros(0, np.int64))
+    none = ColumnSums.none(folded)
     program = ColumnProgram.of(folded, goal, unit, none, pool)
     basis, low = program.program.start, np.zeros(0)
     best: Priced | None = None

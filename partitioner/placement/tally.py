@@ -8,13 +8,14 @@ A *feature* is such a number or a sum of them that means something on its own: h
 home on a tier, or run on it. A mixture may keep a third of a KV cache on the drive in any of several ways at once; only a split
 at the number of caches on the drive takes all of them away.
 
-Letters in the shapes: K kinds, F features.
+Letters in the shapes: K kinds, J kinds of one choice, F features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,29 @@ class Kinds:
     feature: csr_array
     most: NDArray[np.float64]
     tiers: NDArray[np.int64]
+
+    @cached_property
+    def apart(self) -> tuple[tuple[NDArray[np.int64], ...], ...]:
+        """Returns for each stage and choice [V] the kind of each variant, told apart from equal ones of other choices."""
+        known: dict[tuple[int, int, int], int] = {}
+        return tuple(
+            tuple(
+                np.array(
+                    [known.setdefault((stage, choice, kind), len(known)) for kind in of.tolist()], np.int64
+                )
+                for choice, of in enumerate(choices)
+            )
+            for stage, choices in enumerate(self.of)
+        )
+
+    @cached_property
+    def together(self) -> NDArray[np.int64]:
+        """Returns [J] the kind of each kind of one choice."""
+        found = np.zeros(sum(len(np.unique(a)) for choices in self.apart for a in choices), np.int64)
+        for choices, kinds in zip(self.apart, self.of, strict=True):
+            for number, kind in zip(choices, kinds, strict=True):
+                found[number] = kind
+        return found
 
     def tally(self, stage: int, picks: tuple[int, ...]) -> NDArray[np.float64]:
         """Returns [F] how often a way to place a stage's block has each feature."""

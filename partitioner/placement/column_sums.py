@@ -1,0 +1,89 @@
+"""Sums over columns that a search with columns made on demand branches on: by what choices take, and by where columns lead.
+
+Letters in the shapes: J kinds of one choice, S sums, E entries, X exits of a stage's block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioner.placement.columns import Column
+from partitioner.placement.count_sums import CountSums
+from partitioner.placement.folded import Folded
+from partitioner.placement.unthreaded import times
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ColumnSums:
+    """Holds the sums.
+
+    Attributes:
+        choices: [S J] what a variant of each kind of one choice adds to each sum, a whole number.
+        ways: For each stage [S E X] what a column from an entry to an exit adds besides.
+        rank: [S] those of the largest are decided first.
+    """
+
+    choices: Floats
+    ways: tuple[Floats, ...]
+    rank: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, folded: Folded) -> ColumnSums:
+        """Returns no sums."""
+        return cls.by_choice(folded, np.zeros((0, len(folded.kinds.together))), np.zeros(0, np.int64))
+
+    @classmethod
+    def of(cls, folded: Folded, sums: CountSums) -> ColumnSums:
+        """Returns the sums of a problem."""
+        return cls.by_choice(folded, sums.weights[:, folded.kinds.together], sums.rank)
+
+    @classmethod
+    def by_choice(cls, folded: Folded, choices: Floats, rank: NDArray[np.int64]) -> ColumnSums:
+        """Returns sums of what choices take [S J]."""
+        graphs = [stage.graph for stage in folded.stages]
+        shapes = [(len(rank), len(graph.entries), len(graph.exits)) for graph in graphs]
+        return cls(choices, tuple(map(np.zeros, shapes)), rank)
+
+    @property
+    def size(self) -> int:
+        """Returns the number of sums."""
+        return len(self.rank)
+
+    def and_more(self, more: ColumnSums) -> ColumnSums:
+        """Returns these sums, and behind them some more."""
+        ways = zip(self.ways, more.ways, strict=True)
+        return ColumnSums(
+            np.vstack([self.choices, more.choices]),
+            tuple(np.concatenate(both) for both in ways),
+            np.concatenate([self.rank, more.rank]),
+        )
+
+    def number(self, sums: ColumnSums) -> int | None:
+        """Returns which of these sums is the first of some others, or None where it is not among them."""
+        same = (self.choices == sums.choices[0]).all(axis=1)
+        for own, other in zip(self.ways, sums.ways, strict=True):
+            same &= (own == other[0]).all(axis=(1, 2))
+        return int(np.argmax(same)) if same.any() else None
+
+    def adds(self, folded: Folded, columns: Sequence[Column]) -> Floats:
+        """Returns [S columns] what columns add."""
+        found = np.zeros((self.size, len(columns)))
+        for number, c in enumerate(columns if self.size else ()):
+            taken = [int(of[pick]) for of, pick in zip(folded.kinds.apart[c.stage], c.picks, strict=True)]
+            found[:, number] = self.choices[:, taken].sum(axis=1) + self.ways[c.stage][:, c.entry, c.leave]
+        return found
+
+    def most(self, folded: Folded) -> Floats:
+        """Returns [S] what no sum of a placement exceeds."""
+        most = np.zeros(self.choices.shape[1])
+        found = np.zeros(self.size)
+        for stage, kinds, ways in zip(folded.stages, folded.kinds.apart, self.ways, strict=True):
+            most[np.concatenate(kinds)] = stage.count
+            found += stage.count * ways.max(axis=(1, 2), initial=0.0)
+        return found + times(self.choices, most)
