@@ -39,12 +39,11 @@ def apart_sums(program: ColumnProgram, vertex: Vertex) -> ColumnSums | None:
 def _sums(program: ColumnProgram, position: int, nodes: NDArray[np.int64]) -> ColumnSums:
     """Returns how many columns begin at some nodes of a stage, and how many lead there from elsewhere."""
     folded = program.folded
-    empty = ColumnSums.by_choice(folded, np.zeros((2, len(folded.kinds.together))), np.full(2, -1))
-    ways = [way.copy() for way in empty.ways]
+    sums = ColumnSums.by_choice(folded, np.zeros((2, len(folded.kinds.together))), np.full(2, -1))
     stage = folded.stages[position]
     inside = np.isin(np.arange(len(stage.graph.entries)), nodes)
-    ways[position][0, inside, :] = 1.0
-    ways[position][1] = ~inside[:, None] & np.isin(stage.onward, nodes)[None, :]
+    sums.ways[position][0, inside, :] = 1.0
+    sums.ways[position][1] = ~inside[:, None] & np.isin(stage.onward, nodes)[None, :]
     if position:
-        ways[position - 1][1] += np.isin(folded.stages[position - 1].following, nodes)[None, :]
-    return ColumnSums(empty.choices, tuple(ways), empty.rank)
+        sums.ways[position - 1][1] += np.isin(folded.stages[position - 1].following, nodes)[None, :]
+    return sums

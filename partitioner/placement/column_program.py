@@ -149,7 +149,7 @@ class ColumnProgram:
         price[goal.hard] = np.maximum(0.0, -prices[soft : soft + hard]) * self.step / self._room
         extra = -prices[self.first_sum :] * self.step
         paths = paths_of_choices(folded, price, times(self.sums.choices.T, extra))
-        surcharges = [np.tensordot(extra, ways, 1) for ways in self.sums.ways]
+        surcharges = [np.tensordot(extra, ways, 1) for ways in self.sums.ways] if self.sums.size else None
         model = cheapest_model(folded, paths, surcharges)
         extra[np.abs(extra) <= NEGATIVE * self.value / SCALE] = 0.0
         most = float(np.where(extra > 0, np.minimum(high, self._most), low) @ extra)

@@ -47,25 +47,21 @@ class Kinds:
     @cached_property
     def apart(self) -> tuple[tuple[NDArray[np.int64], ...], ...]:
         """Returns for each stage and choice [V] the kind of each variant, told apart from equal ones of other choices."""
-        known: dict[tuple[int, int, int], int] = {}
-        return tuple(
-            tuple(
-                np.array(
-                    [known.setdefault((stage, choice, kind), len(known)) for kind in of.tolist()], np.int64
-                )
-                for choice, of in enumerate(choices)
-            )
-            for stage, choices in enumerate(self.of)
-        )
+        found: list[tuple[NDArray[np.int64], ...]] = []
+        first = 0
+        for choices in self.of:
+            numbers: list[NDArray[np.int64]] = []
+            for of in choices:
+                kinds, number = np.unique(of, return_inverse=True)
+                numbers.append(first + number)
+                first += len(kinds)
+            found.append(tuple(numbers))
+        return tuple(found)
 
     @cached_property
     def together(self) -> NDArray[np.int64]:
         """Returns [J] the kind of each kind of one choice."""
-        found = np.zeros(sum(len(np.unique(a)) for choices in self.apart for a in choices), np.int64)
-        for choices, kinds in zip(self.apart, self.of, strict=True):
-            for number, kind in zip(choices, kinds, strict=True):
-                found[number] = kind
-        return found
+        return np.concatenate([np.unique(of) for choices in self.of for of in choices])
 
     def tally(self, stage: int, picks: tuple[int, ...]) -> NDArray[np.float64]:
         """Returns [F] how often a way to place a stage's block has each feature."""
