@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.columns import Column
-from partitioner.placement.count_sums import CountSums
+from partitioner.placement.count_sums import ONCE, CountSums
 from partitioner.placement.folded import Folded
 from partitioner.placement.unthreaded import times
 
@@ -40,8 +40,9 @@ class ColumnSums:
 
     @classmethod
     def of(cls, folded: Folded, sums: CountSums) -> ColumnSums:
-        """Returns the sums of a problem."""
-        return cls.by_choice(folded, sums.weights[:, folded.kinds.together], sums.rank)
+        """Returns the sums of a problem, and behind them where the stages that there is one instance of begin and end."""
+        counts = cls.by_choice(folded, sums.weights[:, folded.kinds.together], sums.rank)
+        return counts.and_more(cls._of_single(folded))
 
     @classmethod
     def by_choice(cls, folded: Folded, choices: Floats, rank: NDArray[np.int64]) -> ColumnSums:
@@ -49,6 +50,28 @@ class ColumnSums:
         graphs = [stage.graph for stage in folded.stages]
         shapes = [(len(rank), len(graph.entries), len(graph.exits)) for graph in graphs]
         return cls(choices, tuple(map(np.zeros, shapes)), rank)
+
+    @classmethod
+    def _of_single(cls, folded: Folded) -> ColumnSums:
+        """Returns how often each stage that there is one instance of begins at an entry, or ends at an exit: not at all, or once.
+
+        Where such a stage comes behind another one, where that one ends says where it begins.
+        """
+        ends: list[tuple[int, NDArray[np.bool_]]] = []
+        for position, stage in enumerate(folded.stages):
+            if stage.count > 1:
+                continue
+            shape = len(stage.graph.entries), len(stage.graph.exits)
+            entry, leave = np.indices(shape)
+            if position and folded.stages[position - 1].count > 1:
+                ends += [(position, entry == number) for number in range(shape[0])]
+            if position + 1 < len(folded.stages):
+                ends += [(position, leave == number) for number in range(shape[1])]
+        num_choices = len(folded.kinds.together)
+        sums = cls.by_choice(folded, np.zeros((len(ends), num_choices)), np.full(len(ends), ONCE))
+        for number, (position, there) in enumerate(ends):
+            sums.ways[position][number] = there
+        return sums
 
     @property
     def size(self) -> int:

@@ -22,7 +22,7 @@ from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.count_search import fractional_split
-from partitioner.placement.count_sums import AWAY, CountSums
+from partitioner.placement.count_sums import UNITS, CountSums
 from partitioner.placement.counted_columns import counted_columns
 from partitioner.placement.exchange import Exchanges
 from partitioner.placement.finer_sums import finer_sums
@@ -140,7 +140,7 @@ class PricedSearch:
             if num_nodes in AMONG:
                 self._choose(vertex)
             split = (
-                self._split(vertex, low, high, bound, AWAY)
+                self._split(vertex, low, high, bound, UNITS)
                 or self._reach(vertex, low, high)
                 or self._split(vertex, low, high, bound)
             )
