@@ -53,7 +53,7 @@ class ColumnSums:
 
     @classmethod
     def _of_single(cls, folded: Folded) -> ColumnSums:
-        """Returns how often each stage that there is one instance of begins at an entry, or ends at an exit: not at all, or once.
+        """Returns whether each stage that there is one instance of begins at an entry, and whether it ends at an exit.
 
         Where such a stage comes behind another one, where that one ends says where it begins.
         """

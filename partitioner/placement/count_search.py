@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.bounded_simplex import BoundedProgram, Ending, Floats, Vertex
+from partitioner.placement.bounded_simplex import BoundedProgram, Ending, Floats
+from partitioner.placement.fractional import fractional_split
 from partitioner.placement.open_nodes import OpenNodes
 
 DIVE = 12
 """As long as no solution is known, so many nodes lead down from the best one that waits."""
-WHOLE = 1e-6
-"""How far from a whole number a count may be."""
 
 
 @dataclass(frozen=True)
@@ -89,45 +88,3 @@ def best_counts(
             continue
         nodes.split(bound, vertex.basis, split)
     return Counted(best, nodes.bound, finished, num_nodes)
-
-
-def fractional_split(
-    vertex: Vertex, lower: Floats, upper: Floats, rank: NDArray[np.int64], room: float
-) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
-    """Returns the bounds of two halves between which a fractional count lies, the likelier last; None where all are whole.
-
-    Of the fractional counts of the highest rank it is the one of which the first pivot raises the costs most, in the half where
-    it raises them less.
-
-    Args:
-        vertex: The optimum of the whole.
-        lower: [T] its bounds.
-        upper: Likewise.
-        rank: [T] see ``best_counts``.
-        room: By how much costs may rise before a half is of no interest.
-    """
-    basic, point = vertex.basis.basic, vertex.point
-    fraction = point[basic] - np.floor(point[basic])
-    open_rank = np.where(np.minimum(fraction, 1.0 - fraction) > WHOLE, rank[basic], -1)
-    highest = int(open_rank.max(initial=-1))
-    if highest < 0:
-        return None
-    rows = np.flatnonzero(open_rank == highest)
-    resting = np.ones(len(point), bool)
-    resting[basic] = False
-    movable = np.flatnonzero(resting & (upper > lower))
-    pull, at_upper = vertex.table[np.ix_(rows, movable)], vertex.basis.at_upper[movable]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(pull == 0, np.inf, np.abs(vertex.reduced[movable]) / np.abs(pull))
-    falls = np.where(at_upper, pull < 0, pull > 0)
-    down = fraction[rows] * np.where(falls, ratio, np.inf).min(axis=1, initial=np.inf)
-    up = (1.0 - fraction[rows]) * np.where(falls, np.inf, ratio).min(axis=1, initial=np.inf)
-    down, up = np.minimum(down, room), np.minimum(up, room)
-    balance = np.minimum(fraction[rows], 1.0 - fraction[rows])
-    order = np.lexsort((balance, np.maximum(down, up), np.minimum(down, up)))
-    count = int(basic[rows[order[-1]]])
-    below, above = upper.copy(), lower.copy()
-    below[count] = np.floor(point[count])
-    above[count] = below[count] + 1.0
-    low_half, high_half = (lower, below), (above, upper)
-    return (low_half, high_half) if up[order[-1]] <= down[order[-1]] else (high_half, low_half)

@@ -23,10 +23,10 @@ COARSEST = 1000.0
 """How many multiples of a size that all others are measured by the largest may be."""
 TELLING = 0.01
 """Share of all bytes that variants of a size make up together if others are measured by it."""
-AGREED, WEIGHTS, AWAY, ONCE, SHARED, UNITS, ALIKE = 6, 5, 4, 3, 3, 2, 1
-"""Ranks: homes on which ops have to agree, multiples of weights on a tier, and of these by where they are used in a phase, what
-a layer that there is only once does, attentions with any units on a tier, their units, and how often one kind of home or
-way is taken. Units are fine enough to make up for a fraction of what comes before them, so they are decided behind it."""
+AGREED, WEIGHTS, SHARED, UNITS, AWAY, ONCE, ALIKE = 6, 5, 4, 3, 2, 2, 1
+"""Ranks: homes on which ops have to agree, multiples of weights on a tier, attentions with any units on it, their units,
+multiples of weights there by where they are used in a phase, what a layer that there is only once does, and how often one kind
+of home or way is taken."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def count_sums(folded: Folded) -> CountSums:
 def _kinds_of_single(folded: Folded) -> NDArray[np.int64]:
     """Returns the kinds of the stages that there is one instance of."""
     stages = zip(folded.stages, folded.kinds.of, strict=True)
-    return np.array([kind for stage, of in stages if stage.count == 1 for kind in itertools.chain(*of)], np.int64)
+    return np.array(
+        [kind for stage, of in stages if stage.count == 1 for kind in itertools.chain(*of)], np.int64
+    )
 
 
 def _spread(num_kinds: int, family: NDArray[np.int64], values: NDArray[np.generic]) -> NDArray[np.float64]:

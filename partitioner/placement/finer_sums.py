@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from partitioner.placement.bounded_simplex import Vertex
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.column_sums import ColumnSums
-from partitioner.placement.count_search import WHOLE
+from partitioner.placement.fractional import WHOLE
 from partitioner.placement.units import MANY
 
 Floats = NDArray[np.float64]

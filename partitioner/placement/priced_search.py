@@ -21,12 +21,12 @@ from partitioner.placement.bounded_simplex import Basis, Ending, Floats, Vertex
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import Column, ColumnPool
-from partitioner.placement.count_search import fractional_split
-from partitioner.placement.count_sums import UNITS, CountSums
+from partitioner.placement.count_sums import AWAY, CountSums
 from partitioner.placement.counted_columns import counted_columns
 from partitioner.placement.exchange import Exchanges
 from partitioner.placement.finer_sums import finer_sums
 from partitioner.placement.folded import Folded
+from partitioner.placement.fractional import fractional_split, strong_split
 from partitioner.placement.goal import Goal
 from partitioner.placement.open_nodes import OpenNodes
 from partitioner.placement.relaxation import Relaxation
@@ -37,6 +37,11 @@ Placement = list[Counter[Column]]
 MAX_NODES = 4000
 NODE_ARCS = 6000
 """Problems with more arcs have as many fewer nodes, so that none takes minutes."""
+STRONG = 300
+"""Nodes of a first tree, in which halves are solved to tell what to branch on.
+
+Problems with more arcs have fewer by the square of these, for their programs take longer as well.
+"""
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
@@ -112,9 +117,21 @@ class PricedSearch:
         return self._value * (1.0 - self._gap)
 
     def search(self) -> PricedFound:
-        """Searches until the gap is small enough, or the tree has its most nodes."""
+        """Searches until the gap is small enough, or the trees have their most nodes.
+
+        Solving halves tells in a few nodes what matters where the sums of the highest ranks do not; where a bound rises a
+        little whatever is decided, it tells nothing, and ranks lead further in the same time. So the first tree goes by the
+        one and the second by the other, and the bound is the better one of the two.
+        """
+        size = min(1.0, NODE_ARCS / self._program.folded.num_arcs)
+        bound = self._tree(int(STRONG * size**2), strong=True)
+        if bound < self._enough:
+            bound = max(bound, self._tree(int(MAX_NODES * size), strong=False))
+        return PricedFound(self._best, bound, len(self._program.columns))
+
+    def _tree(self, most_nodes: int, *, strong: bool) -> float:
+        """Returns the bound of a tree of at most so many nodes."""
         sums = self._program.sums
-        most_nodes = int(MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs))
         most_sums = sums.size + MOST_FINER
         low, high = np.zeros(sums.size), np.full(sums.size, np.inf)
         nodes, num_nodes, num_leaves = OpenNodes(0.0, self._program.program.start, low, high), 0, 0
@@ -135,12 +152,12 @@ class PricedSearch:
                 continue
             if num_nodes in EARLY or num_nodes % EVERY == 0:
                 self._count(vertex, None if self._best is None else (low, high))
-            if num_nodes == EARLY[-1]:
+            if num_nodes == EARLY[-1] and strong:
                 self._follow()
             if num_nodes in AMONG:
                 self._choose(vertex)
             split = (
-                self._split(vertex, low, high, bound, UNITS)
+                self._split(vertex, low, high, bound, AWAY, strong=strong)
                 or self._reach(vertex, low, high)
                 or self._split(vertex, low, high, bound)
             )
@@ -156,7 +173,7 @@ class PricedSearch:
                     nodes.close(bound)
                 continue
             nodes.split(bound, vertex.basis, split)
-        return PricedFound(self._best, nodes.bound, len(self._program.columns))
+        return nodes.bound
 
     def _follow(self) -> None:
         """Looks for a better placement along all routes that the root's columns are parts of, if these are few."""
@@ -216,7 +233,7 @@ class PricedSearch:
         return (low, none), (one, high)
 
     def _split(
-        self, vertex: Vertex, low: Floats, high: Floats, bound: float, least: int = 0
+        self, vertex: Vertex, low: Floats, high: Floats, bound: float, least: int = 0, *, strong: bool = False
     ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
         program = self._program
         rank = np.full(len(vertex.point), -1)
@@ -225,8 +242,10 @@ class PricedSearch:
         )
         room = (self._enough - bound) / program.step
         lower, upper = program.bounds(low, high)
-        lower, upper = lower[: len(rank)], upper[: len(rank)]
-        halves = fractional_split(vertex, lower, upper, rank, room)
+        if strong:
+            halves = strong_split(program.program, vertex, (lower, upper), rank, room)
+        else:
+            halves = fractional_split(vertex, lower[: len(rank)], upper[: len(rank)], rank, room)
         if halves is None:
             return None
         rows = slice(program.first_sum, program.num_rows)
