@@ -1,0 +1,67 @@
+"""Which fractional count is branched on: one of the highest rank, or the one whose halves cost the most."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models import abstract
+from partitioner import Workload, partition
+from partitioner.placement.bounded_simplex import BoundedProgram, Ending
+from partitioner.placement.column_sums import ColumnSums
+from partitioner.placement.fractional import fractional_split, strong_split
+from tests.partitioner.placement.problems import random_problem
+from tests.partitioner.placement.relaxed import relaxed
+
+COARSE, FINE = 0, 1
+"""Rows: a sum that can be made whole for next to nothing, and one that costs half a unit."""
+
+
+def test_halves_that_cost_more_are_taken_before_a_higher_rank() -> None:
+    program = BoundedProgram(
+        np.array([-1e-3, 0.0, 1.0]),
+        np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 2.0]]),
+    )
+    lower = np.array([-np.inf, -np.inf, 1.5, 1.0, 0.0, 0.0, 0.0])
+    upper = np.array([np.inf, np.inf, 1.5, np.inf, 9.0, 9.0, 9.0])
+    vertex = program.solve(lower, upper, program.start, np.inf)
+    assert vertex.ending is Ending.OPTIMAL
+    assert vertex.point[[COARSE, FINE]].tolist() == [1.5, 0.5]
+    rank = np.array([5, 2, -1, -1, -1, -1, -1])
+    by_rank = fractional_split(vertex, lower, upper, rank, 10.0)
+    by_cost = strong_split(program, vertex, (lower, upper), rank, 10.0)
+    assert by_rank is not None
+    assert by_cost is not None
+    assert {half[1][COARSE] for half in by_rank} == {1.0, np.inf}
+    assert {half[1][FINE] for half in by_cost} == {0.0, np.inf}
+    assert by_cost[1][0][FINE] == 1.0, "the half that has a solution comes last"
+    assert strong_split(program, vertex, (lower, upper), np.full(7, -1), 10.0) is None
+
+
+def test_stages_of_one_layer_begin_and_end_once() -> None:
+    some = 0
+    for seed in range(60):
+        space, _, pool, _ = relaxed(random_problem(seed))
+        folded, first = space.folded, len(space.sums.rank)
+        sums = ColumnSums.of(folded, space.sums)
+        columns = list(pool)
+        added = sums.adds(folded, columns)[first:]
+        assert (sums.most(folded)[first:] == 1.0).all()
+        assert not sums.choices[first:].any()
+        for position, stage in enumerate(folded.stages):
+            own = [n for n, column in enumerate(columns) if column.stage == position]
+            ends = sums.ways[position][first:].any(axis=(1, 2))
+            assert not (stage.count > 1 and ends.any())
+            if ends.any():
+                some += 1
+                begins_too = position > 0 and folded.stages[position - 1].count > 1
+                times = begins_too + (position + 1 < len(folded.stages))
+                assert (added[ends][:, own].sum(axis=0) == times).all()
+    assert some > 10
+
+
+def test_a_large_model_whose_bound_hangs_on_where_weights_are_used_is_proven() -> None:
+    """How many weights of the host it computes with itself decides, which no sum of a higher rank tells."""
+    plan = partition(
+        abstract("opt-66b", max_position=2048), "2xa6000-csd", Workload(4, 512, 512), verify=False
+    )
+    assert plan.gap <= 1e-4
