@@ -16,10 +16,8 @@ WHOLE = 1e-6
 """How far from a whole number a count may be."""
 MOST_TRIED = 8
 """So many counts are tried, and of each rank the best one besides."""
-LITTLE = 1e-6
-"""Share of what costs may rise by that counts as a rise where there is none: of two such counts the other halves decide."""
 TELLING = 1e-6
-"""Where no count has a product of this share of what it may be, ranks decide."""
+"""Share of the largest product that there may be below which it tells nothing: then ranks decide."""
 
 Bounds = tuple[Floats, Floats]
 
@@ -125,7 +123,7 @@ def strong_split(
     for number in tried:
         below, above = _halves(bounds, int(found.count[number]), vertex)
         down, up = (_rise(program, vertex, half, room) for half in (below, above))
-        merit = max(down, LITTLE * room) * max(up, LITTLE * room)
+        merit = down * up
         worth = merit if merit > TELLING * room**2 else 0.0, int(found.rank[number])
         if best is None or worth > best[0]:
             best = worth, ((below, above) if up <= down else (above, below))
