@@ -168,10 +168,13 @@ def settled_along(
     return _along_routes(space, routes, value, known, space.gap, nodes, general_counts, FEW_REPAIRS)
 
 
-def any_along_routes(space: SearchSpace, routes: Routes, value: float) -> list[Counter[Column]] | None:
-    """Returns a placement along some routes up to a value, if one is found soon."""
+def any_along_routes(
+    space: SearchSpace, routes: Routes, value: float, *, general: bool = False
+) -> list[Counter[Column]] | None:
+    """Returns a placement along some routes up to a value, if one is found soon; by a general solver if asked for."""
     cuts: list[NDArray[np.float64]] = []
-    ask = partial(solve_routes, space.folded, space.goal, value, routes, space.sums)
+    search = general_counts if general else best_counts
+    ask = partial(solve_routes, space.folded, space.goal, value, routes, space.sums, search=search)
     none = np.zeros(0, np.int64)
     for _ in range(FEW_REPAIRS):
         flow = ask(cuts, none, 0.2 * space.gap, relaxed=False, max_nodes=SOON)

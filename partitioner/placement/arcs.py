@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from partitioner.placement.balance import boundaries
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
+from partitioner.placement.proof import Proof
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.states import Layer
 
@@ -182,16 +183,16 @@ def _last_first(order: NDArray[np.int64], extra: NDArray[np.float64]) -> NDArray
 
 
 def within(
-    relaxation: Relaxation, position: int, value: float
+    proof: Proof, position: int, value: float
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Returns for each layer of a stage's graph by how much the cheapest placement along arcs exceeds a value.
 
     Two arrays: for arcs [S W], and for variants [V] along the best of their arcs.
     """
-    path, around = relaxation.paths[position], relaxation.model.around[position]
+    path, around = proof.paths[position], proof.model.around[position]
     graph = path.graph
-    price = relaxation.model.price
-    budget = value - relaxation.bound + price + 1e-9 * (abs(value) + abs(price))
+    price = proof.model.price
+    budget = value - proof.bound + price + 1e-9 * (abs(value) + abs(price))
     num_entries = len(graph.entries)
     reached = np.full((num_entries, len(path.to_exit[0])), np.inf)
     reached[np.arange(num_entries), graph.roots] = 0.0

@@ -22,6 +22,7 @@ from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import Column, column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import SCALE, Goal
+from partitioner.placement.proof import Proof
 from partitioner.placement.unthreaded import product, times
 
 NEGATIVE = 1e-9
@@ -32,17 +33,13 @@ LARGEST = 1e3
 
 
 @dataclass(frozen=True)
-class Priced:
+class Priced(Proof):
     """Holds what the prices of a solution prove, and what they ask for.
 
     Attributes:
-        bound: Lower bound on the goal's value.
-        price: [D] the prices of limits that prove it.
         missing: Columns that lower the relaxation's value, the best of each stage first.
     """
 
-    bound: float
-    price: Floats
     missing: tuple[Column, ...]
 
 
@@ -154,7 +151,11 @@ class ColumnProgram:
         extra[np.abs(extra) <= NEGATIVE * self.value / SCALE] = 0.0
         most = float(np.where(extra > 0, np.minimum(high, self._most), low) @ extra)
         bound = model.price - float(price @ goal.limit) - most
-        return Priced(bound, price, self._missing(model.prices, paths, prices * self.step))
+        return Priced(bound, price, paths, model, self._missing(model.prices, paths, prices * self.step))
+
+    def of_sums(self, values: Floats) -> Floats:
+        """Returns [S] the part of values of rows and variables that belongs to the sums."""
+        return values[self.first_sum : self.num_rows]
 
     def exceeded(self, vertex: Vertex) -> float:
         """Returns by which share of a hard limit a solution exceeds it at most."""

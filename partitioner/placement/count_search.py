@@ -62,7 +62,7 @@ def best_counts(
     best: Floats | None = None
     value, finished, num_nodes = cutoff, True, 0
     while nodes:
-        below, _, basis, low, high = nodes.take(newest=best is None and num_nodes % DIVE > 0)
+        below, _, basis, low, high, _ = nodes.take(newest=best is None and num_nodes % DIVE > 0)
         enough = value if best is None else value - gap * abs(value)
         if num_nodes >= max_nodes:
             nodes.close(below)

@@ -1,4 +1,4 @@
-"""Which fractional count a tree branches on: one of the highest rank, or whichever raises the bound the most.
+"""The fractional counts of a solution, what rounding them costs, and which one of the highest rank is branched on.
 
 Letters in the shapes: T rows and variables, N fractional counts.
 """
@@ -14,11 +14,6 @@ from partitioner.placement.bounded_simplex import BoundedProgram, Ending, Floats
 
 WHOLE = 1e-6
 """How far from a whole number a count may be."""
-MOST_TRIED = 8
-"""So many counts are tried, and of each rank the best one besides."""
-TELLING = 1e-6
-"""Share of the largest product that there may be below which it tells nothing: then ranks decide."""
-
 Bounds = tuple[Floats, Floats]
 
 
@@ -29,14 +24,14 @@ class Fractional:
     Attributes:
         count: [N] their numbers among rows and variables.
         rank: [N] their ranks.
-        balance: [N] how far they are from a whole number.
+        above: [N] by how much they are above a whole number.
         down: [N] by how much the first pivot raises the costs where the count is rounded down, up to some room.
         up: [N] likewise where it is rounded up.
     """
 
     count: NDArray[np.int64]
     rank: NDArray[np.int64]
-    balance: Floats
+    above: Floats
     down: Floats
     up: Floats
 
@@ -58,8 +53,13 @@ class Fractional:
         down = fraction[rows] * np.where(falls, ratio, np.inf).min(axis=1, initial=np.inf)
         up = (1.0 - fraction[rows]) * np.where(falls, np.inf, ratio).min(axis=1, initial=np.inf)
         return cls(
-            basic[rows], rank[basic[rows]], balance[rows], np.minimum(down, room), np.minimum(up, room)
+            basic[rows], rank[basic[rows]], fraction[rows], np.minimum(down, room), np.minimum(up, room)
         )
+
+    @property
+    def balance(self) -> Floats:
+        """Returns [N] how far the counts are from a whole number."""
+        return np.minimum(self.above, 1.0 - self.above)
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -90,47 +90,11 @@ def fractional_split(
         return None
     found = Fractional.of(vertex, (lower, upper), np.where(rank == highest, rank, -1), room)
     best = found.order[-1]
-    first, second = _halves((lower, upper), int(found.count[best]), vertex)
+    first, second = halves((lower, upper), int(found.count[best]), vertex)
     return (first, second) if found.up[best] <= found.down[best] else (second, first)
 
 
-def strong_split(
-    program: BoundedProgram,
-    vertex: Vertex,
-    bounds: Bounds,
-    rank: NDArray[np.int64],
-    room: float,
-) -> tuple[Bounds, Bounds] | None:
-    """Returns the bounds of two halves between which a fractional count lies, the likelier last; None where all are whole.
-
-    Both halves of some counts are solved, and the count is taken for which the product of what they raise the costs by is the
-    largest (strong branching; T. Achterberg, T. Koch, A. Martin, "Branching rules revisited", 2005). The counts are those of
-    which the first pivots tell the most, and of each rank the one of which they do.
-
-    Args:
-        program: The program, which may have gained columns behind those of the solution.
-        vertex: The optimum of the whole.
-        bounds: [T] its bounds.
-        rank: [T] of the solution's rows and variables; below zero what need not be a whole number.
-        room: By how much costs may rise before a half is of no interest.
-    """
-    size = len(vertex.point)
-    found = Fractional.of(vertex, (bounds[0][:size], bounds[1][:size]), rank, room)
-    order = found.order[::-1]
-    _, firsts = np.unique(found.rank[order], return_index=True)
-    tried = dict.fromkeys([*order[:MOST_TRIED].tolist(), *order[firsts].tolist()])
-    best: tuple[tuple[float, int], tuple[Bounds, Bounds]] | None = None
-    for number in tried:
-        below, above = _halves(bounds, int(found.count[number]), vertex)
-        down, up = (_rise(program, vertex, half, room) for half in (below, above))
-        merit = down * up
-        worth = merit if merit > TELLING * room**2 else 0.0, int(found.rank[number])
-        if best is None or worth > best[0]:
-            best = worth, ((below, above) if up <= down else (above, below))
-    return None if best is None else best[1]
-
-
-def _halves(bounds: Bounds, count: int, vertex: Vertex) -> tuple[Bounds, Bounds]:
+def halves(bounds: Bounds, count: int, vertex: Vertex) -> tuple[Bounds, Bounds]:
     """Returns the bounds with a count rounded down, and up."""
     lower, upper = bounds
     below, above = upper.copy(), lower.copy()
@@ -139,7 +103,7 @@ def _halves(bounds: Bounds, count: int, vertex: Vertex) -> tuple[Bounds, Bounds]
     return (lower, below), (above, upper)
 
 
-def _rise(program: BoundedProgram, vertex: Vertex, half: Bounds, room: float) -> float:
+def rise(program: BoundedProgram, vertex: Vertex, half: Bounds, room: float) -> float:
     """Returns by how much the costs rise in a half, up to some room; nothing where that is not found out."""
     cost = _cost(program, vertex)
     solved = program.solve(*half, vertex.basis, cost + room)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from partitioner.placement.bounded_simplex import Basis, Floats
+from partitioner.placement.learned_split import Step
 
 
 class OpenNode(NamedTuple):
@@ -19,6 +20,7 @@ class OpenNode(NamedTuple):
         basis: Where its program goes on from.
         lower: Lower bounds of the box.
         upper: Upper bounds.
+        step: How it differs from the node that it is a half of, if that is to be learned from.
     """
 
     bound: float
@@ -26,6 +28,7 @@ class OpenNode(NamedTuple):
     basis: Basis
     lower: Floats
     upper: Floats
+    step: Step | None
 
 
 class OpenNodes:
@@ -39,7 +42,7 @@ class OpenNodes:
     """
 
     def __init__(self, bound: float, basis: Basis, lower: Floats, upper: Floats) -> None:
-        self._waiting = [OpenNode(bound, 0, basis, lower, upper)]
+        self._waiting = [OpenNode(bound, 0, basis, lower, upper, None)]
         self._num_made = 1
         self._closed = np.inf
 
@@ -62,8 +65,14 @@ class OpenNodes:
         """Notes the bound of a node that is not split."""
         self._closed = min(self._closed, bound)
 
-    def split(self, bound: float, basis: Basis, halves: tuple[tuple[Floats, Floats], ...]) -> None:
+    def split(
+        self,
+        bound: float,
+        basis: Basis,
+        halves: tuple[tuple[Floats, Floats], ...],
+        steps: tuple[Step | None, ...] = (None, None),
+    ) -> None:
         """Lets the parts of a node wait, the newest last."""
-        for lower, upper in halves:
-            self._waiting.append(OpenNode(bound, self._num_made, basis, lower, upper))
+        for (lower, upper), step in zip(halves, steps, strict=False):
+            self._waiting.append(OpenNode(bound, self._num_made, basis, lower, upper, step))
             self._num_made += 1

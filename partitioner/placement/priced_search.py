@@ -3,45 +3,37 @@
 At every node the relaxation over the columns known so far gives prices, and the cheapest ways through the blocks at these
 prices either are columns it misses or prove its bound; so the bound counts for all placements, and there is no list of routes
 or arcs to choose from. Sums are branched on (``count_sums``), and where a mixture keeps all of them whole, others that tell it
-apart (``finer_sums``); layers that no walk comes to are ruled out on the way (``apart``). Placements are made of the columns
-(``counted_columns``) and then made better by exchanges (``exchange``).
+apart (``finer_sums``); layers that no walk comes to are ruled out on the way (``apart``). Placements are looked for at some of
+the nodes (``incumbent``).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from partitioner.placement.among_columns import among_near
 from partitioner.placement.apart import apart_sums
 from partitioner.placement.bounded_simplex import Basis, Ending, Floats, Vertex
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.column_sums import ColumnSums
-from partitioner.placement.columns import Column, ColumnPool
+from partitioner.placement.columns import ColumnPool
 from partitioner.placement.count_sums import AWAY, CountSums
-from partitioner.placement.counted_columns import counted_columns
-from partitioner.placement.exchange import Exchanges
 from partitioner.placement.finer_sums import finer_sums
 from partitioner.placement.folded import Folded
-from partitioner.placement.fractional import fractional_split, strong_split
+from partitioner.placement.fractional import fractional_split
 from partitioner.placement.goal import Goal
+from partitioner.placement.incumbent import Incumbent, Placement
+from partitioner.placement.learned_split import Branch, Learned
 from partitioner.placement.open_nodes import OpenNodes
-from partitioner.placement.relaxation import Relaxation
-from partitioner.placement.routes import Routes, kept_routes
+from partitioner.placement.search_tree import SearchTree
 
-Placement = list[Counter[Column]]
-"""For each stage its columns and how many instances make use of each."""
 MAX_NODES = 4000
 NODE_ARCS = 6000
-"""Problems with more arcs have as many fewer nodes, so that none takes minutes."""
-STRONG = 300
-"""Nodes of a first tree, in which halves are solved to tell what to branch on.
-
-Problems with more arcs have fewer by the square of these, for their programs take longer as well.
-"""
+"""Problems with more arcs have as many fewer nodes, and fewer again in trees that solve halves, whose programs grow as well."""
+TRYING, LEARNING, RANKED = 0, 1, 2
+TURNS = ((TRYING, 0.05), (LEARNING, 0.25), (RANKED, 0.4), (LEARNING, 0.5), (RANKED, 1.0), (LEARNING, 1.0))
+"""Which tree is grown in turn, and up to which part of its most nodes."""
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
@@ -49,14 +41,10 @@ EARLY, EVERY = (1, 2, 3, 5, 10), 25
 then on every so many."""
 AMONG = (10, 100, 300, 1000, 2000, 3000)
 """Nodes after which all columns near those of the best placement are chosen among."""
-DISTANCES = (6e-4, 2e-3, 6e-3, 2e-2)
-"""Relative distances from the root's bound within which a placement is looked for along routes."""
-MOST_ROUTES = 600
-"""More routes are not searched."""
 MOST_FINER = 100
 """So many sums are made besides those of the problem."""
-MOST_LEAVES = 100
-"""So many nodes at which all sums are whole have a placement looked for within them."""
+MOST_LEAVES, MOST_SETTLED = 100, 15
+"""So many nodes at which all sums are whole have a placement looked for within them, and so many by a general solver."""
 
 
 @dataclass(frozen=True)
@@ -75,121 +63,123 @@ class PricedFound:
 
 
 class PricedSearch:
-    """Keeps the columns and the best placement of a search.
+    """Keeps the columns of a search, and its trees.
 
     Args:
         folded: The problem.
         goal: What is minimised.
         sums: What is branched on.
-        root: The solved relaxation.
-        pool: Its columns.
-        limit: What the goal's value may be at most.
-        known: A placement of that value, if one is known.
-        gap: Relative gap that is enough.
-        worth: Returns the value of a placement, infinite where it breaks a limit.
-        along: Returns a placement along some routes up to a value, if one is found soon.
+        pool: The columns of the solved relaxation.
+        found: The best placement known, or a limit.
     """
 
     def __init__(
-        self,
-        folded: Folded,
-        goal: Goal,
-        sums: CountSums,
-        root: Relaxation,
-        pool: ColumnPool,
-        limit: float,
-        known: Placement | None,
-        gap: float,
-        worth: Callable[[Placement], float],
-        along: Callable[[Routes, float], Placement | None],
+        self, folded: Folded, goal: Goal, sums: CountSums, pool: ColumnPool, found: Incumbent
     ) -> None:
-        self._goal, self._root, self._worth, self._along, self._gap = goal, root, worth, along, gap
-        self._first = list(pool)
-        if known is not None:
-            pool.add(column for counted in known for column in counted)
-        self._exchanges = Exchanges(folded, goal, root.price, root.bound)
-        self._program = ColumnProgram.of(folded, goal, limit, ColumnSums.of(folded, sums), pool)
-        self._value = limit
-        self._best = known
-
-    @property
-    def _enough(self) -> float:
-        return self._value * (1.0 - self._gap)
+        self._found = found
+        program = ColumnProgram.of(folded, goal, found.value, ColumnSums.of(folded, sums), pool)
+        self._program = found.added_to(program)
 
     def search(self) -> PricedFound:
         """Searches until the gap is small enough, or the trees have their most nodes.
 
-        Solving halves tells in a few nodes what matters where the sums of the highest ranks do not; where a bound rises a
-        little whatever is decided, it tells nothing, and ranks lead further in the same time. So the first tree goes by the
-        one and the second by the other, and the bound is the better one of the two.
+        For some problems solving halves at every node tells what to branch on, for others what sums have done before, or their
+        ranks; which it is is known only behind the search. So three trees are grown in turn, and the best bound counts.
         """
         size = min(1.0, NODE_ARCS / self._program.folded.num_arcs)
-        bound = self._tree(int(STRONG * size**2), strong=True)
-        if bound < self._enough:
-            bound = max(bound, self._tree(int(MAX_NODES * size), strong=False))
-        return PricedFound(self._best, bound, len(self._program.columns))
-
-    def _tree(self, most_nodes: int, *, strong: bool) -> float:
-        """Returns the bound of a tree of at most so many nodes."""
-        sums = self._program.sums
-        most_sums = sums.size + MOST_FINER
-        low, high = np.zeros(sums.size), np.full(sums.size, np.inf)
-        nodes, num_nodes, num_leaves = OpenNodes(0.0, self._program.program.start, low, high), 0, 0
-        while nodes:
-            # Without a placement the newest first: down to where all sums are whole.
-            below, _, basis, low, high = nodes.take(newest=self._best is None)
-            if num_nodes >= most_nodes:
-                nodes.close(below)
+        trees = self._tree(Learned(np.inf), AWAY), self._tree(Learned(), 0), self._tree(None, AWAY)
+        bound = 0.0
+        for number, part in TURNS:
+            most = MAX_NODES * (size if number == RANKED else size**2)
+            bound = max(bound, self._grow(trees[number], int(part * most)))
+            if bound >= self._found.enough:
                 break
-            if below >= self._enough:
+        return PricedFound(self._found.stages, bound, len(self._program.columns))
+
+    def _tree(self, learned: Learned | None, least: int) -> SearchTree:
+        """Returns a tree with nothing but its root."""
+        size = self._program.sums.size
+        root = OpenNodes(0.0, self._program.program.start, np.zeros(size), np.full(size, np.inf))
+        return SearchTree(root, learned, least, size + MOST_FINER)
+
+    def _grow(self, tree: SearchTree, most_nodes: int) -> float:
+        """Returns the bound of a tree that is grown to so many nodes at most."""
+        nodes = tree.nodes
+        while nodes and tree.num_nodes < most_nodes:
+            # The newest first leads down to where all sums are whole, and a placement may be found.
+            down = self._found.stages is None or tree.leads_down
+            below, _, basis, low, high, step = nodes.take(newest=down)
+            if below >= self._found.enough:
                 nodes.close(below)
                 continue
-            num_nodes += 1
+            tree.num_nodes += 1
             low, high = self._padded(low, high)
             bound, vertex = self._node(below, basis, low, high)
-            if vertex is None or bound >= self._enough:
+            if step is not None and tree.learned is not None:
+                tree.learned.note(step, max(0.0, min(bound, self._found.enough) - below) / self._program.step)
+            if vertex is None or bound >= self._found.enough:
                 nodes.close(bound)
                 continue
-            if num_nodes in EARLY or num_nodes % EVERY == 0:
-                self._count(vertex, None if self._best is None else (low, high))
-            if num_nodes == EARLY[-1] and strong:
-                self._follow()
-            if num_nodes in AMONG:
-                self._choose(vertex)
-            split = (
-                self._split(vertex, low, high, bound, AWAY, strong=strong)
-                or self._reach(vertex, low, high)
-                or self._split(vertex, low, high, bound)
-            )
-            if split is None:
-                num_leaves += 1
-                if num_leaves <= MOST_LEAVES:
-                    self._count(vertex, (low, high))
-                finer = finer_sums(self._program, vertex)
-                if finer.size and self._program.sums.size < most_sums:
-                    self._program = self._program.with_sums(finer)
-                    nodes.split(bound, vertex.basis, (self._padded(low, high),))
-                else:
-                    nodes.close(bound)
-                continue
-            nodes.split(bound, vertex.basis, split)
+            self._look(tree, vertex, low, high)
+            if not self._divide(tree, bound, vertex, low, high):
+                self._end(tree, bound, vertex, low, high)
         return nodes.bound
 
-    def _follow(self) -> None:
-        """Looks for a better placement along all routes that the root's columns are parts of, if these are few."""
-        bound = self._root.bound
-        for distance in DISTANCES:
-            value = min(self._enough, bound * (1.0 + distance))
-            routes = kept_routes(
-                self._program.folded, self._goal, self._root, value, thin=True, along=self._first
-            )
-            if routes is None or len(routes.stage) > MOST_ROUTES:
-                return
-            stages = self._along(routes, value)
-            if stages is not None:
-                self._take_better(stages)
-            if stages is not None or value == self._enough:
-                return
+    def _look(self, tree: SearchTree, vertex: Vertex, low: Floats, high: Floats) -> None:
+        """Looks for a better placement at some of the nodes."""
+        found, before = self._found, self._found.stages
+        if tree.num_nodes in EARLY or tree.num_nodes % EVERY == 0:
+            found.count(self._program, vertex, None if found.stages is None else (low, high))
+        if tree.num_nodes == EARLY[-1] and tree.learned is not None:
+            found.follow(self._program)
+        if tree.num_nodes in AMONG:
+            found.choose(self._program, vertex)
+        if found.stages is not before:
+            self._program = found.added_to(self._program)
+
+    def _divide(self, tree: SearchTree, bound: float, vertex: Vertex, low: Floats, high: Floats) -> bool:
+        """Lets the halves of a node wait; returns whether it has any."""
+        branch = self._branch(tree, bound, vertex, low, high, tree.least)
+        split = self._reach(vertex, low, high) if branch is None or branch.rank < AWAY else None
+        if split is not None:
+            tree.nodes.split(bound, vertex.basis, split)
+            return True
+        branch = branch or self._branch(tree, bound, vertex, low, high, 0)
+        if branch is not None:
+            of_sums = self._program.of_sums
+            halves = tuple(self._padded(of_sums(low), of_sums(high)) for low, high in branch.halves)
+            tree.nodes.split(bound, vertex.basis, halves, branch.steps)
+        return branch is not None
+
+    def _branch(
+        self, tree: SearchTree, bound: float, vertex: Vertex, low: Floats, high: Floats, least: int
+    ) -> Branch | None:
+        """Returns what to branch on among the sums of some rank at least, or None where these are whole."""
+        program = self._program
+        sums = program.sums.rank
+        rank = np.full(len(vertex.point), -1)
+        rank[program.first_sum : program.num_rows] = np.where(sums >= least, sums, -1)
+        box, room = program.bounds(low, high), (self._found.enough - bound) / program.step
+        if tree.learned is None:
+            lower, upper = (side[: len(rank)] for side in box)
+            halves = fractional_split(vertex, lower, upper, rank, room)
+            return None if halves is None else Branch(least, halves, (None, None))
+        return tree.learned.branch(program.program, vertex, box, rank, room, program.first_sum)
+
+    def _end(self, tree: SearchTree, bound: float, vertex: Vertex, low: Floats, high: Floats) -> None:
+        """Looks for a placement where all sums are whole, and lets the node wait again with others if these are not."""
+        tree.num_leaves += 1
+        finer = finer_sums(self._program, vertex)
+        if tree.num_leaves <= MOST_SETTLED:
+            self._found.settle(self._program, vertex, low, high)
+        if tree.num_leaves <= MOST_LEAVES:
+            self._found.count(self._program, vertex, (low, high))
+        self._program = self._found.added_to(self._program)
+        if finer.size and self._program.sums.size < tree.most_sums:
+            self._program = self._program.with_sums(finer)
+            tree.nodes.split(bound, vertex.basis, (self._padded(low, high),))
+        else:
+            tree.nodes.close(bound)
 
     def _node(self, below: float, basis: Basis, low: Floats, high: Floats) -> tuple[float, Vertex | None]:
         """Returns a node's bound, and the optimum of its relaxation unless that is of no interest or was not found."""
@@ -202,7 +192,7 @@ class PricedSearch:
                 return bound, None
             priced = program.priced(vertex, low, high)
             bound, basis = max(bound, priced.bound), vertex.basis
-            if bound >= self._enough:
+            if bound >= self._found.enough:
                 return bound, None
             if not priced.missing:
                 return bound, vertex
@@ -231,52 +221,3 @@ class PricedSearch:
         none, one = high.copy(), low.copy()
         none[number], one[number + 1] = 0.0, 1.0
         return (low, none), (one, high)
-
-    def _split(
-        self, vertex: Vertex, low: Floats, high: Floats, bound: float, least: int = 0, *, strong: bool = False
-    ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
-        program = self._program
-        rank = np.full(len(vertex.point), -1)
-        rank[program.first_sum : program.num_rows] = np.where(
-            program.sums.rank >= least, program.sums.rank, -1
-        )
-        room = (self._enough - bound) / program.step
-        lower, upper = program.bounds(low, high)
-        if strong:
-            halves = strong_split(program.program, vertex, (lower, upper), rank, room)
-        else:
-            halves = fractional_split(vertex, lower[: len(rank)], upper[: len(rank)], rank, room)
-        if halves is None:
-            return None
-        rows = slice(program.first_sum, program.num_rows)
-        first, second = ((half[0][rows], half[1][rows]) for half in halves)
-        return first, second
-
-    def _count(self, vertex: Vertex, box: tuple[Floats, Floats] | None) -> None:
-        """Looks for a better placement made of columns that cost little at the prices of a solution, and of the best one's."""
-        kept = () if self._best is None else tuple(c for counted in self._best for c in counted)
-        stages = counted_columns(self._program, vertex, box, self._enough, kept)
-        if stages is not None:
-            self._take_better(stages)
-
-    def _choose(self, vertex: Vertex) -> None:
-        """Looks for a better placement among all columns near those of the best one, and those of a solution."""
-        if self._best is None:
-            return
-        program = self._program
-        used = (c for c, n in zip(program.columns, program.shares(vertex), strict=False) if n > 0)
-        stages = among_near(program.folded, self._goal, self._exchanges, self._best, used, self._enough)
-        if stages is not None:
-            self._take_better(stages)
-
-    def _take_better(self, stages: Placement) -> None:
-        self._take(stages)
-        self._take(self._exchanges.improved(stages))
-
-    def _take(self, stages: Placement) -> None:
-        value = self._worth(stages)
-        if value < self._value:
-            self._best, self._value = stages, value
-            known = {c.key for c in self._program.columns}
-            new = {c.key: c for counted in stages for c in counted if c.key not in known}
-            self._program = self._program.extended(tuple(new.values()))

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioner.placement.cheapest import CheapestModel, CheapestPaths, cheapest_model, stage_paths
+from partitioner.placement.cheapest import CheapestPaths, cheapest_model, stage_paths
 from partitioner.placement.columns import Column, ColumnPool, column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.master import Duals, solve_master
+from partitioner.placement.proof import Proof
 from partitioner.placement.tally import Box
 
 MAX_ROUNDS = 200
@@ -25,25 +26,17 @@ COLUMNS_A_ROUND = 24
 
 
 @dataclass(frozen=True)
-class Relaxation:
+class Relaxation(Proof):
     """Holds the solved relaxation in a box.
 
     Attributes:
         box: How often features may be taken.
-        bound: Lower bound on the goal's value in the box.
-        price: [D] the prices that prove it.
         tally: [F] how often each feature is taken at the optimum, as a mixture.
-        paths: The cheapest ways through each stage's block at these prices.
-        model: The cheapest placement of the model at these prices.
         rounds: How often columns were generated.
     """
 
     box: Box
-    bound: float
-    price: NDArray[np.float64]
     tally: NDArray[np.float64]
-    paths: tuple[CheapestPaths, ...]
-    model: CheapestModel
     rounds: int
 
 
@@ -90,7 +83,7 @@ def relaxation_at(
     paths = stage_paths(folded, price, feature_price)
     model = cheapest_model(folded, paths)
     bound = model.price - float(price @ goal.limit) - box.limit(feature_price)
-    return Relaxation(box, bound, price, tally, paths, model, rounds)
+    return Relaxation(bound, price, paths, model, box, tally, rounds)
 
 
 def _improving(

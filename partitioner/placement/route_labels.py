@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from partitioner.placement.columns import Column
 from partitioner.placement.distinct_rows import row_numbers
 from partitioner.placement.folded import Folded
-from partitioner.placement.relaxation import Relaxation
+from partitioner.placement.proof import Proof
 from partitioner.placement.stand_ins import Options
 
 MAX_ROUTES = 6000
@@ -59,7 +59,7 @@ class Labels:
 
 def stage_routes(
     folded: Folded,
-    relaxation: Relaxation,
+    proof: Proof,
     position: int,
     value: float,
     most: NDArray[np.float64],
@@ -72,7 +72,7 @@ def stage_routes(
 
     Args:
         folded: The problem.
-        relaxation: The solved relaxation.
+        proof: What the prices of a relaxation prove.
         position: The stage.
         value: What placements along the routes may be worth at most.
         most: [D] what one of their ops may cost at most.
@@ -82,9 +82,9 @@ def stage_routes(
         along: Columns, if only arcs are to be followed that some of them take.
     """
     passed = None if along is None else _passed(folded, position, along)
-    path, around = relaxation.paths[position], relaxation.model.around[position]
-    graph, price = path.graph, relaxation.model.price
-    budget = value - relaxation.bound + price + 1e-9 * (abs(value) + abs(price))
+    path, around = proof.paths[position], proof.model.around[position]
+    graph, price = path.graph, proof.model.price
+    budget = value - proof.bound + price + 1e-9 * (abs(value) + abs(price))
     num_entries, size = len(graph.entries), len(folded.most)
     entries = np.arange(num_entries)
     none, nothing = np.zeros((num_entries, num_slots), np.int16), np.zeros((num_entries, size))

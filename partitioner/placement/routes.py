@@ -23,7 +23,7 @@ from partitioner.placement.arcs import SlotVariants, thinned, within
 from partitioner.placement.columns import Column
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import HARD, UNASKED, Goal
-from partitioner.placement.relaxation import Relaxation
+from partitioner.placement.proof import Proof
 from partitioner.placement.route_labels import MAX_ROUTES, Labels, stage_routes
 from partitioner.placement.stand_ins import Options, options_of
 
@@ -69,7 +69,7 @@ class Routes:
 def kept_routes(
     folded: Folded,
     goal: Goal,
-    relaxation: Relaxation,
+    proof: Proof,
     value: float,
     *,
     thin: bool = False,
@@ -81,13 +81,13 @@ def kept_routes(
     Args:
         folded: The problem.
         goal: What is minimised.
-        relaxation: The solved relaxation.
+        proof: What the prices of a relaxation prove.
         value: The value.
         thin: Keep few of many variants in a slot (see ``thinned``).
         little: Share of the value, and of capacities, that does not matter.
         along: Columns, if only arcs are to be followed that some of them take.
     """
-    most, price = goal.most_on_one(value), relaxation.price
+    most, price = goal.most_on_one(value), proof.price
     num_instances = sum(stage.count for stage in folded.stages)
     size = np.maximum(np.where(goal.group == HARD, np.abs(goal.limit), value), 1e-300)
     size[goal.group == UNASKED] = np.inf
@@ -98,7 +98,7 @@ def kept_routes(
     num_slots = 0
     for position, stage in enumerate(folded.stages):
         alike: dict[tuple[bytes, bytes], tuple[list[int], list[NDArray[np.int64]]]] = {}
-        masks = within(relaxation, position, value)
+        masks = within(proof, position, value)
         for number, layer in enumerate(stage.graph.layers):
             extra = masks[number][1]
             pick = np.flatnonzero((layer.variant <= most).all(axis=1) & (extra <= 0))
@@ -118,9 +118,7 @@ def kept_routes(
         options.append([own[number] for number in range(len(stage.graph.layers))])
     found: list[tuple[int, Labels, NDArray[np.int64]]] = []
     for position, stage in enumerate(folded.stages):
-        labels = stage_routes(
-            folded, relaxation, position, value, most, options[position], num_slots, few, along
-        )
+        labels = stage_routes(folded, proof, position, value, most, options[position], num_slots, few, along)
         if labels is None:
             return None
         found.append((position, labels, stage.graph.leaves[labels.state]))

@@ -10,6 +10,7 @@ import numpy as np
 from partitioner.placement.along import LARGE, any_along_routes
 from partitioner.placement.arcs import Arcs
 from partitioner.placement.columns import Column, ColumnPool
+from partitioner.placement.incumbent import Incumbent
 from partitioner.placement.kept_ways import LITTLE, kept_ways
 from partitioner.placement.priced_search import PricedSearch
 from partitioner.placement.relaxation import Relaxation
@@ -38,18 +39,18 @@ def placement_on_demand(
         placed = space.place(stages)
         return placed.value if space.goal.holds(placed.total) else np.inf
 
-    search = PricedSearch(
+    best = Incumbent(
         space.folded,
         space.goal,
-        space.sums,
         root,
-        pool,
+        list(pool),
         limit,
         None if known is None or known.value > limit else list(known.stages),
         NEARLY,
         worth,
         functools.partial(any_along_routes, space),
     )
+    search = PricedSearch(space.folded, space.goal, space.sums, pool, best)
     found = search.search()
     if found.stages is not None and (known is None or found.stages != list(known.stages)):
         placed = space.place(found.stages)
