@@ -30,9 +30,9 @@ from partitioner.placement.search_tree import SearchTree
 
 MAX_NODES = 4000
 NODE_ARCS = 6000
-"""Problems with more arcs have as many fewer nodes, and fewer again in trees that solve halves, whose programs grow as well."""
+"""Problems with more arcs have as many fewer nodes, so that none takes many minutes."""
 TRYING, LEARNING, RANKED = 0, 1, 2
-TURNS = ((TRYING, 0.05), (LEARNING, 0.25), (RANKED, 0.4), (LEARNING, 0.5), (RANKED, 1.0), (LEARNING, 1.0))
+TURNS = ((TRYING, 0.05), (LEARNING, 0.1), (RANKED, 0.4), (LEARNING, 0.5), (RANKED, 1.0), (LEARNING, 1.0))
 """Which tree is grown in turn, and up to which part of its most nodes."""
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
@@ -86,11 +86,10 @@ class PricedSearch:
         For some problems solving halves at every node tells what to branch on, for others what sums have done before, or their
         ranks; which it is is known only behind the search. So three trees are grown in turn, and the best bound counts.
         """
-        size = min(1.0, NODE_ARCS / self._program.folded.num_arcs)
+        most = MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs)
         trees = self._tree(Learned(np.inf), AWAY), self._tree(Learned(), 0), self._tree(None, AWAY)
         bound = 0.0
         for number, part in TURNS:
-            most = MAX_NODES * (size if number == RANKED else size**2)
             bound = max(bound, self._grow(trees[number], int(part * most)))
             if bound >= self._found.enough:
                 break
