@@ -95,7 +95,7 @@ class Incumbent:
     def settle(self, program: ColumnProgram, vertex: Vertex, low: Floats, high: Floats) -> None:
         """Looks for a better placement along the routes that the columns of a solution are parts of, with other variants."""
         proof = program.priced(vertex, low, high)
-        used = [c for c, n in zip(program.columns, program.shares(vertex), strict=True) if n > 0]
+        used = [c for c, n in zip(program.columns, program.shares(vertex), strict=False) if n > 0]
         routes = kept_routes(program.folded, self._goal, proof, self.value, thin=True, along=used)
         if routes is not None and routes.size <= MOST_ROUTES:
             stages = self._along(routes, self.value * (1.0 - BETTER), general=True)
