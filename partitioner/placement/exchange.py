@@ -24,6 +24,7 @@ from partitioner.placement.unthreaded import times
 
 Floats = NDArray[np.float64]
 Placement = list[Counter[Column]]
+"""For each stage its columns and how many instances make use of each."""
 
 NEAR = 600
 """So many changes are tried in pairs: those whose price is closest to nothing."""

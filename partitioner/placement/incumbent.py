@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -11,14 +10,12 @@ from partitioner.placement.bounded_simplex import Floats, Vertex
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.columns import Column
 from partitioner.placement.counted_columns import counted_columns
-from partitioner.placement.exchange import Exchanges
+from partitioner.placement.exchange import Exchanges, Placement
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.routes import Routes, kept_routes
 
-Placement = list[Counter[Column]]
-"""For each stage its columns and how many instances make use of each."""
 DISTANCES = (6e-4, 2e-3, 6e-3, 2e-2)
 """Relative distances from the root's bound within which a placement is looked for along routes."""
 MOST_ROUTES = 600

@@ -63,10 +63,10 @@ class Learned:
         self._reliable = reliable
         self._total, self._times = np.zeros((2, 0)), np.zeros((2, 0))
 
-    def note(self, step: Step, rise: float) -> None:
+    def note(self, step: Step, raised: float) -> None:
         """Notes by how much a bound rose in a half."""
         self._make_room(step.count + 1)
-        self._total[step.side, step.count] += rise / step.part
+        self._total[step.side, step.count] += raised / step.part
         self._times[step.side, step.count] += 1.0
 
     def branch(

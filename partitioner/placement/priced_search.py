@@ -19,11 +19,12 @@ from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import ColumnPool
 from partitioner.placement.count_sums import AWAY, CountSums
+from partitioner.placement.exchange import Placement
 from partitioner.placement.finer_sums import finer_sums
 from partitioner.placement.folded import Folded
 from partitioner.placement.fractional import fractional_split
 from partitioner.placement.goal import Goal
-from partitioner.placement.incumbent import Incumbent, Placement
+from partitioner.placement.incumbent import Incumbent
 from partitioner.placement.learned_split import Branch, Learned
 from partitioner.placement.open_nodes import OpenNodes
 from partitioner.placement.search_tree import SearchTree
@@ -37,8 +38,8 @@ TURNS = ((TRYING, 0.05), (LEARNING, 0.1), (RANKED, 0.4), (LEARNING, 0.5), (RANKE
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
-"""Nodes after which a better placement is looked for: early ones, after which routes are followed, and from
-then on every so many."""
+"""Nodes after which a better placement is looked for: early ones, after which the first tree follows routes,
+and from then on every so many."""
 AMONG = (10, 100, 300, 1000, 2000, 3000)
 """Nodes after which all columns near those of the best placement are chosen among."""
 MOST_FINER = 100
@@ -79,6 +80,7 @@ class PricedSearch:
         self._found = found
         program = ColumnProgram.of(folded, goal, found.value, ColumnSums.of(folded, sums), pool)
         self._program = found.added_to(program)
+        self._trees = self._tree(Learned(np.inf), AWAY), self._tree(Learned(), 0), self._tree(None, AWAY)
 
     def search(self) -> PricedFound:
         """Searches until the gap is small enough, or the trees have their most nodes.
@@ -87,10 +89,9 @@ class PricedSearch:
         ranks; which it is is known only behind the search. So three trees are grown in turn, and the best bound counts.
         """
         most = MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs)
-        trees = self._tree(Learned(np.inf), AWAY), self._tree(Learned(), 0), self._tree(None, AWAY)
         bound = 0.0
         for number, part in TURNS:
-            bound = max(bound, self._grow(trees[number], int(part * most)))
+            bound = max(bound, self._grow(self._trees[number], int(part * most)))
             if bound >= self._found.enough:
                 break
         return PricedFound(self._found.stages, bound, len(self._program.columns))
@@ -120,7 +121,9 @@ class PricedSearch:
                 nodes.close(bound)
                 continue
             self._look(tree, vertex, low, high)
-            if not self._divide(tree, bound, vertex, low, high):
+            if bound >= self._found.enough:
+                nodes.close(bound)
+            elif not self._divide(tree, bound, vertex, low, high):
                 self._end(tree, bound, vertex, low, high)
         return nodes.bound
 
@@ -129,7 +132,7 @@ class PricedSearch:
         found, before = self._found, self._found.stages
         if tree.num_nodes in EARLY or tree.num_nodes % EVERY == 0:
             found.count(self._program, vertex, None if found.stages is None else (low, high))
-        if tree.num_nodes == EARLY[-1] and tree.learned is not None:
+        if tree.num_nodes == EARLY[-1] and tree is self._trees[TRYING]:
             found.follow(self._program)
         if tree.num_nodes in AMONG:
             found.choose(self._program, vertex)
