@@ -218,17 +218,25 @@ class BoundedProgram:
         The inverse that was kept with it serves, unless rounding has added up in it: its table then lacks the unit columns.
         """
         basic = basis.basic
-        table = None if basis.inverse is None else self._table_of(basis.inverse)
+        table = None if basis.inverse is None else self._table_of(basis.inverse, basic)
         if table is None or not _is_firm(table, basic):
             inverse = np.linalg.inv(self._wide[:, basic]).astype(np.float64, copy=False)
-            table = self._table_of(inverse)
+            table = self._table_of(inverse, basic)
         reduced = self._tilted - times(table.T, self._tilted[basic])
         reduced[basic] = 0.0
         return table, reduced
 
-    def _table_of(self, inverse: Floats) -> Floats:
-        """Returns [M T] an inverse [M M] times what the rows say: less itself, and times the matrix."""
-        return np.hstack([-inverse, product(inverse, self.matrix)])
+    def _table_of(self, inverse: Floats, basic: NDArray[np.int64]) -> Floats:
+        """Returns [M T] the inverse [M M] of a basis times what the rows say: less itself, and times the matrix.
+
+        The columns of basic rows in it are unit columns, and most rows are basic where few bounds are reached.
+        """
+        place = np.flatnonzero(basic < self.num_rows)
+        own, reached = basic[place], np.ones(self.num_rows, bool)
+        reached[own] = False
+        through = product(inverse[:, reached], self.matrix[reached])
+        through[place] -= self.matrix[own]
+        return np.hstack([-inverse, through])
 
     def _improved(
         self,

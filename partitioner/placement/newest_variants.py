@@ -2,11 +2,12 @@
 
 A share of rows or heads in host memory reserves room for its longest context and reads as many tokens as there are. A window of
 the newest tokens is full from early on, so the same bytes relieve drives of more. It is offered where GPU and host have no room
-for all K and V, in a few sizes: layers choose their own, and a mixture of two sizes costs about what one between them would.
+for all K and V, in a few sizes (``window_sizes``), of which layers choose their own.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,10 @@ from partitioner.ir.op import Attention
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.mode_costs import Loads, ModeCosts
 from partitioner.placement.problem import Variant
+from partitioner.placement.window_sizes import window_sizes
 from partitioner.plan.decisions import SPLIT
 from partitioner.shares import Share
-
-EIGHTHS = (1, 2, 3, 4, 5, 6)
-"""Sizes of windows, in eighths of the longest context."""
+from partitioner.tier_links import Tier
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,13 @@ class NewestVariants:
         if attention.sparsity is not None or attention.source is not None or not costing.can_attend():
             return False
         caches = costing.cache_bytes(attention, "host") * self._costs.num_layers
+        room = self._beside_weights("gpu") + costing.capacity_bytes("host")
+        return caches > room and costing.capacity_bytes("host") > 0.0
+
+    def _beside_weights(self, tier: Tier) -> float:
+        """Returns the bytes that a tier has beside all weights and activations: below zero what has no room."""
         weights = float(sum(self._costs.param_bytes.values()))
-        host = costing.capacity_bytes("host")
-        room = costing.capacity_bytes("gpu") + host - weights - self._costs.activation_bytes
-        return caches > room and host > 0.0
+        return self._costs.costing.capacity_bytes(tier) - weights - self._costs.activation_bytes
 
     def _variants(self, pair: PairedOp, attention: Attention) -> Iterator[Variant]:
         costs, costing, decode = self._costs, self._costs.costing, len(pair.ops) - 1
@@ -112,17 +115,21 @@ class NewestVariants:
             )
 
     def _cuts(self, attention: Attention, units: int) -> Iterator[tuple[int, int]]:
-        """Yields the units that drives have with the tokens of a window.
-
-        Windows take whole units of host memory, as other shares do, where their sizes allow it.
-        """
+        """Yields the units that drives have with the tokens of a window."""
         costing = self._costs.costing
         longest, page = costing.workload.max_len, costing.drive_cache(attention).group_tokens
-        every = range(units, 0, -1)
-        for newest in dict.fromkeys(longest * eighths // 8 // page * page for eighths in EIGHTHS):
-            whole = [part for part in every if newest * part % longest == 0]
-            for part in (whole or every) if newest else ():
+        room = costing.capacity_bytes("host") + min(0.0, self._beside_weights("gpu"))
+        token = costing.cache_bytes(attention, "host") * self._costs.num_layers / longest
+        for part in range(units, 0, -1):
+            longer = functools.partial(self._host_takes_longer, attention, part)
+            for newest in window_sizes(longest, page, room * units / (part * token), longer):
                 yield part, newest
+
+    def _host_takes_longer(self, attention: Attention, part: int, newest: int) -> bool:
+        """Tells whether the host takes as long for a window as drives do for the older tokens of some units, or longer."""
+        *older, window = self._costs.costing.split_shares(attention, (("csd", part),), newest)
+        drives, host = self._part(attention, older), self._part(attention, [window])
+        return sum(host.seconds) >= sum(drives.seconds)
 
     def _part(self, attention: Attention, shares: Sequence[Share]) -> _Part:
         """Returns what the shares of one tier cost, which attend at the same time."""

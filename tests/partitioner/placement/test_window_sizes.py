@@ -1,0 +1,51 @@
+"""Sizes of windows of newest tokens: whole pages, few, and fine where host memory is full or host and drives are even."""
+
+import pytest
+
+from partitioner.placement.window_sizes import COARSE, PARTS, window_sizes
+
+LONGEST = 6400
+"""Tokens of the longest context: a part has 100."""
+
+
+def sizes(room: float = 1e9, even: float = 1e9, page: int = 1) -> tuple[int, ...]:
+    return window_sizes(LONGEST, page, room, lambda size: size >= even)
+
+
+def test_coarse_sizes_are_always_offered() -> None:
+    assert {100 * part for part in COARSE} <= set(sizes())
+
+
+@pytest.mark.parametrize("room", [150.0, 2050.0, 3799.0])
+def test_sizes_of_a_part_enclose_what_fills_host_memory(room: float) -> None:
+    found = sizes(room=room)
+    below, above = max(s for s in found if s <= room), min(s for s in found if s > room)
+    assert above - below == LONGEST // PARTS
+
+
+@pytest.mark.parametrize("even", [101, 2050, 3801, 6299])
+def test_sizes_of_a_part_enclose_where_host_and_drives_are_even(even: int) -> None:
+    found = sizes(even=even)
+    below, above = max(s for s in found if s < even), min(s for s in found if s >= even)
+    assert above - below == LONGEST // PARTS
+
+
+def test_sizes_are_whole_pages_and_none_is_offered_twice() -> None:
+    found = sizes(room=2000.0, even=4000, page=32)
+    assert found == tuple(sorted(set(found)))
+    assert found
+    assert all(size > 0 and size % 32 == 0 for size in found)
+    assert set(sizes(page=LONGEST // 2)) == {LONGEST // 2}
+    assert window_sizes(16, 32, 8.0, lambda size: size > 0) == ()
+
+
+def test_nothing_is_asked_about_no_window_at_all() -> None:
+    asked: list[int] = []
+
+    def longer(size: int) -> bool:
+        asked.append(size)
+        return False
+
+    window_sizes(1024, 32, 1e9, longer)
+    assert asked
+    assert min(asked) >= 32
