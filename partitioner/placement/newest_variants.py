@@ -121,8 +121,9 @@ class NewestVariants:
         room = costing.capacity_bytes("host") + min(0.0, self._beside_weights("gpu"))
         token = costing.cache_bytes(attention, "host") * self._costs.num_layers / longest
         for part in range(units, 0, -1):
+            takes_units = functools.partial(_takes_units, longest, units, part)
             longer = functools.partial(self._host_takes_longer, attention, part)
-            for newest in window_sizes(longest, page, room * units / (part * token), longer):
+            for newest in window_sizes(longest, page, room * units / (part * token), takes_units, longer):
                 yield part, newest
 
     def _host_takes_longer(self, attention: Attention, part: int, newest: int) -> bool:
@@ -172,3 +173,8 @@ class NewestVariants:
         if moved:
             for resource, seconds in costing.links.link_load(moved, "host", "csd").items():
                 self._costs.add(busy, decode, resource, seconds)
+
+
+def _takes_units(longest: int, units: int, part: int, newest: int) -> bool:
+    """Tells whether a window takes whole units of host memory, as other shares do, or does so for no number of units."""
+    return newest * part % longest == 0 or all(newest * number % longest for number in range(1, units + 1))

@@ -8,12 +8,13 @@ LONGEST = 6400
 """Tokens of the longest context: a part has 100."""
 
 
-def sizes(room: float = 1e9, even: float = 1e9, page: int = 1) -> tuple[int, ...]:
-    return window_sizes(LONGEST, page, room, lambda size: size >= even)
+def sizes(room: float = 0.0, even: float = 0.0, page: int = 1) -> tuple[int, ...]:
+    return window_sizes(LONGEST, page, room, lambda size: size % 200 == 0, lambda size: size >= even)
 
 
-def test_coarse_sizes_are_always_offered() -> None:
-    assert {100 * part for part in COARSE} <= set(sizes())
+def test_coarse_sizes_are_those_asked_for() -> None:
+    assert set(sizes()) == {100, *(100 * part for part in COARSE)}
+    assert window_sizes(LONGEST, 1, 0.0, lambda size: size > 2000, lambda size: True)[:3] == (100, 2400, 3200)
 
 
 @pytest.mark.parametrize("room", [150.0, 2050.0, 3799.0])
@@ -31,12 +32,12 @@ def test_sizes_of_a_part_enclose_where_host_and_drives_are_even(even: int) -> No
 
 
 def test_sizes_are_whole_pages_and_none_is_offered_twice() -> None:
-    found = sizes(room=2000.0, even=4000, page=32)
+    found = sizes(room=2050.0, even=4000, page=32)
     assert found == tuple(sorted(set(found)))
     assert found
     assert all(size > 0 and size % 32 == 0 for size in found)
     assert set(sizes(page=LONGEST // 2)) == {LONGEST // 2}
-    assert window_sizes(16, 32, 8.0, lambda size: size > 0) == ()
+    assert window_sizes(16, 32, 8.0, bool, bool) == ()
 
 
 def test_nothing_is_asked_about_no_window_at_all() -> None:
@@ -46,6 +47,6 @@ def test_nothing_is_asked_about_no_window_at_all() -> None:
         asked.append(size)
         return False
 
-    window_sizes(1024, 32, 1e9, longer)
+    window_sizes(1024, 32, 1e9, bool, longer)
     assert asked
     assert min(asked) >= 32
