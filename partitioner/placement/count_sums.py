@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 
 from partitioner.placement.distinct_rows import first_rows
 from partitioner.placement.folded import Folded
-from partitioner.placement.units import common_step, families
+from partitioner.placement.units import families, usual_step
 
 COARSEST = 1000.0
 """How many multiples of a size that all others are measured by the largest may be."""
 TELLING = 0.01
 """Share of all bytes that variants of a size make up together if others are measured by it."""
-RARE = 2
-"""What at most so many kinds take of a tier is left aside where units are looked for: windows have any size."""
 AGREED, WEIGHTS, SHARED, UNITS, AWAY, ONCE, ALIKE = 6, 5, 4, 3, 2, 2, 1
 """Ranks: homes on which ops have to agree, multiples of weights on a tier, attentions with any units on it, their units,
 multiples of weights there by where they are used in a phase, what a layer that there is only once does, and how often one kind
@@ -62,7 +60,7 @@ def count_sums(folded: Folded) -> CountSums:
         for family in alike:
             own = bytes_there[family]
             sums.append((SHARED, _spread(num_kinds, family, own > 0)))
-            step = _step(own)
+            step = usual_step(own)
             if step:
                 sums.append((UNITS, _spread(num_kinds, family, np.rint(own / step))))
     for limited in kinds.vector[:, folded.first_tier + folded.num_tiers :].T:
@@ -88,12 +86,6 @@ def _spread(num_kinds: int, family: NDArray[np.int64], values: NDArray[np.generi
     row = np.zeros(num_kinds)
     row[family] = values
     return row
-
-
-def _step(amounts: NDArray[np.float64]) -> int:
-    """Returns the bytes of a unit, or 0 where there is none: what is taken by many kinds are multiples of it."""
-    present, times = np.unique(amounts, return_counts=True)
-    return common_step(present[times > RARE]) or common_step(amounts)
 
 
 def _unit(sizes: NDArray[np.float64], counts: NDArray[np.float64]) -> float:

@@ -18,6 +18,8 @@ MANY = 12
 MAX_EXACT = 2.0**52
 MOST_STEPS = 1e5
 """Amounts of more steps are not counted in these."""
+RARE = 2
+"""What at most so many variants take is left aside where usual steps are looked for: windows of newest tokens have any size."""
 
 
 def unit_rows(
@@ -45,6 +47,12 @@ def unit_rows(
             unit_size[row, row] = scale
             rest[row, counted] = np.maximum(0.0, sizes[row, counted] - number * scale)
     return units, rest, unit_size
+
+
+def usual_step(amounts: NDArray[np.float64]) -> int:
+    """Returns the largest number of bytes of which all amounts that many variants take are multiples, or 0 as below."""
+    present, times = np.unique(amounts, return_counts=True)
+    return common_step(present[times > RARE]) or common_step(amounts)
 
 
 def common_step(amounts: NDArray[np.float64]) -> int:

@@ -26,7 +26,7 @@ def test_gaps_that_the_search_leaves_are_closed(monkeypatch: pytest.MonkeyPatch)
         return after[-1]
 
     monkeypatch.setattr(search_module, "settled", watched)
-    plan = partition(abstract("opt-13b"), "2xa6000-csd", Workload(256, 512, 512), verify=False)
+    plan = partition(abstract("opt-13b"), "2xa6000-csd", Workload(256, 768, 512), verify=False)
     assert plan.gap <= NEARLY
     changed = [(old, new) for old, new in zip(before, after, strict=True) if new is not old]
     assert changed, "the search alone leaves a gap"

@@ -1,7 +1,9 @@
 """Sizes of windows of newest tokens: whole pages, few, and fine where host memory is full or host and drives are even."""
 
+import numpy as np
 import pytest
 
+from partitioner.placement.units import common_step, usual_step
 from partitioner.placement.window_sizes import COARSE, PARTS, window_sizes
 
 LONGEST = 6400
@@ -50,3 +52,10 @@ def test_nothing_is_asked_about_no_window_at_all() -> None:
     window_sizes(1024, 32, 1e9, bool, longer)
     assert asked
     assert min(asked) >= 32
+
+
+def test_windows_are_counted_in_units_of_the_shares_that_many_variants_have() -> None:
+    shares, windows = np.repeat(64.0 * np.arange(9), 3), np.array([37.0, 100.0, 100.0])
+    assert usual_step(np.concatenate([shares, windows])) == 64
+    assert common_step(np.concatenate([shares, windows])) == 1
+    assert usual_step(np.array([24.0, 36.0])) == 12

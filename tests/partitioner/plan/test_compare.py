@@ -51,9 +51,11 @@ def test_layers_that_move_apart_are_told_apart() -> None:
     plan = mixed_plan()
     shares = {name: shares_text(plan.device_of("decode", name)) for name in plan.caches}
     assert shares["blocks.0.attention"] == "gpu0"
-    assert shares["blocks.3.attention"].startswith("host ")
-    assert "csd0 " in shares["blocks.3.attention"]
-    moved = [m for m in tiny_plan("instinfer").diff(plan).ops if m.phase == "decode"]
+    assert shares["blocks.2.attention"].startswith("csd0 ")
+    assert "host " in shares["blocks.2.attention"]
+    assert shares["blocks.3.attention"] == "host"
+    ops = tiny_plan("instinfer").diff(plan).ops
+    moved = [m for m in ops if m.phase == "decode" and set(m.ops) <= set(shares)]
     assert {name: shares_text(m.after) for m in moved for name in m.ops} == shares
     assert [len(m.ops) for m in moved] == [list(shares.values()).count(shares_text(m.after)) for m in moved]
 
