@@ -21,7 +21,6 @@ from partitioner.placement.problem import Variant
 from partitioner.placement.window_sizes import window_sizes
 from partitioner.plan.decisions import SPLIT
 from partitioner.shares import Share
-from partitioner.tier_links import Tier
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,13 @@ class NewestVariants:
         if attention.sparsity is not None or attention.source is not None or not costing.can_attend():
             return False
         caches = costing.cache_bytes(attention, "host") * self._costs.num_layers
-        room = self._beside_weights("gpu") + costing.capacity_bytes("host")
+        room = self._left_on_gpu() + costing.capacity_bytes("host")
         return caches > room and costing.capacity_bytes("host") > 0.0
 
-    def _beside_weights(self, tier: Tier) -> float:
-        """Returns the bytes that a tier has beside all weights and activations: below zero what has no room."""
+    def _left_on_gpu(self) -> float:
+        """Returns the bytes that the GPU has beside all weights and activations: below zero what it has no room for."""
         weights = float(sum(self._costs.param_bytes.values()))
-        return self._costs.costing.capacity_bytes(tier) - weights - self._costs.activation_bytes
+        return self._costs.costing.capacity_bytes("gpu") - weights - self._costs.activation_bytes
 
     def _variants(self, pair: PairedOp, attention: Attention) -> Iterator[Variant]:
         costs, costing, decode = self._costs, self._costs.costing, len(pair.ops) - 1
@@ -118,7 +117,7 @@ class NewestVariants:
         """Yields the units that drives have with the tokens of a window."""
         costing = self._costs.costing
         longest, page = costing.workload.max_len, costing.drive_cache(attention).group_tokens
-        room = costing.capacity_bytes("host") + min(0.0, self._beside_weights("gpu"))
+        room = costing.capacity_bytes("host") + min(0.0, self._left_on_gpu())
         token = costing.cache_bytes(attention, "host") * self._costs.num_layers / longest
         for part in range(units, 0, -1):
             takes_units = functools.partial(_takes_units, longest, units, part)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 PARTS = 64
 """Sizes are so many parts of the longest context."""
 COARSE = (8, 16, 24, 32, 40, 48)
-"""Parts offered wherever they may be."""
+"""Parts offered at any place where the caller takes them: eighths."""
 
 
 def window_sizes(
