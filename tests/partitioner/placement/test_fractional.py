@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import abstract
-from partitioner import Workload, partition
-from partitioner.placement.bounded_simplex import BoundedProgram, Ending, Floats, Vertex
-from partitioner.placement.column_program import ColumnProgram
+from partitioner.placement.bounded_simplex import BoundedProgram, Ending, Vertex
 from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.fractional import Bounds, fractional_split
-from partitioner.placement.incumbent import Incumbent
 from partitioner.placement.learned_split import DOWN, UP, Learned, Step
 from tests.partitioner.placement.problems import random_problem
 from tests.partitioner.placement.relaxed import relaxed
@@ -92,22 +88,3 @@ def test_stages_of_one_layer_begin_and_end_once() -> None:
                 times = begins_too + (position + 1 < len(folded.stages))
                 assert (added[ends][:, own].sum(axis=0) == times).all()
     assert some > 10
-
-
-def test_a_leaf_is_settled_by_a_general_solver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many weights of the host it computes with itself decides, and a placement 1e-4 better than those of the columns alone
-    is found where all sums are whole."""
-    better: list[float] = []
-    settle = Incumbent.settle
-
-    def watched(own: Incumbent, program: ColumnProgram, vertex: Vertex, low: Floats, high: Floats) -> None:
-        before = own.value
-        settle(own, program, vertex, low, high)
-        better.append(1.0 - own.value / before)
-
-    monkeypatch.setattr(Incumbent, "settle", watched)
-    plan = partition(
-        abstract("opt-66b", max_position=2048), "2xa6000-csd", Workload(4, 512, 512), verify=False
-    )
-    assert plan.gap <= 1e-4
-    assert max(better) > 5e-5
