@@ -14,6 +14,7 @@ from partitioner.placement.arcs import Arcs
 from partitioner.placement.balance import boundaries
 from partitioner.placement.columns import Column
 from partitioner.placement.count_search import Counted, best_counts
+from partitioner.placement.count_sums import CountSums
 from partitioner.placement.folded import Folded
 from partitioner.placement.general_counts import general_counts
 from partitioner.placement.goal import HARD
@@ -63,11 +64,19 @@ def best_along(
     if isinstance(arcs, Routes):
         times = PROOF if nodes == MORE_NODES else MOST_NODES
         return _along_routes(space, arcs, value, known, gap, times * nodes)
+    nodes = int(nodes * min(MOST_NODES, max(1.0, LARGE / max(1, arcs.size))))
     return _along_arcs(space, arcs, box, value, known, gap, nodes)
 
 
 def _along_arcs(
-    space: SearchSpace, arcs: Arcs, box: Box, value: float, known: Placed | None, gap: float, nodes: int
+    space: SearchSpace,
+    arcs: Arcs,
+    box: Box,
+    value: float,
+    known: Placed | None,
+    gap: float,
+    nodes: int,
+    sums: CountSums | None = None,
 ) -> Found:
     """Returns the best placement along some arcs in a box, and a bound for these."""
     goal = space.goal
@@ -76,7 +85,6 @@ def _along_arcs(
     num_arcs, bound = arcs.size, 0.0
     many = space.is_large
     easier = bool(arcs.drift.any())
-    nodes = int(nodes * min(MOST_NODES, max(1.0, LARGE / max(1, arcs.size))))
     finished = True
     for _ in range(MANY_ARCS_REPAIRS if many else MAX_REPAIRS):
         flow = solve_flow(
@@ -90,6 +98,7 @@ def _along_arcs(
             gap,
             doubt=not many,
             max_nodes=nodes if many else MAX_NODES,
+            sums=sums,
         )
         if easier or not arcs.drift.any():
             bound, finished = flow.bound - goal.worth(arcs.drift), flow.finished
@@ -154,18 +163,22 @@ def _along_routes(
 
 
 def settled_along(
-    space: SearchSpace, routes: Routes, value: float, known: Placed | None, nodes: int
+    space: SearchSpace, ways: Arcs | Routes, box: Box, value: float, known: Placed | None, nodes: int
 ) -> Found:
-    """Returns the best placement along some routes by a general solver, and a bound for these and those they stand for.
+    """Returns the best placement along some arcs or routes by a general solver, and a bound for these.
 
     Args:
         space: The problem.
-        routes: The routes of placements up to a value.
+        ways: The arcs or routes of placements up to a value.
+        box: How often kinds may be taken.
         value: The value.
         known: A placement that keeps the hard limits, if one is known.
         nodes: Nodes of the search tree.
     """
-    return _along_routes(space, routes, value, known, space.gap, nodes, general_counts, FEW_REPAIRS)
+    if isinstance(ways, Arcs):
+        return _along_arcs(space, ways, box, value, known, space.gap, nodes, space.sums)
+    search = partial(general_counts, summed=True)
+    return _along_routes(space, ways, value, known, space.gap, nodes, search, FEW_REPAIRS)
 
 
 def any_along_routes(

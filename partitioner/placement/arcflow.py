@@ -16,6 +16,8 @@ from scipy.sparse import csr_array, eye_array
 from partitioner.placement.arcs import Arcs
 from partitioner.placement.balance import boundaries, incidence
 from partitioner.placement.capacity import capacity_rows
+from partitioner.placement.count_sums import CountSums
+from partitioner.placement.distinct_rows import first_rows
 from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.highs import INFEASIBLE, MAX_GAP, MAX_NODES, OPTIMAL, integer_program
@@ -50,6 +52,7 @@ def solve_flow(
     *,
     doubt: bool = True,
     max_nodes: int = MAX_NODES,
+    sums: CountSums | None = None,
 ) -> Flow:
     """Solves the integer program.
 
@@ -64,6 +67,7 @@ def solve_flow(
         gap: Relative gap at which the search may end.
         doubt: Whether to make sure where there seems to be no solution.
         max_nodes: Nodes of the search tree at which the search ends.
+        sums: Sums of counts that are branched on, too; without any, how often each kind is taken is the largest.
     """
     meeting = boundaries(folded)
     kinds, counts = folded.kinds, np.array([float(stage.count) for stage in folded.stages])
@@ -116,7 +120,19 @@ def solve_flow(
         np.full(rest, np.inf),
     ]
     bounds = (np.concatenate(lower), np.concatenate(upper))
-    result = integer_program(is_time, 1.0 - is_time, bounds, rows, gap, doubt=doubt, max_nodes=max_nodes)
+    result = integer_program(
+        is_time,
+        1.0 - is_time,
+        bounds,
+        rows,
+        gap,
+        doubt=doubt,
+        max_nodes=max_nodes,
+        heuristics=sums is not None,
+        sums=None
+        if sums is None
+        else _summed(sums, variants.kind, num_arcs + num_meeting + num_variants, rest),
+    )
     if result.status == INFEASIBLE:
         return Flow(None, np.inf, True)
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound) * step
@@ -125,3 +141,12 @@ def solve_flow(
     rounded = np.rint(result.x[: num_arcs + num_meeting + num_variants]).astype(np.int64)
     on_arc, starts, on_variant = np.split(rounded, [num_arcs, num_arcs + num_meeting])
     return Flow((on_arc, starts, on_variant), bound, result.status == OPTIMAL)
+
+
+def _summed(sums: CountSums, kinds: NDArray[np.int64], before: int, behind: int) -> csr_array:
+    """Returns what the variables add to the sums that some of these kinds add to; how often these are taken lies in between."""
+    present = np.zeros(sums.weights.shape[1])
+    present[kinds] = 1.0
+    adds = sums.weights * present
+    adds = adds[[n for n in first_rows(adds) if adds[n].any()]]
+    return csr_array(np.pad(adds, ((0, 0), (before, behind))))

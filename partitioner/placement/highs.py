@@ -13,11 +13,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, OptimizeWarning, linprog, milp
-from scipy.sparse import block_array, csr_array
+from scipy.sparse import block_array, csr_array, eye_array
 
 MAX_GAP = 1e-10
 """Relative gap between objective and bound at which the search ends."""
@@ -67,6 +68,7 @@ def integer_program(
     doubt: bool = True,
     max_nodes: int = MAX_NODES,
     heuristics: bool = False,
+    sums: Part = None,
 ) -> OptimizeResult:
     """Minimises a cost over whole numbers (where ``integral`` is 1) to a relative gap or ``max_nodes``.
 
@@ -79,6 +81,8 @@ def integer_program(
         doubt: Whether to ask once more, without presolve, where presolve finds that there is no solution.
         max_nodes: Nodes of the search tree at which the search ends.
         heuristics: Whether to look for solutions with programs within the program, too.
+        sums: [S variables] whole numbers; what they add up to is branched on and cut off, too. Nothing is simplified
+            beforehand then, since that would take the sums out again.
     """
     parts = [[None if part is None else csr_array(part) for part in row] for row, _, _ in rows]
     matrix = csr_array(block_array(parts))
@@ -86,19 +90,53 @@ def integer_program(
     if largest > LARGEST:
         raise SolverError(f"the numbers of an integer program may be at most {LARGEST:g}, got {largest:g}")
     heights = [max(part.shape[0] for part in row if part is not None) for row in parts]  # pyright: ignore[reportOptionalSubscript]
-    least = [np.broadcast_to(low, height) for (_, low, _), height in zip(rows, heights, strict=True)]
-    most = [np.broadcast_to(high, height) for (_, _, high), height in zip(rows, heights, strict=True)]
-    between = (np.concatenate(least), np.concatenate(most))
+    low = [np.broadcast_to(side, height) for (_, side, _), height in zip(rows, heights, strict=True)]
+    high = [np.broadcast_to(side, height) for (_, _, side), height in zip(rows, heights, strict=True)]
+    between = (np.concatenate(low), np.concatenate(high))
     options: dict[str, object] = {"mip_rel_gap": gap, "node_limit": max_nodes}
-    return _ask(
-        lambda presolve: milp(
+    if not heuristics:
+        options |= FEW_HEURISTICS
+    believed = (OPTIMAL, LIMIT) if doubt else (OPTIMAL, LIMIT, INFEASIBLE)
+    if sums is None or not sums.shape[0]:
+        solve = partial(_solve, cost, integral, bounds, matrix, between, options)
+        return _ask(lambda presolve: solve(presolve=presolve), believed)
+    adds, size, height = csr_array(sums), len(cost), sums.shape[0]
+    none, most = np.zeros(height), np.full(height, np.inf)
+    least = none if adds.data.min(initial=0.0) >= 0 and bounds[0].min(initial=0.0) >= 0 else -most
+    with silenced():
+        result = _solve(
+            np.concatenate([cost, none]),
+            np.concatenate([integral, none + 1.0]),
+            (np.concatenate([bounds[0], least]), np.concatenate([bounds[1], most])),
+            csr_array(block_array([[matrix, None], [adds, -eye_array(height)]])),
+            (np.concatenate([between[0], none]), np.concatenate([between[1], none])),
+            options,
+            presolve=False,
+        )
+    if result.x is not None:
+        result.x = result.x[:size]
+    return result
+
+
+def _solve(
+    cost: NDArray[np.float64],
+    integral: NDArray[np.float64],
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
+    matrix: csr_array,
+    between: tuple[NDArray[np.float64], NDArray[np.float64]],
+    options: dict[str, object],
+    *,
+    presolve: bool,
+) -> OptimizeResult:
+    """Returns what HiGHS makes of an integer program."""
+    return _at_limit(
+        milp(
             cost,
             integrality=integral,
             bounds=Bounds(*bounds),  # pyright: ignore[reportArgumentType]
             constraints=LinearConstraint(matrix, *between),  # pyright: ignore[reportArgumentType]
-            options=options | {"presolve": presolve} | ({} if heuristics else FEW_HEURISTICS),
-        ),
-        (OPTIMAL, LIMIT) if doubt else (OPTIMAL, LIMIT, INFEASIBLE),
+            options=options | {"presolve": presolve},
+        )
     )
 
 

@@ -107,7 +107,7 @@ class PricedSearch:
         nodes = tree.nodes
         while nodes and tree.num_nodes < most_nodes:
             # The newest first leads down to where all sums are whole, and a placement may be found.
-            down = self._found.stages is None or tree.leads_down
+            down = tree.leads_down(known=self._found.stages is not None)
             below, _, basis, low, high, step = nodes.take(newest=down)
             if below >= self._found.enough:
                 nodes.close(below)

@@ -8,7 +8,8 @@ from partitioner.placement.learned_split import Learned
 from partitioner.placement.open_nodes import OpenNodes
 
 DIVE, DIVES = 250, 1000
-"""Of so many nodes of a tree that learns the last so many lead down, to where all sums are whole."""
+"""Of so many nodes of a tree that learns the last so many lead down, to where all sums are whole; the first ones of any tree
+do where no placement is known."""
 
 
 @dataclass
@@ -31,7 +32,11 @@ class SearchTree:
     num_nodes: int = 0
     num_leaves: int = 0
 
-    @property
-    def leads_down(self) -> bool:
-        """Tells whether the newest node comes next, and not the one of least bound."""
-        return self.learned is not None and self.num_nodes % DIVES >= DIVES - DIVE
+    def leads_down(self, *, known: bool) -> bool:
+        """Tells whether the newest node comes next, and not the one of least bound.
+
+        Args:
+            known: Whether a placement is known.
+        """
+        of_so_many = self.num_nodes % DIVES
+        return (self.learned is not None and of_so_many >= DIVES - DIVE) or (not known and of_so_many < DIVE)

@@ -1,8 +1,9 @@
-"""What a search has left open is settled over the routes that are left, by a general solver.
+"""What a search has left open is settled over the ways that are left, by a general solver.
 
-A placement better than the best one known takes routes near the bound alone. Where these are few enough to list, a general
-solver (``general_counts``) finds the best along them or proves that there is none; where they are too many, up to a value
-between the bound and the best one, which either becomes the bound or leads to a better placement.
+A placement better than the best one known takes ways near the bound alone. Where these are few routes, a general solver
+(``general_counts``) finds the best along them or proves that there is none; where routes are too many, one over their arcs
+proves that none is better by more than the gap that is enough. Where these are too many as well, it looks up to a value between
+the bound and the best one, which either becomes the bound or leads to a better placement.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ from dataclasses import replace
 import numpy as np
 
 from partitioner.placement.along import settled_along
-from partitioner.placement.kept_ways import LITTLE
+from partitioner.placement.arcs import Arcs
+from partitioner.placement.kept_ways import LITTLE, kept_ways
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.routes import Routes, kept_routes
 from partitioner.placement.search_space import Found, SearchSpace
 from partitioner.placement.wide_search import NEARLY
 
-MOST_ROUTES, SOON = 800, 300
-"""More routes are not searched at once, and at first no more routes and variants."""
+MOST_ROUTES, MOST_ARCS, SOON = 800, 4000, 300
+"""More routes, or arcs and variants, are not searched at once, and at first no more routes and variants."""
 STEPS = (1.0, 0.5, 0.25, 0.12, 0.06)
-"""Parts of the way from the bound to the best placement up to which routes are listed."""
+"""Parts of the way from the bound to the best placement up to which ways are listed."""
 EFFORT, MOST_NODES = 1.5e9, 15_000
-"""Nodes of a search tree times the square of its program's variables, and most nodes: some ten seconds."""
-ROUNDS = 3
+"""Nodes of a search tree over routes times the square of its program's variables, and most nodes: some ten seconds."""
+ARC_EFFORT = 1e7
+"""Nodes of a search tree over arcs times its program's variables: some minutes."""
+CLOSELY = 0.99 * NEARLY
+"""Relative distance from the best placement up to which arcs are searched: a little less than the gap that is enough."""
+ROUNDS = 4
 """How often what is left is searched."""
 
 
@@ -45,17 +51,17 @@ def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *,
         bound = max(root.bound, min(found.bound, best))
         if not np.isfinite(best) or bound >= best * (1 - NEARLY):
             break
-        value, routes = _listed(space, root, bound, best, steps)
-        if routes is None or (soon and routes.size > SOON):
+        value, ways = _near(space, root, bound, best, steps, routes_alone=soon)
+        if ways is None or (soon and ways.size > SOON):
             break
-        nodes = int(min(MOST_NODES, max(1.0, EFFORT / routes.size**2)))
-        along = settled_along(space, routes, value, found.placed, nodes)
+        nodes = ARC_EFFORT / ways.size if isinstance(ways, Arcs) else min(MOST_NODES, EFFORT / ways.size**2)
+        along = settled_along(space, ways, root.box, value, found.placed, max(1, int(nodes)))
         better = along.placed is not None and along.placed.value < best * (1 - 1e-9)
         found = replace(
             found,
             placed=along.placed,
             bound=max(bound, min(value, along.bound)),
-            num_arcs=max(found.num_arcs, routes.size),
+            num_arcs=max(found.num_arcs, ways.size),
             finished=found.finished or (value >= best and along.finished),
         )
         if not along.finished and not better:
@@ -63,13 +69,25 @@ def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *,
     return found
 
 
-def _listed(
-    space: SearchSpace, root: Relaxation, bound: float, best: float, steps: Sequence[float]
-) -> tuple[float, Routes | None]:
-    """Returns how far from the bound routes are few, and these."""
+def _near(
+    space: SearchSpace,
+    root: Relaxation,
+    bound: float,
+    best: float,
+    steps: Sequence[float],
+    *,
+    routes_alone: bool,
+) -> tuple[float, Arcs | Routes | None]:
+    """Returns how far from the bound ways are few, and these."""
     for step in steps:
         value = bound + step * (best - bound)
         routes = kept_routes(space.folded, space.goal, root, value, little=LITTLE)
         if routes is not None and len(routes.stage) <= MOST_ROUTES:
             return value, routes
+        if routes_alone:
+            continue
+        value = bound + step * (best * (1 - CLOSELY) - bound)
+        arcs = kept_ways(space, [root], value)
+        if arcs.size <= MOST_ARCS:
+            return value, arcs
     return bound, None
