@@ -25,10 +25,11 @@ MOST_ROUTES, MOST_ARCS, SOON = 800, 4000, 300
 """More routes, or arcs and variants, are not searched at once, and at first no more routes and variants."""
 STEPS = (1.0, 0.5, 0.25, 0.12, 0.06)
 """Parts of the way from the bound to the best placement up to which ways are listed."""
-EFFORT, MOST_NODES = 1.5e9, 15_000
-"""Nodes of a search tree over routes times the square of its program's variables, and most nodes: some ten seconds."""
-ARC_EFFORT = 1e7
-"""Nodes of a search tree over arcs times its program's variables: some minutes."""
+EFFORT, ARC_EFFORT = 6e8, 2e7
+"""Nodes of a search tree over routes times the square of its program's variables, and of one over arcs times their number: some
+tens of seconds, and some minutes."""
+MOST_NODES = 6000
+"""Most nodes; half as many behind a search that comes to no end."""
 CLOSELY = 0.99 * NEARLY
 """Relative distance from the best placement up to which arcs are searched: a little less than the gap that is enough."""
 ROUNDS = 4
@@ -45,7 +46,7 @@ def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *,
         limit: What the goal's value may be at most.
         soon: Whether only small programs are searched, all the way to the best placement known.
     """
-    steps = STEPS[:1] if soon else STEPS
+    steps, effort = STEPS[:1] if soon else STEPS, 1.0
     for _ in range(ROUNDS):
         best = limit if found.placed is None else min(limit, found.placed.value)
         bound = max(root.bound, min(found.bound, best))
@@ -54,8 +55,9 @@ def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *,
         value, ways = _near(space, root, bound, best, steps, routes_alone=soon)
         if ways is None or (soon and ways.size > SOON):
             break
-        nodes = ARC_EFFORT / ways.size if isinstance(ways, Arcs) else min(MOST_NODES, EFFORT / ways.size**2)
-        along = settled_along(space, ways, root.box, value, found.placed, max(1, int(nodes)))
+        nodes = ARC_EFFORT / ways.size if isinstance(ways, Arcs) else EFFORT / ways.size**2
+        nodes = int(max(1.0, effort * min(MOST_NODES, nodes)))
+        along = settled_along(space, ways, root.box, value, found.placed, nodes)
         better = along.placed is not None and along.placed.value < best * (1 - 1e-9)
         found = replace(
             found,
@@ -65,6 +67,7 @@ def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *,
             finished=found.finished or (value >= best and along.finished),
         )
         if not along.finished and not better:
+            effort *= 0.5
             steps = tuple(step for step in steps if bound + step * (best - bound) < value)
     return found
 
