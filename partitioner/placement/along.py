@@ -176,9 +176,9 @@ def settled_along(
         nodes: Nodes of the search tree.
     """
     if isinstance(ways, Arcs):
-        return _along_arcs(space, ways, box, value, known, space.gap, nodes, space.sums)
+        return _along_arcs(space, ways, box, value, known, 0.2 * space.gap, nodes, space.sums)
     search = partial(general_counts, summed=True)
-    return _along_routes(space, ways, value, known, space.gap, nodes, search, FEW_REPAIRS)
+    return _along_routes(space, ways, value, known, 0.2 * space.gap, nodes, search, FEW_REPAIRS)
 
 
 def any_along_routes(

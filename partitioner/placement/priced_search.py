@@ -29,18 +29,18 @@ from partitioner.placement.learned_split import Branch, Learned
 from partitioner.placement.open_nodes import OpenNodes
 from partitioner.placement.search_tree import SearchTree
 
-MAX_NODES = 4000
+MAX_NODES = 1000
 NODE_ARCS = 6000
 """Problems with more arcs have as many fewer nodes, so that none takes many minutes."""
 TRYING, LEARNING, RANKED = 0, 1, 2
-TURNS = ((TRYING, 0.05), (LEARNING, 0.1), (RANKED, 0.4), (LEARNING, 0.5), (RANKED, 1.0), (LEARNING, 1.0))
+TURNS = ((TRYING, 0.2), (LEARNING, 0.4), (RANKED, 1.0))
 """Which tree is grown in turn, and up to which part of its most nodes."""
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
 """Nodes after which a better placement is looked for: early ones, after which the first tree follows routes,
 and from then on every so many."""
-AMONG = (10, 100, 300, 1000, 2000, 3000)
+AMONG = (10, 100, 300, 1000)
 """Nodes after which all columns near those of the best placement are chosen among."""
 MOST_FINER = 100
 """So many sums are made besides those of the problem."""
@@ -86,7 +86,8 @@ class PricedSearch:
         """Searches until the gap is small enough, or the trees have their most nodes.
 
         For some problems solving halves at every node tells what to branch on, for others what sums have done before, or their
-        ranks; which it is is known only behind the search. So three trees are grown in turn, and the best bound counts.
+        ranks; which it is is known only behind the search. So three trees are grown in turn, and the best bound counts. None is
+        grown far: what is left then a general solver settles sooner (``settle``).
         """
         most = MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs)
         bound = 0.0

@@ -17,9 +17,9 @@ from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.rounding import rounded
 from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
-from partitioner.placement.settle import settled
+from partitioner.placement.settle import BEFOREHAND, SOON, settled
 from partitioner.placement.tally import Box
-from partitioner.placement.wide_search import NEARLY, SHORT, is_wide
+from partitioner.placement.wide_search import NEARLY, SHORT, is_wide, placement_on_demand
 
 FEW_ARCS = 300
 """Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
@@ -30,7 +30,7 @@ MOST_ARCS = 0.9
 NEARLY_OF_LARGE = 5e-4
 """Relative gap that ends it for large programs whose tree came to its limit; for others it is ``NEARLY``."""
 WIDE_GAP = 1e-2
-"""Relative gap up to which settling is not followed by a search over ever more arcs."""
+"""Relative gap up to which a search with columns made on demand is not followed by one over ever more arcs."""
 
 
 def best_placement(
@@ -55,23 +55,24 @@ def _searched(
     """
     few, many = space.folded.num_arcs <= FEW_ARCS, space.is_large
     least = 1e-3 * space.unit
-    little, proven_before = LITTLE, 0.0
+    little, proven_before, on_demand = LITTLE, 0.0, False
     if many and min(limit, np.inf if known is None else known.value) > root.bound * (1 + SHORT / 5):
         first = first_placement(space, root, known, limit)
         nearly = first.within(NEARLY if first.num_arcs <= LARGE / 2 else NEARLY_OF_LARGE)
         if first.within(space.gap) or (nearly and not first.finished):
             return first
-        first = settled(space, root, first, limit, soon=True)
+        first = settled(space, root, first, limit, SOON)
         if first.within(NEARLY):
             return first
         known = first.placed
         if is_wide(space, root, known, limit):
             better = rounded(space, root, pool, known)
             known = known if better is None or better.value > limit else better
-            first = settled(space, root, replace(first, placed=known), limit)
-            if first.within(WIDE_GAP):
-                return first
-            known, proven_before = first.placed, first.bound
+            priced = _on_demand(space, root, pool, replace(first, placed=known), limit)
+            on_demand = True
+            if priced.finished or priced.within(WIDE_GAP):
+                return priced
+            known, proven_before = priced.placed, priced.bound
         little = LITTLE if first.placed is not None and not first.finished else 0.0
     boxes = (
         [root] if few or many else open_boxes(space.folded, space.goal, max(root.bound, least), pool, root)
@@ -95,8 +96,20 @@ def _searched(
         found = replace(found, bound=min(value, max(found.bound, lower)), num_arcs=num_arcs)
         precise = best is None or best.value > 0.5 * widest
         if found.within(space.gap) or (value == widest and precise):
-            return found
+            is_open = many and not on_demand and not found.finished and not found.within(NEARLY)
+            return _on_demand(space, root, pool, found, limit) if is_open else found
         distance *= 8
+
+
+def _on_demand(space: SearchSpace, root: Relaxation, pool: ColumnPool, found: Found, limit: float) -> Found:
+    """Returns what a search with columns made on demand makes of an outcome that little effort does not settle."""
+    found = settled(space, root, found, limit, BEFOREHAND)
+    if found.within(NEARLY):
+        return found
+    priced = placement_on_demand(space, root, pool, found.placed, limit)
+    return replace(
+        priced, bound=max(priced.bound, found.bound), num_arcs=max(priced.num_arcs, found.num_arcs)
+    )
 
 
 def _near(

@@ -9,7 +9,7 @@ the bound and the best one, which either becomes the bound or leads to a better 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,22 +21,48 @@ from partitioner.placement.routes import Routes, kept_routes
 from partitioner.placement.search_space import Found, SearchSpace
 from partitioner.placement.wide_search import NEARLY
 
-MOST_ROUTES, MOST_ARCS, SOON = 800, 4000, 300
-"""More routes, or arcs and variants, are not searched at once, and at first no more routes and variants."""
+MOST_ROUTES, MOST_ARCS = 800, 4000
+"""More routes, or arcs and variants, are not searched at once."""
 STEPS = (1.0, 0.5, 0.25, 0.12, 0.06)
 """Parts of the way from the bound to the best placement up to which ways are listed."""
-EFFORT, ARC_EFFORT = 6e8, 2e7
+CLOSELY = 0.99 * NEARLY
+"""A little less than the gap that is enough."""
+EFFORT, ARC_EFFORT = 1.5e9, 2e7
 """Nodes of a search tree over routes times the square of its program's variables, and of one over arcs times their number: some
 tens of seconds, and some minutes."""
 MOST_NODES = 6000
 """Most nodes; half as many behind a search that comes to no end."""
-CLOSELY = 0.99 * NEARLY
-"""Relative distance from the best placement up to which arcs are searched: a little less than the gap that is enough."""
-ROUNDS = 4
-"""How often what is left is searched."""
 
 
-def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *, soon: bool = False) -> Found:
+@dataclass(frozen=True)
+class Pains:
+    """Says how much is done.
+
+    Attributes:
+        effort: Part of the nodes.
+        rounds: How often what is left is searched.
+        steps: Up to which parts of the way.
+        most_routes: Programs over more routes and variants are left alone.
+        over_arcs: Whether arcs are searched where routes are too many.
+        short: Relative distance from the best placement up to which ways are searched.
+    """
+
+    effort: float
+    rounds: int
+    steps: tuple[float, ...]
+    most_routes: float
+    over_arcs: bool
+    short: float
+
+
+SOON = Pains(1.0, 3, STEPS[:1], 300, over_arcs=False, short=0.0)
+BEFOREHAND = Pains(0.2, 3, STEPS[:1], np.inf, over_arcs=True, short=CLOSELY)
+IN_FULL = Pains(1.0, 4, STEPS, np.inf, over_arcs=True, short=CLOSELY)
+
+
+def settled(
+    space: SearchSpace, root: Relaxation, found: Found, limit: float, pains: Pains = IN_FULL
+) -> Found:
     """Returns what a search found, made better or proven as far as some effort goes.
 
     Args:
@@ -44,16 +70,16 @@ def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *,
         root: The solved relaxation.
         found: What is known.
         limit: What the goal's value may be at most.
-        soon: Whether only small programs are searched, all the way to the best placement known.
+        pains: How much is done.
     """
-    steps, effort = STEPS[:1] if soon else STEPS, 1.0
-    for _ in range(ROUNDS):
+    steps, effort = pains.steps, pains.effort
+    for _ in range(pains.rounds):
         best = limit if found.placed is None else min(limit, found.placed.value)
         bound = max(root.bound, min(found.bound, best))
         if not np.isfinite(best) or bound >= best * (1 - NEARLY):
             break
-        value, ways = _near(space, root, bound, best, steps, routes_alone=soon)
-        if ways is None or (soon and ways.size > SOON):
+        value, ways = _near(space, root, bound, best, steps, pains)
+        if ways is None:
             break
         nodes = ARC_EFFORT / ways.size if isinstance(ways, Arcs) else EFFORT / ways.size**2
         nodes = int(max(1.0, effort * min(MOST_NODES, nodes)))
@@ -68,28 +94,21 @@ def settled(space: SearchSpace, root: Relaxation, found: Found, limit: float, *,
         )
         if not along.finished and not better:
             effort *= 0.5
-            steps = tuple(step for step in steps if bound + step * (best - bound) < value)
+            steps = tuple(step for step in steps if bound + step * (best * (1 - pains.short) - bound) < value)
     return found
 
 
 def _near(
-    space: SearchSpace,
-    root: Relaxation,
-    bound: float,
-    best: float,
-    steps: Sequence[float],
-    *,
-    routes_alone: bool,
+    space: SearchSpace, root: Relaxation, bound: float, best: float, steps: Sequence[float], pains: Pains
 ) -> tuple[float, Arcs | Routes | None]:
     """Returns how far from the bound ways are few, and these."""
     for step in steps:
-        value = bound + step * (best - bound)
+        value = bound + step * (best * (1 - pains.short) - bound)
         routes = kept_routes(space.folded, space.goal, root, value, little=LITTLE)
         if routes is not None and len(routes.stage) <= MOST_ROUTES:
-            return value, routes
-        if routes_alone:
+            return value, routes if routes.size <= pains.most_routes else None
+        if not pains.over_arcs:
             continue
-        value = bound + step * (best * (1 - CLOSELY) - bound)
         arcs = kept_ways(space, [root], value)
         if arcs.size <= MOST_ARCS:
             return value, arcs
