@@ -32,9 +32,10 @@ from partitioner.placement.search_tree import SearchTree
 MAX_NODES = 1000
 NODE_ARCS = 6000
 """Problems with more arcs have as many fewer nodes, so that none takes many minutes."""
-TRYING, LEARNING, RANKED = 0, 1, 2
-TURNS = ((TRYING, 0.2), (LEARNING, 0.4), (RANKED, 1.0))
-"""Which tree is grown in turn, and up to which part of its most nodes."""
+DIVE = 250
+"""As long as no placement is known, so many nodes of a tree lead down; none may be below the limit at all."""
+PARTS = (0.2, 0.4, 1.0)
+"""Of these so many has the tree that solves halves at every node, the one that learns, and the one that goes by ranks."""
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
@@ -86,13 +87,13 @@ class PricedSearch:
         """Searches until the gap is small enough, or the trees have their most nodes.
 
         For some problems solving halves at every node tells what to branch on, for others what sums have done before, or their
-        ranks; which it is is known only behind the search. So three trees are grown in turn, and the best bound counts. None is
-        grown far: what is left then a general solver settles sooner (``settle``).
+        ranks; which it is is known only behind the search. So three trees are grown, and the best bound counts. None is grown
+        far: what is left then a general solver settles sooner (``settle``).
         """
         most = MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs)
         bound = 0.0
-        for number, part in TURNS:
-            bound = max(bound, self._grow(self._trees[number], int(part * most)))
+        for tree, part in zip(self._trees, PARTS, strict=True):
+            bound = max(bound, self._grow(tree, int(part * most)))
             if bound >= self._found.enough:
                 break
         return PricedFound(self._found.stages, bound, len(self._program.columns))
@@ -108,7 +109,7 @@ class PricedSearch:
         nodes = tree.nodes
         while nodes and tree.num_nodes < most_nodes:
             # The newest first leads down to where all sums are whole, and a placement may be found.
-            down = tree.leads_down(known=self._found.stages is not None)
+            down = self._found.stages is None and tree.num_nodes < DIVE
             below, _, basis, low, high, step = nodes.take(newest=down)
             if below >= self._found.enough:
                 nodes.close(below)
@@ -133,7 +134,7 @@ class PricedSearch:
         found, before = self._found, self._found.stages
         if tree.num_nodes in EARLY or tree.num_nodes % EVERY == 0:
             found.count(self._program, vertex, None if found.stages is None else (low, high))
-        if tree.num_nodes == EARLY[-1] and tree is self._trees[TRYING]:
+        if tree.num_nodes == EARLY[-1] and tree is self._trees[0]:
             found.follow(self._program)
         if tree.num_nodes in AMONG:
             found.choose(self._program, vertex)
