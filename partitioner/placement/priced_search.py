@@ -29,19 +29,20 @@ from partitioner.placement.learned_split import Branch, Learned
 from partitioner.placement.open_nodes import OpenNodes
 from partitioner.placement.search_tree import SearchTree
 
-MAX_NODES = 1000
+MAX_NODES = 4000
+SOME = 0.25
+"""So many of these are enough where ways are few: what is left then a general solver settles sooner (``settle``)."""
 NODE_ARCS = 6000
 """Problems with more arcs have as many fewer nodes, so that none takes many minutes."""
-DIVE = 250
-"""As long as no placement is known, so many nodes of a tree lead down; none may be below the limit at all."""
-PARTS = (0.2, 0.4, 1.0)
-"""Of these so many has the tree that solves halves at every node, the one that learns, and the one that goes by ranks."""
+TRYING, LEARNING, RANKED = 0, 1, 2
+TURNS = ((TRYING, 0.05), (LEARNING, 0.1), (RANKED, 0.4), (LEARNING, 0.5), (RANKED, 1.0), (LEARNING, 1.0))
+"""Which tree is grown in turn, and up to which part of its most nodes."""
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
 """Nodes after which a better placement is looked for: early ones, after which the first tree follows routes,
 and from then on every so many."""
-AMONG = (10, 100, 300, 1000)
+AMONG = (10, 100, 300, 1000, 2000, 3000)
 """Nodes after which all columns near those of the best placement are chosen among."""
 MOST_FINER = 100
 """So many sums are made besides those of the problem."""
@@ -83,17 +84,19 @@ class PricedSearch:
         self._program = found.added_to(program)
         self._trees = self._tree(Learned(np.inf), AWAY), self._tree(Learned(), 0), self._tree(None, AWAY)
 
-    def search(self) -> PricedFound:
+    def search(self, *, briefly: bool = False) -> PricedFound:
         """Searches until the gap is small enough, or the trees have their most nodes.
 
         For some problems solving halves at every node tells what to branch on, for others what sums have done before, or their
-        ranks; which it is is known only behind the search. So three trees are grown, and the best bound counts. None is grown
-        far: what is left then a general solver settles sooner (``settle``).
+        ranks; which it is is known only behind the search. So three trees are grown in turn, and the best bound counts.
+
+        Args:
+            briefly: Whether they have few nodes.
         """
-        most = MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs)
+        most = MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs) * (SOME if briefly else 1.0)
         bound = 0.0
-        for tree, part in zip(self._trees, PARTS, strict=True):
-            bound = max(bound, self._grow(tree, int(part * most)))
+        for number, part in TURNS:
+            bound = max(bound, self._grow(self._trees[number], int(part * most)))
             if bound >= self._found.enough:
                 break
         return PricedFound(self._found.stages, bound, len(self._program.columns))
@@ -109,7 +112,7 @@ class PricedSearch:
         nodes = tree.nodes
         while nodes and tree.num_nodes < most_nodes:
             # The newest first leads down to where all sums are whole, and a placement may be found.
-            down = self._found.stages is None and tree.num_nodes < DIVE
+            down = tree.leads_down(known=self._found.stages is not None)
             below, _, basis, low, high, step = nodes.take(newest=down)
             if below >= self._found.enough:
                 nodes.close(below)
@@ -134,7 +137,7 @@ class PricedSearch:
         found, before = self._found, self._found.stages
         if tree.num_nodes in EARLY or tree.num_nodes % EVERY == 0:
             found.count(self._program, vertex, None if found.stages is None else (low, high))
-        if tree.num_nodes == EARLY[-1] and tree is self._trees[0]:
+        if tree.num_nodes == EARLY[-1] and tree is self._trees[TRYING]:
             found.follow(self._program)
         if tree.num_nodes in AMONG:
             found.choose(self._program, vertex)

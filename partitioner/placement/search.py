@@ -17,7 +17,7 @@ from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.rounding import rounded
 from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
-from partitioner.placement.settle import BEFOREHAND, SOON, settled
+from partitioner.placement.settle import BEFOREHAND, SOON, is_near, settled
 from partitioner.placement.tally import Box
 from partitioner.placement.wide_search import NEARLY, SHORT, is_wide, placement_on_demand
 
@@ -106,7 +106,8 @@ def _on_demand(space: SearchSpace, root: Relaxation, pool: ColumnPool, found: Fo
     found = settled(space, root, found, limit, BEFOREHAND)
     if found.within(NEARLY):
         return found
-    priced = placement_on_demand(space, root, pool, found.placed, limit)
+    briefly = is_near(space, root, found, limit)
+    priced = placement_on_demand(space, root, pool, found.placed, limit, briefly=briefly)
     return replace(
         priced, bound=max(priced.bound, found.bound), num_arcs=max(priced.num_arcs, found.num_arcs)
     )

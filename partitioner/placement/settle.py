@@ -98,6 +98,15 @@ def settled(
     return found
 
 
+def is_near(space: SearchSpace, root: Relaxation, found: Found, limit: float) -> bool:
+    """Tells whether ways are few all the way from the bound to the best placement, so that they are searched in full."""
+    best = limit if found.placed is None else min(limit, found.placed.value)
+    if not np.isfinite(best):
+        return False
+    bound = max(root.bound, min(found.bound, best))
+    return _near(space, root, bound, best, STEPS[:1], IN_FULL)[1] is not None
+
+
 def _near(
     space: SearchSpace, root: Relaxation, bound: float, best: float, steps: Sequence[float], pains: Pains
 ) -> tuple[float, Arcs | Routes | None]:

@@ -30,7 +30,13 @@ def is_wide(space: SearchSpace, root: Relaxation, known: Placed | None, limit: f
 
 
 def placement_on_demand(
-    space: SearchSpace, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float
+    space: SearchSpace,
+    root: Relaxation,
+    pool: ColumnPool,
+    known: Placed | None,
+    limit: float,
+    *,
+    briefly: bool = False,
 ) -> Found:
     """Returns the best placement of a search that makes columns as they are asked for (see ``priced_search``)."""
     limit = min(limit, space.goal.value(space.folded.most), np.inf if known is None else known.value)
@@ -51,7 +57,7 @@ def placement_on_demand(
         functools.partial(any_along_routes, space),
     )
     search = PricedSearch(space.folded, space.goal, space.sums, pool, best)
-    found = search.search()
+    found = search.search(briefly=briefly)
     if found.stages is not None and (known is None or found.stages != list(known.stages)):
         placed = space.place(found.stages)
         known = space.polished(placed, found.stages)
