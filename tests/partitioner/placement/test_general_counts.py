@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,8 @@ from partitioner.placement.general_counts import general_counts
 NUM_VARIABLES, NUM_ROWS, MOST = 8, 4, 4.0
 
 
-def both(seed: int, cutoff: float = 1e9) -> tuple[np.ndarray, Counted, Counted]:
-    """Returns costs, and what the search by sums and the general solver find."""
+def both(seed: int, cutoff: float = 1e9, *, summed: bool = False) -> tuple[np.ndarray, Counted, Counted]:
+    """Returns costs, and what the search by sums and the general solver find, with the sum as a variable or without."""
     random = np.random.default_rng(seed)
     matrix = random.integers(-2, 6, (NUM_ROWS, NUM_VARIABLES)).astype(float)
     matrix[-1] = 1.0  # a sum without bounds, as those that are only branched on
@@ -25,14 +27,15 @@ def both(seed: int, cutoff: float = 1e9) -> tuple[np.ndarray, Counted, Counted]:
     rank = np.concatenate([np.full(NUM_ROWS - 1, -1), [1], np.zeros(NUM_VARIABLES)]).astype(np.int64)
     found = [
         search(BoundedProgram(cost, matrix), lower, upper, rank, gap=1e-9, cutoff=cutoff, max_nodes=5000)
-        for search in (best_counts, general_counts)
+        for search in (best_counts, partial(general_counts, summed=summed))
     ]
     return cost, found[0], found[1]
 
 
+@pytest.mark.parametrize("summed", [False, True])
 @pytest.mark.parametrize("seed", range(30))
-def test_both_searches_find_the_same(seed: int) -> None:
-    cost, own, general = both(seed)
+def test_both_searches_find_the_same(seed: int, summed: bool) -> None:
+    cost, own, general = both(seed, summed=summed)
     assert own.finished
     assert general.finished
     assert (own.solution is None) == (general.solution is None)
@@ -42,7 +45,8 @@ def test_both_searches_find_the_same(seed: int) -> None:
     least = float(cost @ own.solution)
     assert cost @ general.solution == pytest.approx(least, rel=1e-6)
     assert general.bound == pytest.approx(least, rel=1e-6)
-    _, _, below = both(seed, cutoff=least * 0.99)
+    assert len(general.solution) == NUM_VARIABLES
+    _, _, below = both(seed, cutoff=least * 0.99, summed=summed)
     assert below.solution is None
     assert below.bound >= least * 0.99
 

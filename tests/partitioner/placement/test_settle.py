@@ -7,10 +7,16 @@ import pytest
 import partitioner.placement.search as search_module
 from models import abstract
 from partitioner import Workload, partition
+from partitioner.placement.along import settled_along
+from partitioner.placement.arcs import kept_arcs
+from partitioner.placement.exhaustive import exhaustive
+from partitioner.placement.problem import Solution
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.search_space import Found, SearchSpace
-from partitioner.placement.settle import settled
+from partitioner.placement.settle import IN_FULL, Pains, settled
 from partitioner.placement.wide_search import NEARLY
+from tests.partitioner.placement.problems import random_problem
+from tests.partitioner.placement.relaxed import relaxed
 
 
 def test_gaps_that_the_search_leaves_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,10 +25,10 @@ def test_gaps_that_the_search_leaves_are_closed(monkeypatch: pytest.MonkeyPatch)
     after: list[Found] = []
 
     def watched(
-        space: SearchSpace, root: Relaxation, found: Found, limit: float, *, soon: bool = False
+        space: SearchSpace, root: Relaxation, found: Found, limit: float, pains: Pains = IN_FULL
     ) -> Found:
         before.append(found)
-        after.append(settled(space, root, found, limit, soon=soon))
+        after.append(settled(space, root, found, limit, pains))
         return after[-1]
 
     monkeypatch.setattr(search_module, "settled", watched)
@@ -36,3 +42,24 @@ def test_gaps_that_the_search_leaves_are_closed(monkeypatch: pytest.MonkeyPatch)
         assert not old.within(NEARLY)
         assert old.placed is None or new.placed.value <= old.placed.value
         assert old.bound <= new.placed.value * (1 + 1e-9), "the search's own bound holds"
+
+
+def test_arcs_are_settled_with_sums_as_variables() -> None:
+    """The best placement of small problems is found along arcs, and up to a little less than its value there is none."""
+    fits = 0
+    for seed in range(120):
+        problem = random_problem(seed)
+        oracle = exhaustive(problem)
+        if not isinstance(oracle, Solution):
+            continue
+        fits += 1
+        space, root, _, _ = relaxed(problem)
+        for value, found in ((1.2 * oracle.objective, True), (0.999 * oracle.objective, False)):
+            arcs = kept_arcs(space.folded, space.goal, [root], value)
+            along = settled_along(space, arcs, root.box, value, None, 10_000)
+            assert along.finished
+            assert (along.placed is not None) == found
+            assert along.bound >= min(value, oracle.objective * (1 - 1e-4))
+            if along.placed is not None:
+                assert along.placed.value == pytest.approx(oracle.objective, rel=1e-4)
+    assert fits > 40

@@ -48,14 +48,15 @@ def test_splits_are_as_good_as_the_best_of_all(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_columns_made_on_demand_prove_what_they_find(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Problems with too many routes to list are searched by a tree whose nodes price the columns they miss."""
+    """Problems with too many routes to list are searched by a tree whose nodes price the columns they miss; none is settled."""
+    monkeypatch.setattr(search, "settled", lambda space, root, found, limit, pains=None: found)
     monkeypatch.setattr(search_space, "MANY_ARCS", 20)
     monkeypatch.setattr(kept_ways, "FEW_ROUTES", -1)
     for module in (along, first_search, search, wide_search):
         monkeypatch.setattr(module, "LARGE", 0)
     searched: list[PricedFound] = []
     run = PricedSearch.search
-    monkeypatch.setattr(PricedSearch, "search", lambda self: searched.append(run(self)) or searched[-1])
+    monkeypatch.setattr(PricedSearch, "search", lambda *a, **k: searched.append(run(*a, **k)) or searched[-1])
     num_close = 0
     for seed in range(40):
         problem = split_problem(seed)
