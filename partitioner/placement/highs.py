@@ -97,10 +97,11 @@ def integer_program(
     if not heuristics:
         options |= FEW_HEURISTICS
     believed = (OPTIMAL, LIMIT) if doubt else (OPTIMAL, LIMIT, INFEASIBLE)
-    if sums is None or not sums.shape[0]:
+    adds = csr_array((0, len(cost)) if sums is None else sums)
+    height = len(adds.indptr) - 1
+    if not height:
         solve = partial(_solve, cost, integral, bounds, matrix, between, options)
         return _ask(lambda presolve: solve(presolve=presolve), believed)
-    adds, size, height = csr_array(sums), len(cost), sums.shape[0]
     none, most = np.zeros(height), np.full(height, np.inf)
     least = none if adds.data.min(initial=0.0) >= 0 and bounds[0].min(initial=0.0) >= 0 else -most
     with silenced():
@@ -114,7 +115,7 @@ def integer_program(
             presolve=False,
         )
     if result.x is not None:
-        result.x = result.x[:size]
+        result.x = result.x[: len(cost)]
     return result
 
 
