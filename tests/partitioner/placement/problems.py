@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.placement.exhaustive import exhaustive
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Solution, Stage, Variant
 
 
 def random_problem(seed: int, max_placements: int = 300) -> Problem:
@@ -18,6 +19,14 @@ def random_problem(seed: int, max_placements: int = 300) -> Problem:
         problem = _draw(rng)
         if num_placements(problem) <= max_placements:
             return problem
+
+
+def solved_problems(number: int) -> Iterator[tuple[Problem, Solution]]:
+    """Yields those of so many problems that have a solution, with the best one."""
+    for problem in map(random_problem, range(number)):
+        oracle = exhaustive(problem)
+        if isinstance(oracle, Solution):
+            yield problem, oracle
 
 
 def num_placements(problem: Problem) -> int:

@@ -13,11 +13,9 @@ from partitioner.placement.bounded_simplex import Ending
 from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.columns import Column
-from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.incumbent import Incumbent
-from partitioner.placement.problem import Solution
 from partitioner.placement.search_space import SearchSpace
-from tests.partitioner.placement.problems import random_problem
+from tests.partitioner.placement.problems import solved_problems
 from tests.partitioner.placement.relaxed import relaxed
 
 
@@ -29,11 +27,7 @@ def _worth(space: SearchSpace, stages: list[Counter[Column]]) -> float:
 def test_a_solution_is_settled_by_a_general_solver() -> None:
     """From the optimum of the relaxation itself, with no placement known, it comes to the best one of small problems."""
     fits, settled = 0, 0
-    for seed in range(150):
-        problem = random_problem(seed)
-        oracle = exhaustive(problem)
-        if not isinstance(oracle, Solution):
-            continue
+    for problem, oracle in solved_problems(150):
         fits += 1
         space, root, pool, _ = relaxed(problem)
         limit, worth = 1.5 * oracle.objective, functools.partial(_worth, space)

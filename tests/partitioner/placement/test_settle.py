@@ -9,13 +9,11 @@ from models import abstract
 from partitioner import Workload, partition
 from partitioner.placement.along import settled_along
 from partitioner.placement.arcs import kept_arcs
-from partitioner.placement.exhaustive import exhaustive
-from partitioner.placement.problem import Solution
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.search_space import Found, SearchSpace
 from partitioner.placement.settle import IN_FULL, Pains, settled
 from partitioner.placement.wide_search import NEARLY
-from tests.partitioner.placement.problems import random_problem
+from tests.partitioner.placement.problems import solved_problems
 from tests.partitioner.placement.relaxed import relaxed
 
 
@@ -47,11 +45,7 @@ def test_gaps_that_the_search_leaves_are_closed(monkeypatch: pytest.MonkeyPatch)
 def test_arcs_are_settled_with_sums_as_variables() -> None:
     """The best placement of small problems is found along arcs, and up to a little less than its value there is none."""
     fits = 0
-    for seed in range(120):
-        problem = random_problem(seed)
-        oracle = exhaustive(problem)
-        if not isinstance(oracle, Solution):
-            continue
+    for problem, oracle in solved_problems(120):
         fits += 1
         space, root, _, _ = relaxed(problem)
         for value, found in ((1.2 * oracle.objective, True), (0.999 * oracle.objective, False)):
