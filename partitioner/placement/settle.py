@@ -31,7 +31,7 @@ EFFORT, ARC_EFFORT = 1.5e9, 2e7
 """Nodes of a search tree over routes times the square of its program's variables, and of one over arcs times their number: some
 tens of seconds, and some minutes."""
 MOST_NODES = 6000
-"""Most nodes; half as many behind a search that comes to no end."""
+"""Most nodes of an effort of 1; half as many behind a search that comes to no end."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Pains:
 SOON = Pains(1.0, 3, STEPS[:1], 300, over_arcs=False, short=0.0)
 BEFOREHAND = Pains(0.2, 3, STEPS[:1], np.inf, over_arcs=True, short=CLOSELY)
 IN_FULL = Pains(4.0, 4, STEPS, np.inf, over_arcs=True, short=CLOSELY)
-"""What is done behind the first placement, before columns are made on demand, and behind the search."""
+"""What is done behind the first placement, before columns are made on demand, and behind the search: there a tree that is near
+its end is grown to it, since nothing comes behind."""
 
 
 def settled(
