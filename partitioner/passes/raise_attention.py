@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ from partitioner.frontend.trace import TracedPhase
 from partitioner.frontend.traced import TracedInput
 from partitioner.ir.graph import Unraised
 from partitioner.ir.op import Attention
-from partitioner.jaxpr import Eqn, borders, bytes_of, dtype_of
+from partitioner.jaxpr import Eqn, Var, borders, bytes_of, dtype_of
 from partitioner.passes.confirm_attention import Confirmer
 from partitioner.passes.find_attention import AttentionRegion, find_attention
 from partitioner.passes.find_cache_writes import find_cache_writes
 from partitioner.passes.infer_layout import RegionLayout
 from partitioner.passes.logit_rule import LogitRule
+from partitioner.passes.repeated_groups import Parts, RepeatedGroups
 from partitioner.passes.split_equations import SplitEquations
 
 
@@ -40,11 +41,10 @@ def raise_decode_attention(
     """
     regions, unraised = find_attention(phase, split)
     confirmer = Confirmer(phase, split, trace_probe)
-    confirmed: dict[Any, tuple[RegionLayout, LogitRule] | str] = {}
+    confirmed: dict[Hashable, tuple[RegionLayout, LogitRule] | str] = {}
     raised: list[RaisedAttention] = []
     left = list(unraised)
-    for region in regions:
-        form = _form(region, phase, split)
+    for region, form in zip(regions, _forms(regions, phase, split), strict=True):
         if form not in confirmed:
             confirmed[form] = confirmer.confirm(region)
         result = confirmed[form]
@@ -87,15 +87,40 @@ def raise_prefill_attention(
     return tuple(found), tuple(lost)
 
 
-def _form(region: AttentionRegion, phase: TracedPhase, split: SplitEquations) -> Any:
-    """Returns what equal regions share: their equations, the index arithmetic they need, and the index inputs of that."""
-    equations = [*split.index_flow.needed_for(borders(region.equations)), *region.equations]
-    given = [region.query, region.key.new, region.value.new, region.key.before, region.value.before]
-    read = [v for v in borders(equations) if v not in given]
-    described = phase.input_of
-    results = [region.output, region.key.after, region.value.after]
-    form = phase.forms.signature(equations, [*given, *read], results)
-    return form, tuple(_identity(described[v]) for v in read)
+def _forms(
+    regions: Sequence[AttentionRegion], phase: TracedPhase, split: SplitEquations
+) -> Iterator[Hashable]:
+    """Yields what equal regions share; a region that repeats an earlier one layer for layer is not looked through again."""
+    order, type_of = phase.flow.order, phase.forms.type_of
+    repeated: RepeatedGroups[tuple[Hashable, Hashable]] = RepeatedGroups(
+        split, lambda values: tuple(map(type_of, values))
+    )
+    for region in regions:
+        group = [order[id(e)] for e in region.equations]
+        results = (region.output, region.key.after, region.value.after)
+        known = repeated.find(group, results)
+        if known is not None and _reads(region, known[0].inputs, phase) == known[1][1]:
+            yield known[1][0]
+            continue
+        equations = (*split.index_flow.needed_for(borders(region.equations)), *region.equations)
+        inputs = tuple(borders(equations))
+        given = _given(region)
+        read = [v for v in inputs if v not in given]
+        reads = _reads(region, inputs, phase)
+        form = phase.forms.signature(equations, [*given, *read], results), reads
+        repeated.remember(group, Parts(equations, inputs, results), (form, reads))
+        yield form
+
+
+def _given(region: AttentionRegion) -> list[Var]:
+    return [region.query, region.key.new, region.value.new, region.key.before, region.value.before]
+
+
+def _reads(region: AttentionRegion, inputs: Sequence[Var], phase: TracedPhase) -> Hashable:
+    """Returns what each value is that a region and its index arithmetic read: one of those it attends to, or an index input."""
+    place = {v: n for n, v in enumerate(_given(region))}
+    described, type_of = phase.input_of, phase.forms.type_of
+    return tuple([place[v] if v in place else (type_of(v), _identity(described[v])) for v in inputs])
 
 
 def _identity(index_input: TracedInput) -> Any:
