@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class OpBuilder:
         self._reads = split.reads
         self._numbers = phase.numbers
         results = [self._numbers.of[o.atom] for o in phase.outputs if isinstance(o.atom, Var)]
-        self._needed_elsewhere = {*handed, *results}
+        self._needed_elsewhere = self._made({*handed, *results})
         self._repeated: RepeatedGroups[_Alike] = RepeatedGroups(split, self._form_of)
 
     def makes_logits(self, group: Iterable[int]) -> bool:
@@ -83,17 +84,20 @@ class OpBuilder:
             attention=attention,
         )
 
+    def _made(self, values: Set[int]) -> dict[int, list[Var]]:
+        """Returns for the positions of equations which of some values, by their numbers, they make."""
+        first, found = self._numbers.first, dict[int, list[Var]]()
+        for n in sorted(values):
+            if n >= first[0]:
+                position = bisect_right(first, n) - 1
+                outvars = self._phase.equations[position].outvars
+                found.setdefault(position, []).append(outvars[n - first[position]])
+        return found
+
     def _outputs(self, group: Sequence[int]) -> tuple[Var, ...]:
         """Returns what is needed elsewhere of what equations make."""
-        first, needed, equations = self._numbers.first, self._needed_elsewhere, self._phase.equations
-        return tuple(
-            [
-                equations[e].outvars[n - first[e]]
-                for e in group
-                for n in range(first[e], first[e + 1])
-                if n in needed
-            ]
-        )
+        needed = self._needed_elsewhere
+        return tuple([v for e in group if e in needed for v in needed[e]])
 
     def _completed(self, positions: Sequence[int], outputs: tuple[Var, ...]) -> Parts:
         group = [self._phase.equations[n] for n in positions]
