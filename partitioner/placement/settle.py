@@ -39,7 +39,7 @@ class Pains:
     """Says how much is done.
 
     Attributes:
-        effort: Part of the nodes.
+        effort: Times as many nodes as ``EFFORT``, ``ARC_EFFORT`` and ``MOST_NODES`` say.
         rounds: How often what is left is searched.
         steps: Up to which parts of the way.
         most_routes: Programs over more routes and variants are left alone.

@@ -229,8 +229,16 @@ def fresh_in_prefill(query, key, value, cache, positions, mask, params):
     return out, updated(key, value, cache, positions)
 
 
-def layered(masks: list[Any]) -> StepFunction:
-    """Returns attentions one after another, nothing but a residual between them, each with ``mask(slots, positions)``."""
+def from_table(table: np.ndarray) -> Any:
+    """Returns a mask that is looked up in an array."""
+    return lambda slots, positions: jnp.asarray(table)[positions][:, None]
+
+
+def layered(masks: list[Any], *, alike: bool = False) -> StepFunction:
+    """Returns attentions one after another, nothing but a residual between them, each with ``mask(slots, positions)``.
+
+    Each makes K and V with another factor, unless layers are to be alike but for their masks.
+    """
 
     def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
         x = params["embed"][tokens]
@@ -238,7 +246,7 @@ def layered(masks: list[Any]) -> StepFunction:
         for n, seen in enumerate(masks):
             keys, values = (
                 jax.vmap(lambda row, new, at: jax.lax.dynamic_update_slice(row, new, (at, 0, 0)))(
-                    cache[f"{letter}{n}"], x * (2 + n), positions[:, 0]
+                    cache[f"{letter}{n}"], x * (2 if alike else 2 + n), positions[:, 0]
                 )
                 for letter in "kv"
             )

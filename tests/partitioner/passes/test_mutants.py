@@ -23,7 +23,7 @@ from partitioner.passes.validate_attention import CACHE_ROLES, NEW_ROLES, QUERY_
 from tests.partitioner.passes.attribute_spellings import ATTRIBUTE_SPELLINGS
 from tests.partitioner.passes.mutants import mutants_of
 from tests.partitioner.passes.spellings import SPELLINGS
-from tests.partitioner.passes.traces import decode_of
+from tests.partitioner.passes.traces import decode_of, no_trace
 from tests.runtime.csd.reference import attention as reference
 
 BATCH, SLOTS = 3, 14
@@ -36,10 +36,6 @@ STRIDE = {"matmul_heads_first": 2, "bias_in_groups": 5, "capped_window": 3, "sel
 """One in so many changes is tried; all of them take minutes, and were seen to pass."""
 TOLERANCE = {False: 2e-4, True: 3e-2}
 """Relative to the largest output: float32 over 14 tokens; and where something was rounded to bfloat16 on the way."""
-
-
-def no_trace(batch: int, length: int) -> TracedPhase:
-    raise AssertionError("the step was traced again")
 
 
 def own_steps(phase: TracedPhase, attention: Attention) -> Iterator[tuple[np.ndarray, ...]]:

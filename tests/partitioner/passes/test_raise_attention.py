@@ -24,6 +24,7 @@ from tests.partitioner.passes.spellings import (
     SPELLINGS,
     Spelling,
     append_rows,
+    from_table,
     layered,
     plain_attend,
     visible,
@@ -32,6 +33,7 @@ from tests.partitioner.passes.traces import (
     BATCH,
     PROMPT,
     decode_of,
+    no_trace,
     prefill_of,
     raised_of,
     raised_prefill_of,
@@ -106,10 +108,6 @@ def test_a_near_miss_is_left_with_the_reason(name: str) -> None:
     assert unraised[0].name == "k"
     with pytest.raises(ValueError, match=NEAR_MISSES[name].reason):
         raise ValueError(unraised[0].reason)
-
-
-def no_trace(batch: int, length: int) -> TracedPhase:
-    raise AssertionError("the step was traced again")
 
 
 @pytest.mark.parametrize("name", [n for n in ALL if n != "closing_over_arrays"])
@@ -208,11 +206,6 @@ def test_a_layer_that_attends_to_another_layers_keys_is_left_with_its_equations(
         ValueError, match=r"enters 2 contractions .* is read in: .*dot_general.*; .*dot_general"
     ):
         raise ValueError(keys)
-
-
-def from_table(table: np.ndarray) -> Any:
-    """Returns a mask that is looked up in an array."""
-    return lambda slots, positions: jnp.asarray(table)[positions][:, None]
 
 
 def test_equal_layers_are_confirmed_once(monkeypatch: pytest.MonkeyPatch) -> None:

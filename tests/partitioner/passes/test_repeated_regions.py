@@ -1,27 +1,22 @@
 """Regions of attention that repeat earlier ones have the forms that looking through each of them gives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
-from jax import numpy as jnp
 
 from partitioner.equation_forms import EquationForms
 from partitioner.equation_repeats import NOTHING
-from partitioner.frontend import TracedPhase, from_step, trace_phase
+from partitioner.frontend import TracedPhase, trace_phase
 from partitioner.passes.raise_attention import raise_decode_attention
 from partitioner.passes.split_equations import split_equations
-from tests.partitioner.passes.spellings import append_rows, plain_attend
+from tests.partitioner.passes.spellings import from_table, layered
+from tests.partitioner.passes.traces import no_trace
 from tests.partitioner.small_models import LLAMA, OPT, abstract_transformer, traced
 
 LAYERS = 9
 SLOTS = 16
-
-
-def no_trace(batch_size: int, max_len: int) -> TracedPhase:
-    raise AssertionError("regions are shrunk, not traced")
 
 
 def raised(
@@ -72,33 +67,13 @@ def test_most_regions_are_not_looked_through(name: str, monkeypatch: pytest.Monk
     assert few <= looked[0] - LAYERS // 2
 
 
-def with_tables(tables: Sequence[np.ndarray]) -> TracedPhase:
-    """Returns a decode of equal layers whose masks are looked up in arrays."""
-
-    def step(params: Any, tokens: Any, cache: Any, positions: Any, mask: Any) -> tuple[Any, Any]:
-        x = params["embed"][tokens]
-        after = {}
-        for n, table in enumerate(tables):
-            keys, values = (append_rows(cache[f"{letter}{n}"], 2 * x, positions) for letter in "kv")
-            after |= {f"k{n}": keys, f"v{n}": values}
-            x = x + plain_attend(x, keys, values, jnp.asarray(table)[positions][:, None])
-        return x.reshape(*tokens.shape, -1), after
-
-    def init_cache(rows: int, slots: int) -> Any:
-        names = [f"{letter}{n}" for n in range(len(tables)) for letter in "kv"]
-        return {name: jnp.zeros((rows, slots, 6, 8)) for name in names}
-
-    params = {"embed": jax.ShapeDtypeStruct((32, 6, 8), jnp.float32)}
-    model = from_step(step, params=params, init_cache=init_cache)
-    return trace_phase(model, "decode", batch_size=2, chunk=1, max_len=SLOTS)
-
-
 @pytest.mark.parametrize("other", [4, 6, LAYERS - 1])
 def test_a_layer_that_differs_in_an_array_alone_is_told_apart(other: int) -> None:
     """Its equations repeat those of the layers before, and so does what they read, but for its numbers."""
     causal = np.tril(np.ones((SLOTS, SLOTS), bool))
     window = causal & ~np.tril(np.ones((SLOTS, SLOTS), bool), -3)
-    phase = with_tables([window.copy() if n == other else causal.copy() for n in range(LAYERS)])
+    masks = [from_table(window if n == other else causal) for n in range(LAYERS)]
+    phase = trace_phase(layered(masks, alike=True), "decode", batch_size=2, chunk=1, max_len=SLOTS)
     assert split_equations(phase).repeats != NOTHING
     windows = [kept for _, kept, _, _ in raised(phase)]
     assert windows == [3 if n == other else None for n in range(LAYERS)]
