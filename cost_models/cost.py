@@ -46,6 +46,11 @@ def slowest(costs: Iterable[Cost]) -> Cost:
     return max(parts, key=lambda part: part.seconds)
 
 
+def with_overhead(seconds: float, bound: Bound, overhead_s: float) -> Cost:
+    """Returns the cost of work and of an overhead before or after it: that of both as ``sequential`` parts."""
+    return Cost(seconds + overhead_s, bound if seconds >= overhead_s else "overhead")
+
+
 def sequential(costs: Iterable[Cost]) -> Cost:
     """Returns the cost of parts that run one after another: their sum, with the bound that takes most of it.
 

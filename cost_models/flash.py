@@ -12,7 +12,7 @@ import math
 
 from cost_models.checks import require_count, require_non_negative
 from cost_models.components import DriveSpec, EngineSpec, FlashSpec
-from cost_models.cost import Cost, sequential, slowest
+from cost_models.cost import Cost, slowest, with_overhead
 from cost_models.errors import HardwareError
 
 
@@ -167,10 +167,12 @@ def pipelined_cost(
     compute_s = first_s + flops / engine.flops
     engine_s = first_s + (page_bytes + buffered_bytes) / engine.bytes_per_s
     memory_s = max(engine_s, (buffered_bytes + appended_bytes) / drive.dram_bytes_per_s)
-    pipelined = read if read.seconds >= max(compute_s, memory_s) else None
-    if pipelined is None:
-        pipelined = Cost(compute_s, "compute") if compute_s >= memory_s else Cost(memory_s, "memory")
-    return sequential((pipelined, Cost(engine.setup_s + drive.command_s, "overhead")))
+    overhead_s = engine.setup_s + drive.command_s
+    if read.seconds >= max(compute_s, memory_s):
+        return with_overhead(read.seconds, read.bound, overhead_s)
+    if compute_s >= memory_s:
+        return with_overhead(compute_s, "compute", overhead_s)
+    return with_overhead(memory_s, "memory", overhead_s)
 
 
 def kv_append_cost(

@@ -2,7 +2,7 @@
 
 from cost_models.checks import require_count
 from cost_models.components import ComputeSpec
-from cost_models.cost import Cost, sequential
+from cost_models.cost import Cost, with_overhead
 from cost_models.roofline import effective_flops
 
 NUM_KERNELS = {"gpu": 5, "host": 1}
@@ -41,5 +41,7 @@ def processor_attend_cost(
     elements = 2.0 * batch * kv_heads * context_len * head_size
     memory_s = elements * kv_bytes_per_element / device.attention_bytes_per_s
     compute_s = 2.0 * elements * group_size / effective_flops(device, dtype)
-    busy = Cost(memory_s, "memory") if memory_s >= compute_s else Cost(compute_s, "compute")
-    return sequential((busy, Cost(NUM_KERNELS[device.kind] * device.kernel_s, "overhead")))
+    overhead_s = NUM_KERNELS[device.kind] * device.kernel_s
+    if memory_s >= compute_s:
+        return with_overhead(memory_s, "memory", overhead_s)
+    return with_overhead(compute_s, "compute", overhead_s)

@@ -5,7 +5,7 @@ References:
 """
 
 from cost_models.components import ComputeSpec
-from cost_models.cost import Cost, sequential, slowest
+from cost_models.cost import Cost, slowest, with_overhead
 from cost_models.work import Work
 
 
@@ -25,7 +25,8 @@ def compute_cost(work: Work, device: ComputeSpec, dtype: str) -> Cost:
     streamed_s = (work.num_bytes - work.batched_matvec_bytes) / effective_bytes_per_s(device)
     memory = Cost(streamed_s + work.batched_matvec_bytes / device.batched_matvec_bytes_per_s, "memory")
     kernels_s = work.num_kernels * device.kernel_s + work.num_matvecs * device.matvec_s
-    return sequential((slowest((memory, compute)), Cost(kernels_s, "overhead")))
+    busy = slowest((memory, compute))
+    return with_overhead(busy.seconds, busy.bound, kernels_s)
 
 
 def launch_cost(device: ComputeSpec, num_dispatches: int = 1) -> Cost:

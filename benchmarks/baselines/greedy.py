@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from partitioner.placement.evaluate import Chosen
-from partitioner.placement.problem import Block, Problem, Variant
+from partitioner.placement.problem import Block, Problem
+from partitioner.placement.variant_list import Variant
 
 
 def greedy(problem: Problem) -> Chosen | None:

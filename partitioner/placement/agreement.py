@@ -11,11 +11,12 @@ placement which lacks memory never saves by disagreeing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from partitioner.placement.build import BuiltProblem
-from partitioner.placement.problem import Block, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Problem, Stage
+from partitioner.placement.variant_list import Variant
 
 Place = tuple[int, int]
 """A stage and a choice of its block."""
@@ -69,12 +70,12 @@ def _with_sums(block: Block, added: Mapping[int, Mapping[int, list[float]]]) -> 
 def _everything(problem: Problem) -> float:
     """Returns more bytes than the largest variants of all ops keep."""
     return 1.0 + sum(
-        stage.count * sum(max(sum(v.memory) for v in choice.variants) for choice in stage.block.choices)
+        stage.count * sum(max(map(sum, c.numbers.memory.tolist())) for c in stage.block.choices)
         for stage in problem.stages
     )
 
 
-def _variants(problem: Problem, place: Place) -> tuple[Variant, ...]:
+def _variants(problem: Problem, place: Place) -> Sequence[Variant]:
     stage, choice = place
     return problem.stages[stage].block.choices[choice].variants
 

@@ -14,9 +14,9 @@ from partitioner.placement.known_splits import KnownSplits
 from partitioner.placement.mode_costs import FLASH, Loads, ModeCosts
 from partitioner.placement.newest_variants import NewestVariants
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput, stream_cost
 from partitioner.placement.shared_variants import SharedVariants
+from partitioner.placement.variant_list import Variant, joined
 from partitioner.tier_links import TIERS
 
 
@@ -48,11 +48,10 @@ class AttentionVariants:
         self._kept, self._shared, self._newest = kept, SharedVariants(costs, known), NewestVariants(costs)
         self.largest_stream = 0.0
 
-    def of(self, pair: PairedOp, number: int) -> tuple[Variant, ...]:
+    def of(self, pair: PairedOp, number: int) -> Sequence[Variant]:
         """Returns the variants of an attention of the class of a number."""
         policy, costing = self._policy, self._costs.costing
         attention = next(op.attention for op in reversed(pair.ops) if op and op.attention)
-        variants: list[Variant] = []
         allowed = {
             "prefill": policy.prefill_attention,
             "decode": tuple(t for t in policy.decode_attention if t != "csd" or costing.can_attend()),
@@ -62,11 +61,10 @@ class AttentionVariants:
         shareable = policy.split and pair.ops[-1] is not None and "gpu" in options[0]
         shareable = shareable and "kv" in policy.cache_forms
         shared = self._shared.of(pair, number, attention, allowed["decode"]) if shareable else ()
-        if pair.name in self._kept:
-            variants += self._kept_variants(pair, self._kept[pair.name], options)
+        again = self._kept_variants(pair, self._kept[pair.name], options) if pair.name in self._kept else ()
         if "kv" not in policy.cache_forms:
-            return tuple(variants)
-        variants += shared
+            return tuple(again)
+        variants: list[Variant] = []
         everywhere = {"gpu", "host", "csd"}.issubset(allowed["decode"])
         # beside caches of inputs there are none, whose streams fill the links that windows need
         if shareable and policy.newest and everywhere and not self._kept:
@@ -84,7 +82,7 @@ class AttentionVariants:
                 if shareable and placed[-1] == home == "host" and placed[0] != "host":
                     continue  # the host's kernel, a share that is the whole, attends sooner than the model's equations do
                 variants.append(self._attention_variant(pair, attention, placed, home))
-        return tuple(variants)
+        return joined([tuple(again), shared, tuple(variants)])
 
     def _attention_variant(
         self, pair: PairedOp, attention: Attention, placed: tuple[str | None, ...], home: str

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioner.placement.evaluate import Breakdown
-from partitioner.placement.problem import Choice, Problem, Variant
+from partitioner.placement.problem import Choice, Problem
+from partitioner.placement.variant_list import Variant
 
 
 def vector_size(problem: Problem) -> int:

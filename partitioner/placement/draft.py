@@ -14,8 +14,9 @@ from functools import cached_property
 from partitioner.costing import Costing
 from partitioner.placement.paired_graphs import PairedGraphs
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Block, Choice, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Problem, Stage
 from partitioner.placement.recompute import KeptInput
+from partitioner.placement.variant_list import Variant
 from partitioner.placement.variants import VariantBuilder
 from partitioner.tier_links import TIERS
 
@@ -166,7 +167,7 @@ class Drafts:
             self._builders[alike] = VariantBuilder(self._paired, costing, self._policy, mode.streaming, kept)
         return self._builders[alike]
 
-    def _choices(self, names: Sequence[str], variants: Sequence[tuple[Variant, ...]]) -> list[Choice]:
+    def _choices(self, names: Sequence[str], variants: Sequence[Sequence[Variant]]) -> list[Choice]:
         """Returns the choices of ops, one object where name and variants, which builders keep, are the same."""
         choices: list[Choice] = []
         for name, own in zip(names, variants, strict=True):

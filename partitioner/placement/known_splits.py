@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from partitioner.placement.problem import Variant
-from partitioner.placement.split_variants import SplitCosts
+from partitioner.placement.split_costs import SplitCosts
+from partitioner.placement.split_variants import SplitVariants
 
 
 @dataclass(frozen=True)
@@ -19,4 +19,4 @@ class KnownSplits:
     """
 
     costs: dict[Hashable, SplitCosts] = field(default_factory=dict)
-    variants: dict[Hashable, tuple[Variant, ...]] = field(default_factory=dict)
+    variants: dict[Hashable, SplitVariants] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from partitioner.costing import Costing
 from partitioner.ir.graph import OpGraph
 from partitioner.ir.op import Attention, Op
 from partitioner.placement.paired_graphs import PairedGraphs
-from partitioner.placement.problem import Variant
+from partitioner.placement.variant_list import Variant
 from partitioner.stack_costs import layer_s
 from partitioner.tier_links import TIERS
 

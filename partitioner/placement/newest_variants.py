@@ -17,7 +17,7 @@ from partitioner.cut_costs import hand_out_s, share_bytes
 from partitioner.ir.op import Attention
 from partitioner.passes.fold_blocks import PairedOp
 from partitioner.placement.mode_costs import Loads, ModeCosts
-from partitioner.placement.problem import Variant
+from partitioner.placement.variant_list import Variant
 from partitioner.placement.window_sizes import window_sizes
 from partitioner.plan.decisions import SPLIT
 from partitioner.shares import Share

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 
 from cost_models import HardwareSpec, energy_usd, idle_power_w, owning_usd_per_s, working_power_w
 from partitioner.objective import TOKENS_PER_SECOND, Objective
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage
+from partitioner.placement.variant_list import Variant
 from partitioner.tier_links import TIERS
 from partitioner.workload import Workload
 

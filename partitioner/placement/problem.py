@@ -15,76 +15,11 @@ block and tier. Memory is a sum over variants, and must not exceed the capacity 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Stores one way to run an op in all phases: where it runs, where its operands live, what that costs.
-
-    Attributes:
-        tiers: For each phase the tier the op runs on, or None where the op does not occur in that phase.
-        seconds: For each phase the time on the critical path, over the whole generation.
-        memory: For each tier the bytes that stay resident (weights and KV cache), and what it adds to each further sum that
-            the problem limits; missing numbers at the end are zero.
-        busy: Load on overlappable resources as (resource index, seconds over the whole generation).
-        key: What the caller needs to recognise the choice (for example ``("gpu", "csd", "csd")``).
-        working: For each tier the seconds in which its devices work, over the whole generation, added up over drives; nothing
-            where it is of no interest. No part of the objective above: see ``objective``.
-    """
-
-    tiers: tuple[int | None, ...]
-    seconds: tuple[float, ...]
-    memory: tuple[float, ...]
-    busy: tuple[tuple[int, float], ...] = ()
-    key: tuple[str, ...] = ()
-    working: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        numbers = (*self.seconds, *self.memory, *[s for _, s in self.busy], *self.working)
-        if not (math.isfinite(sum(numbers)) and min(numbers, default=0.0) >= 0):
-            raise ValueError(f"a variant's seconds and bytes must be finite and not negative, got {self}")
-        if len(self.tiers) != len(self.seconds):
-            raise ValueError(f"a variant needs one tier and one time per phase, got {self}")
-
-
-@dataclass(frozen=True, eq=False)
-class VariantNumbers:
-    """Holds the numbers of V variants as arrays.
-
-    Attributes:
-        seconds: [V phases] see :class:`Variant`.
-        memory: [V M] likewise, zeros where numbers are missing.
-        row: [L] the variant of each load.
-        resource: [L] the resource that it loads.
-        load_s: [L] its seconds.
-    """
-
-    seconds: NDArray[np.float64]
-    memory: NDArray[np.float64]
-    row: NDArray[np.int64]
-    resource: NDArray[np.int64]
-    load_s: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, variants: Sequence[Variant]) -> VariantNumbers:
-        """Returns the numbers of some variants."""
-        most = max((len(v.memory) for v in variants), default=0)
-        memory = [v.memory + (0.0,) * (most - len(v.memory)) for v in variants]
-        loads = [load for v in variants for load in v.busy]
-        return cls(
-            np.array([v.seconds for v in variants], np.float64).reshape(len(variants), -1),
-            np.array(memory, np.float64).reshape(len(variants), most),
-            np.repeat(np.arange(len(variants)), [len(v.busy) for v in variants]),
-            np.array([resource for resource, _ in loads], np.int64),
-            np.array([seconds for _, seconds in loads], np.float64),
-        )
+from partitioner.placement.variant_list import Variant, VariantNumbers, Way, ran_of
 
 
 @dataclass(frozen=True)
@@ -92,12 +27,17 @@ class Choice:
     """Names an op (or the same op in both phases) and the variants to choose from; exactly one is taken."""
 
     name: str
-    variants: tuple[Variant, ...]
+    variants: Sequence[Variant]
 
     @cached_property
-    def ways(self) -> tuple[tuple[int | None, ...], ...]:
+    def ran(self) -> Sequence[Way]:
+        """Returns the tiers of each variant."""
+        return ran_of(self.variants)
+
+    @cached_property
+    def ways(self) -> tuple[Way, ...]:
         """Returns the tiers of the variants, each once, in the order in which they first come."""
-        return tuple(dict.fromkeys([variant.tiers for variant in self.variants]))
+        return tuple(dict.fromkeys(self.ran))
 
     @cached_property
     def numbers(self) -> VariantNumbers:

@@ -177,7 +177,7 @@ def _expand(
         columns.append(np.tile(value.initial[placed], num_states))
     rows = np.stack(columns, axis=1) if columns else np.zeros((num_states * num_ways, 0), np.int64)
     following, target = _distinct(rows)
-    way = np.array([number[variant.tiers] for variant in choice.variants], np.int64)
+    way = np.array([number[tiers] for tiers in choice.ran], np.int64)
     return Layer(way, vectors, target.reshape(num_states, num_ways), move), following, staying
 
 

@@ -106,8 +106,8 @@ def kinds_of(problem: Problem, costs: Sequence[Sequence[NDArray[np.float64]]]) -
         choices: list[NDArray[np.int64]] = []
         for choice, rows in zip(stage.block.choices, stage_costs, strict=True):
             kinds = [
-                known.setdefault((position, variant.tiers, row), len(known))
-                for variant, row in zip(choice.variants, row_bytes(rows), strict=True)
+                known.setdefault((position, tiers, row), len(known))
+                for tiers, row in zip(choice.ran, row_bytes(rows), strict=True)
             ]
             for row, kind in zip(rows, kinds, strict=True):
                 if kind == len(vectors):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 
-from partitioner.placement.problem import Block, Flow, Problem, Variant
+from partitioner.placement.problem import Block, Flow, Problem
+from partitioner.placement.variant_list import Variant, samples_of
 
 
 def validate(problem: Problem) -> None:
@@ -54,11 +55,7 @@ def _validate_block(problem: Problem, block: Block) -> None:
             raise ValueError(
                 f"choice {choice.name!r} of block {block.name!r} has no variants; give at least one"
             )
-        alike = {
-            (v.tiers, len(v.seconds), len(v.memory), tuple([r for r, _ in v.busy])): v
-            for v in choice.variants
-        }
-        for variant in alike.values():
+        for variant in samples_of(choice.variants):
             fault = _variant_fault(problem, variant)
             if fault:
                 raise ValueError(f"choice {choice.name!r} of block {block.name!r}: {fault}, got {variant}")

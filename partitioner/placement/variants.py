@@ -13,8 +13,8 @@ from partitioner.placement.attention_variants import AttentionVariants
 from partitioner.placement.mode_costs import Loads, ModeCosts
 from partitioner.placement.paired_graphs import SMALL_WEIGHT_BYTES, Kind, PairedGraphs
 from partitioner.placement.policies import Policy
-from partitioner.placement.problem import Variant
 from partitioner.placement.recompute import KeptInput
+from partitioner.placement.variant_list import Variant
 from partitioner.plan.stream_buffers import cache_buffer_bytes, weight_buffer_bytes
 from partitioner.tier_links import TIERS
 
@@ -25,7 +25,7 @@ ANY = "any"
 class _Ways(NamedTuple):
     """Holds the ways to run an op, and the bytes of the largest stream of weights that one of them asks for."""
 
-    variants: tuple[Variant, ...]
+    variants: Sequence[Variant]
     streamed_bytes: float
 
 
@@ -69,7 +69,7 @@ class VariantBuilder:
         apart = set(policy.cache_homes).isdisjoint(policy.decode_attention)
         return caches + weights if apart else max(caches, weights)
 
-    def all(self, shared_home: str) -> list[tuple[Variant, ...]]:
+    def all(self, shared_home: str) -> list[Sequence[Variant]]:
         """Returns the variants of every op; ops that are alike share them.
 
         Args:
@@ -78,7 +78,7 @@ class VariantBuilder:
         ways = self._ways(shared_home)
         return [ways[form].variants for form in self._forms]
 
-    def attentions(self) -> dict[int, tuple[Variant, ...]]:
+    def attentions(self) -> dict[int, Sequence[Variant]]:
         """Returns the variants of every attention, by the number of its pair."""
         attend = {form for form, (_, attends, _) in self._kinds.items() if attends}
         return {

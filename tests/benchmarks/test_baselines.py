@@ -9,7 +9,8 @@ from benchmarks.baselines.greedy import greedy
 from benchmarks.baselines.min_cut import min_cut
 from partitioner.placement.evaluate import breakdown, evaluate
 from partitioner.placement.exhaustive import exhaustive
-from partitioner.placement.problem import Problem, Solution, Variant
+from partitioner.placement.problem import Problem, Solution
+from partitioner.placement.variant_list import Variant
 from tests.partitioner.placement.problems import random_problem, with_variants
 
 

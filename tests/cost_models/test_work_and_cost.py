@@ -3,6 +3,7 @@ import math
 import pytest
 
 from cost_models import BOUNDS, Cost, CostModelError, Work, WorkError, sequential, slowest
+from cost_models.cost import with_overhead
 
 
 def test_works_add_and_multiply():
@@ -34,6 +35,12 @@ def test_sequential_adds_and_keeps_the_bound_that_takes_most():
     parts = [Cost(2.0, "link"), Cost(1.5, "memory"), Cost(1.5, "memory")]
     assert sequential(parts) == Cost(5.0, "memory")
     assert sequential([]) == Cost(0.0, "overhead")
+
+
+@pytest.mark.parametrize("overhead_s", [0.0, 0.5, 2.0, 3.0])
+def test_an_overhead_is_one_more_part(overhead_s: float):
+    parts = (Cost(2.0, "memory"), Cost(overhead_s, "overhead"))
+    assert with_overhead(2.0, "memory", overhead_s) == sequential(parts)
 
 
 def test_cost_rejects():

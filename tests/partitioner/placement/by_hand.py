@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage
+from partitioner.placement.variant_list import Variant
 
 GPU, HOST = 0, 1
 MOVES = ((0.0, 0.5), (0.25, 0.0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage
+from partitioner.placement.variant_list import Variant
 
 BATCH, PROMPT, STEPS, HIDDEN, VOCABULARY = 64, 1024, 1024, 5120, 50272
 GPU, HOST, CSD = 0, 1, 2

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from partitioner.placement.exhaustive import exhaustive
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Solution, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Solution, Stage
+from partitioner.placement.variant_list import Variant
 
 
 def random_problem(seed: int, max_placements: int = 300) -> Problem:

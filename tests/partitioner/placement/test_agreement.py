@@ -10,8 +10,9 @@ import pytest
 from partitioner.placement.agreement import agreeing
 from partitioner.placement.build import BuiltProblem, Mode
 from partitioner.placement.exhaustive import exhaustive
-from partitioner.placement.problem import Infeasible, Problem, Solution, Stage, Variant
+from partitioner.placement.problem import Infeasible, Problem, Solution, Stage
 from partitioner.placement.solve import solve
+from partitioner.placement.variant_list import Variant
 from partitioner.placement.variants import ANY
 from tests.partitioner.placement.problems import random_problem
 

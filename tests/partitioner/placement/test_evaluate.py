@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from partitioner.placement.evaluate import Chosen, breakdown, evaluate
-from partitioner.placement.problem import Solution, Variant
+from partitioner.placement.problem import Solution
+from partitioner.placement.variant_list import Variant
 from tests.partitioner.placement.by_hand import BUSY, HEAVY, LAYER, MOVES, TWO_LAYERS
 
 FIRST, THEN = (0, 1), (1, 0)

@@ -14,8 +14,9 @@ from partitioner.placement.build import BuiltProblem, Mode, build_problem
 from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.paired_graphs import PairedGraphs
 from partitioner.placement.policies import POLICIES
-from partitioner.placement.problem import Problem, Solution, Variant
+from partitioner.placement.problem import Problem, Solution
 from partitioner.placement.solve import solve
+from partitioner.placement.variant_list import Variant
 from tests.partitioner.plan.plans import WIDE, WIDE_LOAD, forced_plan, shared, traced_wide, ways
 
 GPU = ways("gpu", "gpu", "gpu")

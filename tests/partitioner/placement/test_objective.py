@@ -14,8 +14,9 @@ from partitioner.objective import OBJECTIVES
 from partitioner.placement.evaluate import Chosen, breakdown, evaluate
 from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.objective import Weights, weighed, weights_of
-from partitioner.placement.problem import Block, Infeasible, Problem, Solution, Stage, Variant
+from partitioner.placement.problem import Block, Infeasible, Problem, Solution, Stage
 from partitioner.placement.solve import solve
+from partitioner.placement.variant_list import Variant
 from tests.partitioner.placement.by_hand import TWO_LAYERS
 from tests.partitioner.placement.problems import random_problem, with_variants
 

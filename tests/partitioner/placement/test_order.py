@@ -9,7 +9,8 @@ import pytest
 from partitioner.placement.columns import Column
 from partitioner.placement.folded import Folded, fold
 from partitioner.placement.order import in_order
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage
+from partitioner.placement.variant_list import Variant
 
 
 def layers(count: int, *rows: tuple[float, float]) -> Folded:

@@ -8,7 +8,8 @@ import pytest
 
 from partitioner.placement.evaluate import breakdown
 from partitioner.placement.paced_order import paced_order
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage
+from partitioner.placement.variant_list import Variant
 from tests.partitioner.placement.problems import random_problem
 
 MOVE_S = 0.01

@@ -20,10 +20,11 @@ from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.lower_bound import lower_bound
 from partitioner.placement.paired_graphs import PairedGraphs
 from partitioner.placement.policies import POLICIES, Policy
-from partitioner.placement.problem import Infeasible, Problem, Solution, Variant
+from partitioner.placement.problem import Infeasible, Problem, Solution
 from partitioner.placement.recompute import KeptInput, Room, kept_inputs, stream_cost
 from partitioner.placement.recompute_modes import with_recompute
 from partitioner.placement.solve import solve
+from partitioner.placement.variant_list import Variant
 from partitioner.plan.decisions import CacheForm
 from tests.partitioner.kv_decoders import kv_decoder, plain_project
 from tests.partitioner.small_models import LLAMA, OPT, Project, abstract_transformer

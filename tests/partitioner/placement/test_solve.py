@@ -18,10 +18,11 @@ from partitioner.placement.folded import Folded
 from partitioner.placement.goal import Goal
 from partitioner.placement.highs import SolverError
 from partitioner.placement.lower_bound import named_prices
-from partitioner.placement.problem import Block, Choice, Infeasible, Problem, Solution, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Infeasible, Problem, Solution, Stage
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.solve import solve
 from partitioner.placement.unfolded import solve_unfolded
+from partitioner.placement.variant_list import Variant
 from tests.partitioner.placement.problems import in_bytes, random_problem, with_load
 
 Result = Solution | Infeasible | None

@@ -1,57 +1,114 @@
-"""What splits cost, held against the same splits at single contexts, and against the plans that make them."""
+"""Variants that are kept as rows of numbers are those that the numbers say, and lists tell all that a problem asks of them."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from partitioner.costing import Costing
-from partitioner.placement.build import Mode, PairedGraphs, build_problem
-from partitioner.placement.policies import POLICIES
-from partitioner.placement.split_variants import SplitCosts, split_costs
-from partitioner.workload import Workload
-from tests.partitioner.plan.plans import WIDE_LOAD, forced_plan, shared, traced_wide, ways
-
-CONTEXTS = ((2, 1.0), (32, 3.0), (127, 2.0))
-
-
-def costs_of(contexts: tuple[tuple[int, float], ...]) -> SplitCosts:
-    costing = Costing(forced_plan(shared(host=8), ways("gpu", "gpu", "gpu")).hw, WIDE_LOAD)
-    attention = next(op.attention for op in traced_wide().graphs[-1].ops if op.attention)
-    return split_costs(costing, attention, ("gpu", "host", "csd"), contexts, WIDE_LOAD.batch_size)
-
-
-def test_every_context_has_its_own_slowest_share() -> None:
-    together, apart = costs_of(CONTEXTS), [costs_of((context,)) for context in CONTEXTS]
-    assert len({tuple(units) for units in together.units.tolist()}) == 45  # 8 units over 3 tiers
-    assert (together.units.sum(axis=1) == 8).all()
-    for row, cost in enumerate(apart):
-        assert (cost.units == together.units).all()
-        assert (together.gpu_s[row] == cost.gpu_s[0]).all()
-        assert (together.others_s[row] == cost.others_s[0]).all()
-    assert together.resume_s == pytest.approx(sum(c.resume_s for c in apart))
-
-
-@pytest.mark.parametrize(
-    "units", [{"gpu": 2, "host": 2, "csd": 4}, {"host": 5, "csd": 3}, {"gpu": 7, "host": 1}]
+from partitioner.placement.evaluate import breakdown
+from partitioner.placement.problem import Block, Choice, Problem, Stage
+from partitioner.placement.split_variants import SplitVariants, StoreTable
+from partitioner.placement.validate import validate
+from partitioner.placement.variant_list import (
+    JoinedVariants,
+    Variant,
+    VariantNumbers,
+    joined,
+    ran_of,
+    samples_of,
 )
-def test_a_variant_takes_as_long_as_the_plan_that_has_it(units: dict[str, int]) -> None:
-    """Predicted steps over the generation differ by an attention from those without it by what its variant says."""
-    traced, load = traced_wide(), replace(WIDE_LOAD, decode_len=32)
-    gpu = ways("gpu", "gpu", "gpu")
-    plan, plain = forced_plan(shared(**units), gpu), forced_plan(gpu, gpu)
-    paired = PairedGraphs.of(traced.graphs)
-    costing = Costing(plan.hw, load)
-    steps = [load.batch_size / traced.graphs[0].phase.batch_size, float(load.decode_len - 1)]
-    built = build_problem(paired, costing, POLICIES["auto"], Mode("gpu", streaming=False), steps)
-    choice = next(c for s in built.problem.stages for c in s.block.choices if c.name == "blocks.*.attention")
-    key = ("gpu", "split", "split", *(f"{tier}={number}" for tier, number in units.items()))
-    split, whole = (next(v for v in choice.variants if v.key == k) for k in (key, ("gpu", "gpu", "gpu")))
-    change_s = 2 * (split.seconds[1] - whole.seconds[1])
-    assert plan.total_decode_seconds - plain.total_decode_seconds == pytest.approx(change_s, rel=0.02)
+
+UNITS = np.array([[2, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]])
+TO_HOST = StoreTable((3,), np.array([[0.0], [0.5], [1.0]]), np.zeros(3))
+TO_DRIVES = StoreTable((1, 3), np.array([[0.0, 0.0], [0.25, 2.0], [0.5, 4.0]]), np.array([0.0, 7.0, 14.0]))
+ALONE = Variant((1, 1), (8.0, 9.0), (0.0, 6.0, 0.0), ((2, 3.0),), ("host", "host", "host"), (0.0, 1.0, 0.0))
 
 
-def test_a_workload_without_decode_steps_costs_nothing() -> None:
-    assert Workload(2, 96, 1).decode_contexts(with_prefill=True) == ()
-    costs = costs_of(())
-    assert costs.gpu_s.shape == costs.others_s.shape == (0, 45)
-    assert costs.resume_s == 0.0
+def splits(
+    decode_s: float = 5.0, stores: Sequence[StoreTable | None] = (None, TO_HOST, TO_DRIVES)
+) -> SplitVariants:
+    rows = len(UNITS)
+    seconds = np.stack([np.ones(rows), decode_s + np.arange(rows)], axis=1)
+    return SplitVariants(
+        (0, 0), ("gpu", "split", "split"), UNITS, seconds, 10.0 * UNITS, np.ones((rows, 3)), stores
+    )
+
+
+def test_a_split_loads_what_its_tiers_take_together() -> None:
+    key = ("gpu", "split", "split")
+    assert splits()[:] == (
+        Variant((0, 0), (1.0, 5.0), (20.0, 0.0, 0.0), (), (*key, "gpu=2"), (1.0, 1.0, 1.0)),
+        Variant(
+            (0, 0), (1.0, 6.0), (10.0, 10.0, 0.0), ((3, 0.5),), (*key, "gpu=1", "host=1"), (1.0, 1.0, 1.0)
+        ),
+        Variant(
+            (0, 0),
+            (1.0, 7.0),
+            (10.0, 0.0, 10.0),
+            ((1, 0.25), (3, 2.0)),
+            (*key, "gpu=1", "csd=1"),
+            (1.0, 1.0, 8.0),
+        ),
+        Variant(
+            (0, 0),
+            (1.0, 8.0),
+            (0.0, 10.0, 10.0),
+            ((1, 0.25), (3, 2.5)),
+            (*key, "host=1", "csd=1"),
+            (1.0, 1.0, 8.0),
+        ),
+    )
+    assert splits()[-1] is not None
+    with pytest.raises(IndexError):
+        splits()[4]
+
+
+@pytest.mark.parametrize("parts", [[splits()], [(ALONE,), splits()], [splits(), (ALONE, ALONE), splits(6.0)]])
+def test_numbers_of_a_list_are_those_of_its_variants(parts: list[Sequence[Variant]]) -> None:
+    variants = joined(parts)
+    one_by_one = tuple(variants)
+    assert len(variants) == len(one_by_one) == sum(map(len, parts))
+    told, made = VariantNumbers.of(variants), VariantNumbers.of(one_by_one)
+    for name in ("seconds", "memory", "row", "resource", "load_s"):
+        assert np.array_equal(getattr(told, name), getattr(made, name)), name
+    assert list(ran_of(variants)) == ran_of(one_by_one)
+    forms = [
+        {(v.tiers, tuple(r for r, _ in v.busy)) for v in samples_of(each)} for each in (variants, one_by_one)
+    ]
+    assert forms[0] == forms[1]
+    assert variants[len(variants) - 1] == one_by_one[-1]
+
+
+def test_lists_are_equal_by_what_they_hold() -> None:
+    assert splits() == splits()
+    assert splits() != splits(decode_s=6.0)
+    assert splits() != splits(stores=(None, None, TO_DRIVES))
+    assert JoinedVariants([splits(), (ALONE,)]) == JoinedVariants([splits(), (ALONE,)])
+    assert JoinedVariants([splits(), (ALONE,)]) != JoinedVariants([splits(6.0), (ALONE,)])
+    assert Choice("a", splits()) == Choice("a", splits())
+
+
+def test_parts_without_rows_stay_a_tuple() -> None:
+    assert joined([(ALONE,), (), (ALONE,)]) == (ALONE, ALONE)
+    assert joined([]) == ()
+    rows = splits()
+    assert joined([(), rows, ()]) is rows
+
+
+def test_what_is_faulty_is_told_as_for_single_variants() -> None:
+    for bad in (-1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="finite and not negative"):
+            splits(decode_s=bad)
+    problem = Problem(
+        ("gpu", "host", "csd"),
+        (30.0, 30.0, 30.0),
+        ("prefill", "decode"),
+        (("a", 0), ("b", 0), ("c", 0), ("d", 0)),
+        (Stage(Block("layer", (Choice("attention", splits()),), (), (), ()), 2),),
+    )
+    validate(problem)
+    assert breakdown(problem, (((1,), (3,)),)).busy_s == (0.0, 0.25, 0.0, 3.0)
+    with pytest.raises(ValueError, match="loads one of 3 resources"):
+        validate(replace(problem, resources=problem.resources[:3]))

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage, Variant
+from partitioner.placement.problem import Block, Choice, Flow, Problem, Stage
 from partitioner.placement.solve import solve
 from partitioner.placement.validate import validate
+from partitioner.placement.variant_list import Variant
 
 FREE = ((0.0, 1.0), (1.0, 0.0))
 
