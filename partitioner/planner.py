@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from cost_models import HardwareSpec
 from partitioner.front import Traced, trace_model
@@ -57,9 +58,15 @@ class Planner:
 
     def plan(self, found: list[Candidate]) -> Plan:
         """Returns the plan that the schedule shows to be the best: of the solver's candidates, or of a published system's."""
-        return best_on_schedule(found, rivals_of(self._rules, self._hw), self._decide, self._make)
+        rivals = rivals_of(self._rules, self._hw)
+        return best_on_schedule(found, rivals, self._decide, self._make, self._decide_plainly)
 
-    def _decide(self, policy: Policy, limit: float) -> list[Candidate]:
+    def _decide_plainly(self, limit: float, briefly: bool) -> list[Candidate]:
+        """Returns the best candidates with all that is computed on the first of the policy's tiers, if it has others."""
+        first, *others = self._rules.compute
+        return self._decide(replace(self._rules, compute=(first,)), limit, briefly=briefly) if others else []
+
+    def _decide(self, policy: Policy, limit: float, *, briefly: bool = False) -> list[Candidate]:
         return candidates(
             self._traced,
             self._paired,
@@ -69,6 +76,7 @@ class Planner:
             self._objective,
             limit,
             self._prices,
+            briefly=briefly,
         )
 
     def _make(self, decisions: Decisions) -> Plan:

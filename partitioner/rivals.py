@@ -2,7 +2,7 @@
 
 The solver's account and the schedule of the steps differ: streams run ahead, and segments are launched. Where two placements
 are close by the account, the schedule decides; where the schedule of one is far above its account, its layers are tried in
-another order, too.
+another order and more alike, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FARTHEST_FETCHED = 2.1
 """Likewise where caches are fetched: the account adds up what the schedule lets run side by side, streams and ops, so it may be
 twice the schedule."""
 FAR = 1.01
-"""How much more than the account a schedule may take before another order is tried: the plan of one costs some of a search."""
+"""How much more than the account a schedule may take before others of that account are tried: a plan costs some of a search."""
 
 
 def rivals_of(policy: Policy, hw: HardwareSpec) -> tuple[Policy, ...]:
@@ -60,6 +60,7 @@ def best_on_schedule(
     rivals: Sequence[Policy],
     decide: Callable[[Policy, float], Sequence[Candidate]],
     make: Callable[[Decisions], Plan],
+    plainly: Callable[[float, bool], Sequence[Candidate]] = lambda limit, briefly: (),
 ) -> Plan:
     """Returns the plan of the best decisions, or one of others that is predicted to be better by their objective.
 
@@ -70,8 +71,10 @@ def best_on_schedule(
             the policy is planned with by itself: a search below a limit might end with another placement, as good by the
             account and worse on the schedule.
         make: Turns decisions into a plan of the policy that was asked for.
+        plainly: Returns candidates of fewer tiers within a limit, after a brief search if that is said. They are tried where
+            the schedule of the best is far above its account: what runs on the host in a prefill lets no stream get ahead.
     """
-    best = _in_best_order(found[0], make)
+    best = _best_of(found[0], make)
     if not rivals:
         return best
     first, least = found[0].decisions.certificate, _value(best)
@@ -87,6 +90,8 @@ def best_on_schedule(
             others += [(other, farthest) for other in decide(rival, farthest * least)[:1]]
         except PlacementError:
             continue
+    if _is_far(best):
+        others += [(other, FARTHEST_MODE) for other in _plainer(first, FARTHEST_MODE * least, plainly)]
     planned = [_placement(found[0])]
     for other, farthest in others:
         proof = other.decisions.certificate
@@ -94,10 +99,27 @@ def best_on_schedule(
         if same or proof.objective > farthest * least:
             continue
         planned.append(_placement(other))
-        plan = _in_best_order(other, make)
+        plan = _best_of(other, make)
         if _value(plan) < least:
             best, least = plan, _value(plan)
     return _with_proof(best, first, [other.decisions.certificate for other, _ in others])
+
+
+def _plainer(
+    first: Certificate, limit: float, plainly: Callable[[float, bool], Sequence[Candidate]]
+) -> Sequence[Candidate]:
+    """Returns the best candidate of fewer tiers; one that is better by the account is to be proven as well as the first."""
+    try:
+        found = plainly(limit, True)[:1]
+        better = any(other.decisions.certificate.objective < first.objective for other in found)
+        return plainly(limit, False)[:1] if better else found
+    except PlacementError:
+        return ()
+
+
+def _is_far(plan: Plan) -> bool:
+    """Tells whether a plan's schedule is far above the account of its placement."""
+    return _value(plan) > FAR * plan.decisions.certificate.account
 
 
 def _placement(candidate: Candidate) -> tuple[Mapping[str, Decision], int]:
@@ -105,16 +127,10 @@ def _placement(candidate: Candidate) -> tuple[Mapping[str, Decision], int]:
     return candidate.decisions.ops, candidate.decisions.micro_batches
 
 
-def _in_best_order(candidate: Candidate, make: Callable[[Decisions], Plan]) -> Plan:
-    """Returns the plan of a candidate, with its layers in another order where the schedule is far off and that is better."""
+def _best_of(candidate: Candidate, make: Callable[[Decisions], Plan]) -> Plan:
+    """Returns the plan of a candidate, with its layers in another order or evened out where its schedule is far off."""
     plan = make(candidate.decisions)
-    if _value(plan) <= FAR * candidate.decisions.certificate.account:
-        return plan
-    paced = candidate.paced()
-    if paced is None:
-        return plan
-    other = make(paced)
-    return other if _value(other) < _value(plan) else plan
+    return min([plan, *map(make, candidate.others())], key=_value) if _is_far(plan) else plan
 
 
 def _with_proof(plan: Plan, first: Certificate, others: Sequence[Certificate]) -> Plan:

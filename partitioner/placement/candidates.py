@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cost_models import HardwareSpec
@@ -17,6 +17,7 @@ from partitioner.placement.agreement import agreeing
 from partitioner.placement.build import BuiltProblem, PairedGraphs, built
 from partitioner.placement.draft import Draft, Drafts, Mode
 from partitioner.placement.evaluate import evaluate
+from partitioner.placement.evened import evened
 from partitioner.placement.lower_bound import LowerBound, capacity_name, lower_bound, named_prices
 from partitioner.placement.objective import weighed, weights_of
 from partitioner.placement.paced_order import paced_order
@@ -37,11 +38,12 @@ class Candidate:
 
     Attributes:
         decisions: What the solver found.
-        paced: Returns the same with layers in an order in which streams keep pace, or None where there is no other order.
+        others: Returns others with about the same account whose schedule may be better: with layers in an order in which
+            streams keep pace, and with layers that are more alike.
     """
 
     decisions: Decisions
-    paced: Callable[[], Decisions | None] = lambda: None
+    others: Callable[[], Iterable[Decisions]] = lambda: ()
 
 
 def candidates(
@@ -53,6 +55,8 @@ def candidates(
     objective: Objective,
     limit: float = math.inf,
     prices: dict[tuple[str, str], float] | None = None,
+    *,
+    briefly: bool = False,
 ) -> list[Candidate]:
     """Returns the best decisions, and behind them those of other modes that were the best before they were found.
 
@@ -66,13 +70,13 @@ def candidates(
         limit: Where bounds show decisions to be worse, they are not looked for, and there may be none; what is found is what is
             found without it, and may be worse.
         prices: What the last problem of the same model ended with, replaced by what this one ends with (see ``lower_bound``).
+        briefly: Whether decisions near the bound will do where the best ones take a search.
 
     Raises:
         PlacementError: If nothing fits.
     """
-    search = _ModeSearch(
-        traced, paired, hw, workload, policy, objective, limit, {} if prices is None else prices
-    )
+    known = {} if prices is None else prices
+    search = _ModeSearch(traced, paired, hw, workload, policy, objective, limit, known, briefly=briefly)
     for mode in search.modes():
         search.take(mode)
     if not search.found and math.isinf(limit):
@@ -99,6 +103,8 @@ class _ModeSearch:
         objective: Objective,
         limit: float,
         prices: dict[tuple[str, str], float],
+        *,
+        briefly: bool,
     ) -> None:
         self.costing = paired.asked_before(policy.costing(hw, workload, paired.num_layers))
         self._traced, self._paired, self._policy, self._objective = traced, paired, policy, objective
@@ -109,7 +115,7 @@ class _ModeSearch:
         self._offer_inputs()
         pace_s = functools.partial(_pace_s, self.costing, traced, self._steps)
         self._weights = weights_of(objective, hw, workload, self._steps, pace_s)
-        self._prices = prices
+        self._prices, self._briefly = prices, briefly
         self._limit, self._best = limit / self._weights.per_second, math.inf
         self._bounds: list[float] = []
         self.found: list[tuple[BuiltProblem, Solution]] = []
@@ -177,7 +183,7 @@ class _ModeSearch:
     def _solve(self, asked: BuiltProblem) -> None:
         """Solves a problem, and keeps what is better than all before."""
         problem = weighed(asked.problem, self._weights)
-        result = solve(problem, self._best, self._prices, self._limit)
+        result = solve(problem, self._best, self._prices, self._limit, briefly=self._briefly)
         if isinstance(result, Infeasible):
             self.short.append((asked, result))
         if isinstance(result, Undecided):
@@ -207,7 +213,7 @@ class _ModeSearch:
         return [
             Candidate(
                 self._decisions(asked, solution, bound, solution.objective),
-                functools.partial(self._paced, asked, solution, bound),
+                functools.partial(self._others, asked, solution, bound),
             )
             for asked, solution in found
         ]
@@ -227,12 +233,14 @@ class _ModeSearch:
             micro_batches=asked.mode.micro_batches,
         )
 
-    def _paced(self, asked: BuiltProblem, solution: Solution, bound: float) -> Decisions | None:
-        chosen = paced_order(asked.problem, solution.chosen)
-        if chosen is None:
-            return None
-        account = evaluate(weighed(asked.problem, self._weights), chosen)
-        return self._decisions(asked, replace(solution, chosen=chosen), bound, account)
+    def _others(self, asked: BuiltProblem, solution: Solution, bound: float) -> Iterator[Decisions]:
+        problem = asked.problem
+        alike = evened(problem, solution.chosen)
+        paced = [paced_order(problem, chosen) for chosen in (solution.chosen, alike) if chosen is not None]
+        for chosen in (alike, *paced):
+            if chosen is not None:
+                account = evaluate(weighed(problem, self._weights), chosen)
+                yield self._decisions(asked, replace(solution, chosen=chosen), bound, account)
 
 
 def _pace_s(costing: Costing, traced: Traced, steps: Sequence[float]) -> list[float]:

@@ -26,7 +26,7 @@ def paced_order(problem: Problem, chosen: Chosen) -> Chosen | None:
     Only the busiest stream of each phase counts, and only phases that have one. Capacities are kept, since memory does not
     depend on the order; the objective may grow by moves.
     """
-    streams = _busiest(problem, breakdown(problem, chosen).busy_s)
+    streams = busiest_streams(problem, breakdown(problem, chosen).busy_s)
     if not streams:
         return None
     ordered = tuple(
@@ -36,7 +36,7 @@ def paced_order(problem: Problem, chosen: Chosen) -> Chosen | None:
     return None if ordered == chosen else ordered
 
 
-def _busiest(problem: Problem, busy_s: Sequence[float]) -> list[int]:
+def busiest_streams(problem: Problem, busy_s: Sequence[float]) -> list[int]:
     """Returns for each phase that has streams the one with most to bring."""
     busiest: dict[int, int] = {}
     for number in sorted(range(len(busy_s)), key=lambda n: busy_s[n]):

@@ -34,9 +34,22 @@ WIDE_GAP = 1e-2
 
 
 def best_placement(
-    space: SearchSpace, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float = np.inf
+    space: SearchSpace,
+    root: Relaxation,
+    pool: ColumnPool,
+    known: Placed | None,
+    limit: float = np.inf,
+    *,
+    briefly: bool = False,
 ) -> Found:
-    """Returns the best placement, or none where all are above a limit; what the search leaves open is settled by another."""
+    """Returns the best placement, or none where all are above a limit; what the search leaves open is settled by another.
+
+    A brief search of a problem with many arcs ends with the first placement, if it finds one.
+    """
+    if briefly and space.is_large:
+        first = first_placement(space, root, known, limit)
+        if first.placed is not None:
+            return first
     found = _searched(space, root, pool, known, limit)
     return settled(space, root, found, limit) if space.is_large else found
 

@@ -34,7 +34,12 @@ MAX_SCALES = 6
 
 
 def solve(
-    problem: Problem, cutoff: float = math.inf, prices: Prices = NO_PRICES, limit: float = math.inf
+    problem: Problem,
+    cutoff: float = math.inf,
+    prices: Prices = NO_PRICES,
+    limit: float = math.inf,
+    *,
+    briefly: bool = False,
 ) -> Solution | Infeasible | Undecided | None:
     """Returns the fastest placement with its certificate, or what is missing where nothing fits.
 
@@ -48,6 +53,7 @@ def solve(
         prices: Those that another problem of the same model ended with; they may show it at once (see ``lower_bound``).
         limit: Seconds of which only bounds are to tell whether they are out of reach; the search is the one without it, and may
             end with a placement that takes longer.
+        briefly: Whether a placement near the bound will do where the best one takes a search.
 
     Raises:
         ValueError: The problem is faulty.
@@ -95,7 +101,7 @@ def solve(
     if root.bound >= enough:
         return None
     space = replace(space, unit=unit)
-    found = best_placement(space, root, pool, quickest if fits else None, cutoff)
+    found = best_placement(space, root, pool, quickest if fits else None, cutoff, briefly=briefly)
     if found.placed is None and enough < math.inf:
         return None if found.finished else Undecided(max(root.bound, min(found.bound, enough)))
     if found.placed is None:

@@ -119,9 +119,9 @@ def test_another_order_is_tried_where_the_schedule_is_far_above_the_account() ->
         own, paced = made_up(slow, account), made_up(fast, 1.001 * account)
         plans = {id(own.ops): slow, id(paced.ops): fast}
 
-        def other_order() -> Decisions:
+        def other_order() -> list[Decisions]:
             asked.append(account)
-            return paced
+            return [paced]
 
         return best_on_schedule(
             [Candidate(own, other_order)],
@@ -148,9 +148,9 @@ def test_a_placement_is_planned_once_even_where_its_other_order_is_the_better_on
         return replace(by_ops[id(decisions.ops)], decisions=decisions)
 
     taken = best_on_schedule(
-        [Candidate(own, lambda: paced)],
+        [Candidate(own, lambda: [paced])],
         [policy_named("instinfer", slow.hw)],
-        lambda policy, limit: [Candidate(own, lambda: paced)],
+        lambda policy, limit: [Candidate(own, lambda: [paced])],
         make,
     )
     assert taken.total_seconds == fast.total_seconds
