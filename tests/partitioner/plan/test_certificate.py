@@ -136,6 +136,39 @@ def test_another_order_is_tried_where_the_schedule_is_far_above_the_account() ->
     assert asked == [far]
 
 
+def test_fewer_tiers_are_tried_where_the_schedule_is_far_above_the_account() -> None:
+    """After a brief search; what turns out better by the account is searched for in full, so that it is proven."""
+    slow, fast = sorted((wide_plan("flexgen-ssd"), wide_plan("instinfer")), key=lambda p: -p.total_seconds)
+    asked: list[bool] = []
+
+    def taken(account: float, plain: float) -> Plan:
+        own, fewer = made_up(slow, account), made_up(fast, plain)
+        by_ops = {id(own.ops): slow, id(fewer.ops): fast}
+
+        def plainly(limit: float, briefly: bool) -> list[Candidate]:
+            assert limit == pytest.approx(1.01 * slow.total_seconds)
+            asked.append(briefly)
+            return [Candidate(fewer)]
+
+        asked.clear()
+        return best_on_schedule(
+            [Candidate(own)],
+            [policy_named("instinfer", slow.hw)],
+            lambda policy, limit: [],
+            lambda decisions: replace(by_ops[id(decisions.ops)], decisions=decisions),
+            plainly,
+        )
+
+    near, far = slow.total_seconds / 1.009, slow.total_seconds / 1.02
+    assert taken(near, near).total_seconds == slow.total_seconds
+    assert asked == []
+    plan = taken(far, 1.001 * far)
+    assert (plan.total_seconds, asked) == (fast.total_seconds, [True])
+    assert (plan.decisions.certificate.objective, plan.account_excess) == (far, pytest.approx(0.001))
+    assert taken(far, 0.9 * far).bound == 0.9 * far
+    assert asked == [True, False]
+
+
 def test_a_placement_is_planned_once_even_where_its_other_order_is_the_better_one() -> None:
     slow, fast = sorted((wide_plan("flexgen-ssd"), wide_plan("instinfer")), key=lambda p: -p.total_seconds)
     account = slow.total_seconds / 1.02
