@@ -47,6 +47,27 @@ def test_splits_are_as_good_as_the_best_of_all(monkeypatch: pytest.MonkeyPatch, 
     assert 15 <= num_infeasible <= 85
 
 
+def test_a_brief_search_ends_with_a_placement_that_fits_and_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_space, "MANY_ARCS", 20)
+    searched: list[Problem] = []
+    run = search._searched
+    monkeypatch.setattr(
+        search, "_searched", lambda space, *rest: searched.append(space.problem) or run(space, *rest)
+    )
+    num_brief = 0
+    for seed in range(40):
+        problem = split_problem(seed)
+        best, result = best_of_all_pairs(problem), solve(problem, briefly=True)
+        if math.isinf(best):
+            assert isinstance(result, Infeasible)
+            continue
+        assert isinstance(result, Solution)
+        assert result.bound * (1 - 1e-9) <= best <= result.objective * (1 + 1e-9)
+        assert not any(breakdown(problem, result.chosen).shortfall(problem.capacities))
+        num_brief += all(problem is not other for other in searched)
+    assert num_brief >= 10
+
+
 def test_columns_made_on_demand_prove_what_they_find(monkeypatch: pytest.MonkeyPatch) -> None:
     """Problems with too many routes to list are searched by a tree whose nodes price the columns they miss; none is settled."""
     monkeypatch.setattr(search, "settled", lambda space, root, found, limit, pains=None: found)
