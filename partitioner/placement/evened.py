@@ -55,7 +55,7 @@ class _Measure(NamedTuple):
 def evened(problem: Problem, chosen: Chosen) -> Chosen | None:
     """Returns a placement whose layers are more alike, or None where nothing can be evened out.
 
-    Bytes are the same; sums of seconds are no larger, or hardly. The busiest stream of the last phase that has one counts.
+    No tier keeps more bytes, and sums of seconds hardly grow. The busiest stream of the last phase that has one counts.
     """
     streams = busiest_streams(problem, breakdown(problem, chosen).busy_s)
     if not streams:
