@@ -26,6 +26,8 @@ MAX_NODES = 20_000
 """Nodes of a search tree; at the limit the gap is told, and the same input still gives the same result."""
 LARGEST = 1e14
 """HiGHS refuses larger numbers in a matrix, with the status of a program that has no solution."""
+ROUNDED = 1e-6
+"""Relative amount by which the optimum of a linear program may be wrong."""
 OPTIMAL, LIMIT, INFEASIBLE = 0, 1, 2
 """What ``status`` says of a result; anything else is a failure."""
 FEW_HEURISTICS = {
@@ -102,9 +104,9 @@ def integer_program(
     if not height:
         solve = partial(_solve, cost, integral, bounds, matrix, between, options)
         return _ask(lambda presolve: solve(presolve=presolve), believed)
-    none, most = np.zeros(height), np.full(height, np.inf)
-    least = none if adds.data.min(initial=0.0) >= 0 and bounds[0].min(initial=0.0) >= 0 else -most
+    none = np.zeros(height)
     with silenced():
+        least, most = _reach(adds, bounds, matrix, between)
         result = _solve(
             np.concatenate([cost, none]),
             np.concatenate([integral, none + 1.0]),
@@ -139,6 +141,31 @@ def _solve(
             options=options | {"presolve": presolve},
         )
     )
+
+
+def _reach(
+    adds: csr_array,
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
+    matrix: csr_array,
+    between: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the least and the most that sums add up to if parts of things are allowed, rounded to whole numbers.
+
+    HiGHS carries bounds from row to row until none moves. From sums without bounds that goes down in steps of one, for minutes;
+    from these it ends at once, and they take milliseconds.
+    """
+    height = len(adds.indptr) - 1
+    within = (np.zeros(height), np.full(height, np.inf))
+    if adds.data.min(initial=0.0) < 0 or bounds[0].min(initial=0.0) < 0:
+        within[0][:] = -np.inf
+    solve = partial(_solve, integral=np.zeros(len(bounds[0])), bounds=bounds, matrix=matrix, between=between)
+    for number, row in enumerate(adds.toarray()):
+        for side, sign in zip(within, (1.0, -1.0), strict=True):
+            result = solve(sign * row, options={}, presolve=True) if np.isinf(side[number]) else None
+            if result is not None and result.status == OPTIMAL:
+                outwards = result.fun - ROUNDED * max(1.0, abs(result.fun))
+                side[number] = sign * np.ceil(outwards)
+    return within
 
 
 def _ask(

@@ -69,6 +69,11 @@ class Incumbent:
         """Returns the bound that proves it well enough."""
         return self.value * (1.0 - self._gap)
 
+    def take(self, stages: Placement, value: float) -> None:
+        """Takes a placement of some value if that is better."""
+        if value < self.value:
+            self.stages, self.value = stages, value
+
     def added_to(self, program: ColumnProgram) -> ColumnProgram:
         """Returns a program with the columns of the placement that it misses, if any, added."""
         known = {c.key for c in program.columns}
@@ -116,10 +121,5 @@ class Incumbent:
             self._take_better(stages)
 
     def _take_better(self, stages: Placement) -> None:
-        self._take(stages)
-        self._take(self._exchanges.improved(stages))
-
-    def _take(self, stages: Placement) -> None:
-        value = self._worth(stages)
-        if value < self.value:
-            self.stages, self.value = stages, value
+        for each in (stages, self._exchanges.improved(stages)):
+            self.take(each, self._worth(each))

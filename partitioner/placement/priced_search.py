@@ -35,8 +35,18 @@ SOME = 0.25
 NODE_ARCS = 6000
 """Problems with more arcs have as many fewer nodes, so that none takes many minutes."""
 TRYING, LEARNING, RANKED = 0, 1, 2
-TURNS = ((TRYING, 0.05), (LEARNING, 0.1), (RANKED, 0.4), (LEARNING, 0.5), (RANKED, 1.0), (LEARNING, 1.0))
+Turns = tuple[tuple[int, float], ...]
 """Which tree is grown in turn, and up to which part of its most nodes."""
+FIRST_TURNS: Turns = ((TRYING, 0.0125), (LEARNING, 0.025))
+TURNS: Turns = (
+    (TRYING, 0.05),
+    (LEARNING, 0.1),
+    (RANKED, 0.4),
+    (LEARNING, 0.5),
+    (RANKED, 1.0),
+    (LEARNING, 1.0),
+)
+"""What is done first, which for many problems is enough, and in all."""
 MAX_ROUNDS = 30
 """Rounds of prices of one node."""
 EARLY, EVERY = (1, 2, 3, 5, 10), 25
@@ -84,21 +94,22 @@ class PricedSearch:
         self._program = found.added_to(program)
         self._trees = self._tree(Learned(np.inf), AWAY), self._tree(Learned(), 0), self._tree(None, AWAY)
 
-    def search(self, *, briefly: bool = False) -> PricedFound:
+    def search(self, turns: Turns = TURNS, *, briefly: bool = False) -> PricedFound:
         """Searches until the gap is small enough, or the trees have their most nodes.
 
         For some problems solving halves at every node tells what to branch on, for others what sums have done before, or their
         ranks; which it is is known only behind the search. So three trees are grown in turn, and the best bound counts.
 
         Args:
+            turns: What is done; trees go on from where they were left.
             briefly: Whether they have few nodes.
         """
         most = MAX_NODES * min(1.0, NODE_ARCS / self._program.folded.num_arcs) * (SOME if briefly else 1.0)
-        bound = 0.0
-        for number, part in TURNS:
-            bound = max(bound, self._grow(self._trees[number], int(part * most)))
+        bound = max(tree.nodes.bound for tree in self._trees)
+        for number, part in turns:
             if bound >= self._found.enough:
                 break
+            bound = max(bound, self._grow(self._trees[number], int(part * most)))
         return PricedFound(self._found.stages, bound, len(self._program.columns))
 
     def _tree(self, learned: Learned | None, least: int) -> SearchTree:

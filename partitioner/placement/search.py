@@ -13,13 +13,14 @@ from partitioner.placement.branching import open_boxes
 from partitioner.placement.columns import ColumnPool
 from partitioner.placement.first_search import first_placement
 from partitioner.placement.kept_ways import LITTLE, kept_ways
+from partitioner.placement.priced_search import FIRST_TURNS
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.rounding import rounded
 from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
 from partitioner.placement.settle import BEFOREHAND, SOON, is_near, settled
 from partitioner.placement.tally import Box
-from partitioner.placement.wide_search import NEARLY, SHORT, is_wide, placement_on_demand
+from partitioner.placement.wide_search import NEARLY, SHORT, DemandSearch, is_wide
 
 FEW_ARCS = 300
 """Problems with at most this many arcs are not branched on beforehand, and are looked through in wider steps."""
@@ -115,15 +116,25 @@ def _searched(
 
 
 def _on_demand(space: SearchSpace, root: Relaxation, pool: ColumnPool, found: Found, limit: float) -> Found:
-    """Returns what a search with columns made on demand makes of an outcome that little effort does not settle."""
+    """Returns what a search with columns made on demand makes of an outcome that little effort does not settle.
+
+    Its first nodes prove many an outcome, or find a better one. What they leave is settled if that takes little, since such a
+    search may come to no end there.
+    """
+    search = DemandSearch(space, root, pool, found.placed, limit)
+    found = _both(search.found(FIRST_TURNS), found)
+    if found.within(NEARLY) or found.bound >= limit:
+        return found
     found = settled(space, root, found, limit, BEFOREHAND)
     if found.within(NEARLY):
         return found
     briefly = is_near(space, root, found, limit)
-    priced = placement_on_demand(space, root, pool, found.placed, limit, briefly=briefly)
-    return replace(
-        priced, bound=max(priced.bound, found.bound), num_arcs=max(priced.num_arcs, found.num_arcs)
-    )
+    return _both(search.found(known=found.placed, briefly=briefly), found)
+
+
+def _both(last: Found, before: Found) -> Found:
+    """Returns the last outcome with what an earlier one proves."""
+    return replace(last, bound=max(last.bound, before.bound), num_arcs=max(last.num_arcs, before.num_arcs))
 
 
 def _near(

@@ -12,7 +12,7 @@ from partitioner.placement.arcs import Arcs
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.incumbent import Incumbent
 from partitioner.placement.kept_ways import LITTLE, kept_ways
-from partitioner.placement.priced_search import PricedSearch
+from partitioner.placement.priced_search import TURNS, PricedSearch, Turns
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.search_space import Found, Placed, SearchSpace
 
@@ -29,36 +29,53 @@ def is_wide(space: SearchSpace, root: Relaxation, known: Placed | None, limit: f
     return isinstance(arcs, Arcs) and arcs.size > LARGE / 2
 
 
-def placement_on_demand(
-    space: SearchSpace,
-    root: Relaxation,
-    pool: ColumnPool,
-    known: Placed | None,
-    limit: float,
-    *,
-    briefly: bool = False,
-) -> Found:
-    """Returns the best placement of a search that makes columns as they are asked for (see ``priced_search``)."""
-    limit = min(limit, space.goal.value(space.folded.most), np.inf if known is None else known.value)
+class DemandSearch:
+    """A search that makes columns as they are asked for (see ``priced_search``); it may be left and gone on with.
 
-    def worth(stages: list[Counter[Column]]) -> float:
-        placed = space.place(stages)
-        return placed.value if space.goal.holds(placed.total) else np.inf
+    Args:
+        space: The problem.
+        root: The solved relaxation.
+        pool: Its columns.
+        known: A placement that keeps the hard limits, if one is known.
+        limit: What the goal's value may be at most.
+    """
 
-    best = Incumbent(
-        space.folded,
-        space.goal,
-        root,
-        list(pool),
-        limit,
-        None if known is None or known.value > limit else list(known.stages),
-        NEARLY,
-        worth,
-        functools.partial(any_along_routes, space),
-    )
-    search = PricedSearch(space.folded, space.goal, space.sums, pool, best)
-    found = search.search(briefly=briefly)
-    if found.stages is not None and (known is None or found.stages != list(known.stages)):
-        placed = space.place(found.stages)
-        known = space.polished(placed, found.stages)
-    return Found(known, found.bound, found.num_columns, found.bound >= limit)
+    def __init__(
+        self, space: SearchSpace, root: Relaxation, pool: ColumnPool, known: Placed | None, limit: float
+    ) -> None:
+        self._space, self._known = space, known
+        limit = min(limit, space.goal.value(space.folded.most), np.inf if known is None else known.value)
+        self._best = Incumbent(
+            space.folded,
+            space.goal,
+            root,
+            list(pool),
+            limit,
+            None if known is None or known.value > limit else list(known.stages),
+            NEARLY,
+            self._worth,
+            functools.partial(any_along_routes, space),
+        )
+        self._search = PricedSearch(space.folded, space.goal, space.sums, pool, self._best)
+
+    def found(self, turns: Turns = TURNS, *, known: Placed | None = None, briefly: bool = False) -> Found:
+        """Returns what it finds, going on from what it has found before.
+
+        Args:
+            turns: Which trees are grown, and how far.
+            known: A better placement that was found meanwhile, if any.
+            briefly: Whether trees have few nodes.
+        """
+        if known is not None and known.value < self._best.value:
+            self._known = known
+            self._best.take(list(known.stages), known.value)
+        found = self._search.search(turns, briefly=briefly)
+        known = self._known
+        if found.stages is not None and (known is None or found.stages != list(known.stages)):
+            placed = self._space.place(found.stages)
+            self._known = known = self._space.polished(placed, found.stages)
+        return Found(known, found.bound, found.num_columns, found.bound >= self._best.value)
+
+    def _worth(self, stages: list[Counter[Column]]) -> float:
+        placed = self._space.place(stages)
+        return placed.value if self._space.goal.holds(placed.total) else np.inf

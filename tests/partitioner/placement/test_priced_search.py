@@ -17,7 +17,7 @@ from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.finer_sums import finer_sums
 from partitioner.placement.problem import Solution
-from partitioner.placement.wide_search import NEARLY, placement_on_demand
+from partitioner.placement.wide_search import NEARLY, DemandSearch
 from tests.partitioner.placement.problems import random_problem
 from tests.partitioner.placement.relaxed import relaxed
 
@@ -28,7 +28,7 @@ def test_it_proves_the_best_of_small_problems() -> None:
         problem = random_problem(seed)
         oracle = exhaustive(problem)
         space, root, pool, _ = relaxed(problem)
-        found = placement_on_demand(space, root, pool, None, math.inf)
+        found = DemandSearch(space, root, pool, None, math.inf).found()
         if not isinstance(oracle, Solution):
             assert found.placed is None
             continue
