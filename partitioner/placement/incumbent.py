@@ -20,8 +20,10 @@ DISTANCES = (6e-4, 2e-3, 6e-3, 2e-2)
 """Relative distances from the root's bound within which a placement is looked for along routes."""
 MOST_ROUTES = 600
 """More routes are not searched."""
-BETTER = 1e-6
-"""Relative amount by which a placement along the routes of a solution has to be better to be looked for."""
+BETTER = 0.25
+"""Part of the gap by which a placement has to be better to be looked for among columns."""
+SLIGHTLY = 1e-6
+"""Relative amount by which one along the routes of a solution has to be better."""
 
 
 class Along(Protocol):
@@ -69,6 +71,11 @@ class Incumbent:
         """Returns the bound that proves it well enough."""
         return self.value * (1.0 - self._gap)
 
+    @property
+    def better(self) -> float:
+        """Returns the value up to which better ones are looked for: less than ``enough`` may bring a bound within the gap."""
+        return self.value * (1.0 - BETTER * self._gap)
+
     def take(self, stages: Placement, value: float) -> None:
         """Takes a placement of some value if that is better."""
         if value < self.value:
@@ -100,14 +107,14 @@ class Incumbent:
         used = [c for c, n in zip(program.columns, program.shares(vertex), strict=False) if n > 0]
         routes = kept_routes(program.folded, self._goal, proof, self.value, thin=True, along=used)
         if routes is not None and routes.size <= MOST_ROUTES:
-            stages = self._along(routes, self.value * (1.0 - BETTER), general=True)
+            stages = self._along(routes, self.value * (1.0 - SLIGHTLY), general=True)
             if stages is not None:
                 self._take_better(stages)
 
     def count(self, program: ColumnProgram, vertex: Vertex, box: tuple[Floats, Floats] | None) -> None:
         """Looks for a better placement made of columns that cost little at the prices of a solution, and of the best one's."""
         kept = () if self.stages is None else tuple(c for counted in self.stages for c in counted)
-        stages = counted_columns(program, vertex, box, self.enough, kept)
+        stages = counted_columns(program, vertex, box, self.better, kept)
         if stages is not None:
             self._take_better(stages)
 
@@ -116,7 +123,7 @@ class Incumbent:
         if self.stages is None:
             return
         used = (c for c, n in zip(program.columns, program.shares(vertex), strict=False) if n > 0)
-        stages = among_near(program.folded, self._goal, self._exchanges, self.stages, used, self.enough)
+        stages = among_near(program.folded, self._goal, self._exchanges, self.stages, used, self.better)
         if stages is not None:
             self._take_better(stages)
 

@@ -18,7 +18,7 @@ from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.rounding import rounded
 from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
-from partitioner.placement.settle import BEFOREHAND, SOON, is_near, settled
+from partitioner.placement.settle import BEFOREHAND, IF_FEW, SOON, is_near, settled
 from partitioner.placement.tally import Box
 from partitioner.placement.wide_search import NEARLY, SHORT, DemandSearch, is_wide
 
@@ -84,7 +84,7 @@ def _searched(
             known = known if better is None or better.value > limit else better
             priced = _on_demand(space, root, pool, replace(first, placed=known), limit)
             on_demand = True
-            if priced.finished or priced.within(WIDE_GAP):
+            if priced.finished or priced.within(WIDE_GAP) or priced.is_enough(NEARLY, limit):
                 return priced
             known, proven_before = priced.placed, priced.bound
         little = LITTLE if first.placed is not None and not first.finished else 0.0
@@ -118,15 +118,18 @@ def _searched(
 def _on_demand(space: SearchSpace, root: Relaxation, pool: ColumnPool, found: Found, limit: float) -> Found:
     """Returns what a search with columns made on demand makes of an outcome that little effort does not settle.
 
-    Its first nodes prove many an outcome, or find a better one. What they leave is settled if that takes little, since such a
-    search may come to no end there.
+    What has few routes is settled before. Else the first nodes prove many an outcome, or find a better one; what they leave is
+    settled if that takes little, since such a search may come to no end there.
     """
+    found = settled(space, root, found, limit, IF_FEW)
+    if found.is_enough(NEARLY, limit):
+        return found
     search = DemandSearch(space, root, pool, found.placed, limit)
     found = _both(search.found(FIRST_TURNS), found)
-    if found.within(NEARLY) or found.bound >= limit:
+    if found.is_enough(NEARLY, limit):
         return found
     found = settled(space, root, found, limit, BEFOREHAND)
-    if found.within(NEARLY):
+    if found.is_enough(NEARLY, limit):
         return found
     briefly = is_near(space, root, found, limit)
     return _both(search.found(known=found.placed, briefly=briefly), found)

@@ -64,6 +64,11 @@ class Found:
         """Tells whether there is a placement, proven to be the best up to a relative gap."""
         return self.placed is not None and self.bound >= self.placed.value * (1 - gap)
 
+    def is_enough(self, gap: float, limit: float) -> bool:
+        """Tells whether no placement up to a limit is better than the one found, if any, by more than a relative gap."""
+        best = limit if self.placed is None else min(limit, self.placed.value)
+        return self.bound >= best * (1 - gap)
+
 
 @dataclass(frozen=True)
 class SearchSpace:

@@ -58,10 +58,11 @@ class Pains:
 
 
 SOON = Pains(1.0, 3, STEPS[:1], 300, over_arcs=False, short=0.0)
+IF_FEW = Pains(0.2, 3, STEPS[:1], 300, over_arcs=False, short=CLOSELY)
 BEFOREHAND = Pains(0.2, 3, STEPS[:1], np.inf, over_arcs=True, short=CLOSELY)
 IN_FULL = Pains(8.0, 6, STEPS, np.inf, over_arcs=True, short=CLOSELY)
-"""What is done behind the first placement, before columns are made on demand, and behind the search: there a tree that is near
-its end is grown to it, since nothing comes behind."""
+"""What is done behind the first placement, before columns are made on demand, behind the first of these, and behind the search:
+there a tree that is near its end is grown to it, since nothing comes behind."""
 
 
 def settled(

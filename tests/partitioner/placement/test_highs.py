@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import threading
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import OptimizeResult
+from scipy.optimize import Bounds, OptimizeResult, linprog
 
 from partitioner.placement import highs
 from partitioner.placement.highs import INFEASIBLE, OPTIMAL, SolverError, integer_program, silenced
@@ -90,3 +91,40 @@ def test_no_solution_counts_only_without_presolve(status: int, monkeypatch: pyte
 def test_numbers_that_highs_would_refuse_are_refused_before() -> None:
     with pytest.raises(SolverError, match=r"may be at most 1e\+14, got 1e\+15"):
         smallest_above(2.5, size=1e15)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sums_that_are_branched_on_begin_with_what_they_can_be(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their bounds leave all solutions in, and are those of the best mixture; without any they would be infinite."""
+    draw = np.random.default_rng(seed)
+    size, most = 4, 3
+    sums = draw.integers(0, 4, (3, size)).astype(float)
+    if seed % 2:
+        sums[0] *= -1.0
+    sums[:, 0] += 1.0
+    rows = draw.integers(0, 5, (2, size)).astype(float)
+    limit = draw.integers(4, 20, 2).astype(float)
+    every = np.array(list(itertools.product(range(most + 1), repeat=size)), float)
+    fits = every[(every @ rows.T <= limit).all(axis=1)]
+    cost = -draw.random(size)
+    boxes: list[tuple[Any, Any]] = []
+    real = highs.milp
+
+    def watched(*args: Any, bounds: Bounds, **others: Any) -> OptimizeResult:
+        boxes.append((bounds.lb, bounds.ub))
+        return real(*args, bounds=bounds, **others)
+
+    monkeypatch.setattr(highs, "milp", watched)
+    bounds = (np.zeros(size), np.full(size, float(most)))
+    result = integer_program(cost, np.ones(size), bounds, [([rows], -np.inf, limit)], sums=sums)
+    assert result.fun == pytest.approx((fits @ cost).min())
+    least, most_of = (side[size:] for side in boxes[-1])
+    totals = fits @ sums.T
+    assert (least <= totals.min(axis=0)).all()
+    assert (most_of >= totals.max(axis=0)).all()
+    assert np.isfinite(least).all()
+    for row, upper in zip(sums, most_of, strict=True):
+        mixture = linprog(-row, rows, limit, bounds=(0, most))
+        assert upper == np.floor(-mixture.fun + 1e-6)

@@ -16,6 +16,7 @@ from partitioner.placement.column_program import ColumnProgram
 from partitioner.placement.column_sums import ColumnSums
 from partitioner.placement.exhaustive import exhaustive
 from partitioner.placement.finer_sums import finer_sums
+from partitioner.placement.priced_search import MAX_NODES
 from partitioner.placement.problem import Solution
 from partitioner.placement.wide_search import NEARLY, DemandSearch
 from tests.partitioner.placement.problems import random_problem
@@ -39,6 +40,28 @@ def test_it_proves_the_best_of_small_problems() -> None:
             assert found.within(NEARLY)
             endings["proven"] += 1
     assert endings["proven"] > 0.9 * endings["fits"], endings
+
+
+def test_it_goes_on_where_it_was_left() -> None:
+    """A few nodes prove a bound that holds; the rest of them, with a placement found meanwhile, proves that one."""
+    open_at_first = 0
+    for seed in range(150):
+        problem = random_problem(seed)
+        oracle = exhaustive(problem)
+        space, root, pool, _ = relaxed(problem)
+        whole = DemandSearch(space, root, pool, None, math.inf).found()
+        if not isinstance(oracle, Solution) or whole.placed is None:
+            continue
+        search = DemandSearch(space, root, pool, None, math.inf)
+        begun = search.found(((1, 1 / MAX_NODES),))
+        assert begun.bound <= oracle.objective * (1 + 1e-9)
+        open_at_first += not begun.within(NEARLY)
+        ended = search.found(known=whole.placed)
+        assert ended.placed is not None
+        assert ended.placed.value <= whole.placed.value
+        assert ended.bound >= begun.bound
+        assert ended.within(NEARLY)
+    assert open_at_first > 20
 
 
 def test_a_basis_is_taken_up_behind_new_sums() -> None:

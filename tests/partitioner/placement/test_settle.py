@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
 
 import partitioner.placement.search as search_module
 from models import abstract
 from partitioner import Workload, partition
+from partitioner.placement import settle
 from partitioner.placement.along import settled_along
-from partitioner.placement.arcs import kept_arcs
+from partitioner.placement.arcs import Arcs, kept_arcs
 from partitioner.placement.relaxation import Relaxation
-from partitioner.placement.search_space import Found, SearchSpace
+from partitioner.placement.routes import Routes
+from partitioner.placement.search_space import Found, Placed, SearchSpace
 from partitioner.placement.settle import IN_FULL, Pains, settled
+from partitioner.placement.tally import Box
 from partitioner.placement.wide_search import NEARLY
 from tests.partitioner.placement.problems import solved_problems
 from tests.partitioner.placement.relaxed import relaxed
@@ -57,3 +65,30 @@ def test_arcs_are_settled_with_sums_as_variables() -> None:
             if along.placed is not None:
                 assert along.placed.value == pytest.approx(oracle.objective, rel=1e-4)
     assert fits > 40
+
+
+def test_stand_ins_that_mislead_are_made_finer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the best of routes that stand for others is none of a placement, the next ones differ in less."""
+    asked: list[float] = []
+    real = settle.kept_routes
+
+    def watched(*args: Any, little: float) -> Routes | None:
+        asked.append(little)
+        return real(*args, little=little)
+
+    def none_behind_it(
+        space: SearchSpace, ways: Arcs | Routes, box: Box, value: float, known: Placed | None, nodes: int
+    ) -> Found:
+        assert isinstance(ways, Routes)
+        return Found(known, root.bound, ways.size, finished=True)
+
+    monkeypatch.setattr(settle, "kept_routes", watched)
+    monkeypatch.setattr(settle, "settled_along", none_behind_it)
+    space, root, _, shortest = next(
+        found for problem, _ in solved_problems(120) if (found := relaxed(problem))[1].bound > 0
+    )
+    placed = space.place(shortest)
+    known = replace(placed, value=root.bound * 1.01)
+    settled(space, root, Found(known, root.bound, 0, finished=False), math.inf)
+    assert len(asked) == IN_FULL.rounds
+    assert (np.diff(asked) < 0).all()
