@@ -33,7 +33,7 @@ tens of seconds, and some minutes."""
 MOST_NODES = 6000
 """Most nodes of an effort of 1; half as many behind a search that comes to no end."""
 FINER = 0.1
-"""So much less may differ of routes where the best of those that stand for others is none of a placement."""
+"""So much less may differ of routes where those that stand for others are searched in full and lead to no better placement."""
 
 
 @dataclass(frozen=True)
