@@ -47,6 +47,11 @@ class Incumbent:
         gap: Relative gap that is enough.
         worth: Returns the value of a placement, infinite where it breaks a limit.
         along: Looks for placements along routes.
+
+    Attributes:
+        value: Of the best one, or the limit.
+        stages: The best one.
+        closely: Whether those that are a little better are looked for among columns, too.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Incumbent:
         self._worth, self._along = worth, along
         self._exchanges = Exchanges(folded, goal, root.price, root.bound)
         self.value, self.stages = limit, known
+        self.closely = False
 
     @property
     def enough(self) -> float:
@@ -72,9 +78,12 @@ class Incumbent:
         return self.value * (1.0 - self._gap)
 
     @property
-    def better(self) -> float:
-        """Returns the value up to which better ones are looked for: less than ``enough`` may bring a bound within the gap."""
-        return self.value * (1.0 - BETTER * self._gap)
+    def aims(self) -> tuple[float, ...]:
+        """Returns the values up to which better ones are looked for, in turn.
+
+        At first these are better by the whole gap: where one that is a little better has been taken, none may be left that is.
+        """
+        return (self.enough, self.value * (1.0 - BETTER * self._gap)) if self.closely else (self.enough,)
 
     def take(self, stages: Placement, value: float) -> None:
         """Takes a placement of some value if that is better."""
@@ -114,18 +123,22 @@ class Incumbent:
     def count(self, program: ColumnProgram, vertex: Vertex, box: tuple[Floats, Floats] | None) -> None:
         """Looks for a better placement made of columns that cost little at the prices of a solution, and of the best one's."""
         kept = () if self.stages is None else tuple(c for counted in self.stages for c in counted)
-        stages = counted_columns(program, vertex, box, self.better, kept)
-        if stages is not None:
-            self._take_better(stages)
+        for aim in self.aims:
+            stages = counted_columns(program, vertex, box, aim, kept)
+            if stages is not None:
+                self._take_better(stages)
+                return
 
     def choose(self, program: ColumnProgram, vertex: Vertex) -> None:
         """Looks for a better placement among all columns near those of the best one, and those of a solution."""
         if self.stages is None:
             return
-        used = (c for c, n in zip(program.columns, program.shares(vertex), strict=False) if n > 0)
-        stages = among_near(program.folded, self._goal, self._exchanges, self.stages, used, self.better)
-        if stages is not None:
-            self._take_better(stages)
+        used = [c for c, n in zip(program.columns, program.shares(vertex), strict=False) if n > 0]
+        for aim in self.aims:
+            stages = among_near(program.folded, self._goal, self._exchanges, self.stages, used, aim)
+            if stages is not None:
+                self._take_better(stages)
+                return
 
     def _take_better(self, stages: Placement) -> None:
         for each in (stages, self._exchanges.improved(stages)):

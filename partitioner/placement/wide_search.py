@@ -12,7 +12,7 @@ from partitioner.placement.arcs import Arcs
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.incumbent import Incumbent
 from partitioner.placement.kept_ways import LITTLE, kept_ways
-from partitioner.placement.priced_search import TURNS, PricedSearch, Turns
+from partitioner.placement.priced_search import FIRST_TURNS, TURNS, PricedSearch, Turns
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.search_space import Found, Placed, SearchSpace
 
@@ -69,6 +69,7 @@ class DemandSearch:
         if known is not None and known.value < self._best.value:
             self._known = known
             self._best.take(list(known.stages), known.value)
+        self._best.closely = turns is not FIRST_TURNS
         found = self._search.search(turns, briefly=briefly)
         known = self._known
         if found.stages is not None and (known is None or found.stages != list(known.stages)):
