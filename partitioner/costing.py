@@ -121,11 +121,13 @@ class Costing:
         """
         demand = (op.work, op.remakes, op.repeated, op.collectives, op.dtype)
         key = (demand, tier, scale, weight_bytes)
-        if key not in self._run_costs:
+        cost = self._run_costs.get(key)
+        if cost is None:
             cost = processor_cost(op, self.processors[tier], scale, weight_bytes, whole=tier == "gpu")
             exchange_s = self.exchange_s(op.collectives, scale) if tier == "gpu" else 0.0
-            self._run_costs[key] = sequential([cost, Cost(exchange_s, "link")]) if exchange_s else cost
-        return self._run_costs[key]
+            cost = sequential([cost, Cost(exchange_s, "link")]) if exchange_s else cost
+            self._run_costs[key] = cost
+        return cost
 
     def exchange_s(self, collectives: Iterable[Collective], scale: float = 1.0) -> float:
         """Returns the time in which several GPUs exchange values, one after the other, ``scale`` times as large as traced."""

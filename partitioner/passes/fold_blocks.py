@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -14,16 +14,14 @@ from partitioner.ir.op import Op
 from partitioner.jaxpr import Var
 
 
-@dataclass(frozen=True)
-class PairedOp:
+class PairedOp(NamedTuple):
     """Joins the same op in both phases; they share weights and caches."""
 
     name: str
     ops: tuple[Op | None, ...]
 
 
-@dataclass(frozen=True)
-class ValueFlow:
+class ValueFlow(NamedTuple):
     """Names a value that ops of one phase hand on: its producer and consumers as indices of paired ops."""
 
     phase: int

@@ -189,20 +189,9 @@ def within(
 
     Two arrays: for arcs [S W], and for variants [V] along the best of their arcs.
     """
-    path, around = proof.paths[position], proof.model.around[position]
-    graph = path.graph
     price = proof.model.price
     budget = value - proof.bound + price + 1e-9 * (abs(value) + abs(price))
-    num_entries = len(graph.entries)
-    reached = np.full((num_entries, len(path.to_exit[0])), np.inf)
-    reached[np.arange(num_entries), graph.roots] = 0.0
-    masks: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-    for layer, priced, to_exit in zip(graph.layers, path.layers, path.to_exit[1:], strict=True):
-        ahead = (to_exit[None, :, :] + around[:, None, :]).min(axis=2)
-        after = reached[:, :, None] + priced.length
-        over = (after + ahead[:, layer.target]).min(axis=0) - budget
-        masks.append((over, over.min(axis=0)[layer.way] + priced.extra))
-        reached = np.full((num_entries, len(to_exit)), np.inf)
-        for entry in range(num_entries):
-            np.minimum.at(reached[entry], layer.target, after[entry])
-    return masks
+    return [
+        (arcs - budget, best - budget + priced.extra)
+        for (arcs, best), priced in zip(proof.through[position], proof.paths[position].layers, strict=True)
+    ]

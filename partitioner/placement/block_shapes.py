@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from partitioner.jaxpr import num_bytes
 from partitioner.passes.fold_blocks import ValueFlow
@@ -14,8 +14,7 @@ MoveForm = tuple[int, int, bool]
 """All that the cost of moving a value depends on: its bytes, its phase, and whether it carries latency and launch."""
 
 
-@dataclass(frozen=True)
-class FlowShape:
+class FlowShape(NamedTuple):
     """Says where a value of a block comes from and where it goes.
 
     Attributes:
@@ -33,8 +32,7 @@ class FlowShape:
     leaves: int | None
 
 
-@dataclass(frozen=True)
-class BlockShape:
+class BlockShape(NamedTuple):
     """Lists the values of a block, and the phases of those that enter and leave."""
 
     flows: tuple[FlowShape, ...]

@@ -41,12 +41,11 @@ class PricedLayer:
         """Returns [V] by how much each variant is dearer than the cheapest of its way."""
         return self.variant - self.least[self.layer.way]
 
-    @cached_property
-    def pick(self) -> NDArray[np.int64]:
-        """Returns [W] the cheapest variant of each way, the first of equally cheap ones."""
+    def pick(self, way: int) -> int:
+        """Returns the cheapest variant of a way, the first of equally cheap ones."""
         order, starts = self.layer.by_way
-        cheapest = np.flatnonzero(self.extra[order] == 0)
-        return order[cheapest[np.searchsorted(cheapest, starts)]]
+        own = order[starts[way] : starts[way + 1] if way + 1 < len(starts) else None]
+        return int(own[self.variant[own].argmin()])
 
 
 @dataclass(frozen=True)
@@ -73,33 +72,21 @@ class CheapestPaths:
         state = int(self.graph.roots[entry])
         picks: list[int] = []
         for layer, priced, after in zip(self.graph.layers, self.layers, self.to_exit[1:], strict=True):
-            way = int(np.argmin(priced.length[state] + after[layer.target[state], leave]))
-            picks.append(int(priced.pick[way]))
+            way = int((priced.length[state] + after[layer.target[state], leave]).argmin())
+            picks.append(priced.pick(way))
             state = int(layer.target[state, way])
         return tuple(picks)
 
 
-def cheapest_paths(
-    graph: BlockGraph, price: NDArray[np.float64], surcharges: list[NDArray[np.float64]]
-) -> CheapestPaths:
-    """Returns the cheapest ways through a block at a price [D], and for each choice a surcharge [V] on its variants."""
+def cheapest_paths(graph: BlockGraph, layers: tuple[PricedLayer, ...]) -> CheapestPaths:
+    """Returns the cheapest ways through a block whose layers have some prices."""
     end = np.full((len(graph.leaves), len(graph.exits)), np.inf)
     end[np.arange(len(graph.leaves)), graph.leaves] = 0.0
-    to_exit, layers = [end], []
-    for layer, surcharge in zip(reversed(graph.layers), reversed(surcharges), strict=True):
-        priced = _priced(layer, price, surcharge)
-        layers.append(priced)
-        onward = priced.length[:, :, None] + to_exit[-1][layer.target]
+    to_exit = [end]
+    for priced in reversed(layers):
+        onward = priced.length[:, :, None] + to_exit[-1][priced.layer.target]
         to_exit.append(np.minimum.reduce(onward, axis=1))
-    return CheapestPaths(graph, tuple(reversed(layers)), tuple(reversed(to_exit)))
-
-
-def _priced(layer: Layer, price: NDArray[np.float64], surcharge: NDArray[np.float64]) -> PricedLayer:
-    variant = least = times(layer.variant, price) + surcharge
-    if not layer.has_one_each:
-        order, starts = layer.by_way
-        least = np.minimum.reduceat(variant[order], starts)
-    return PricedLayer(layer, times(layer.move, price) + least, variant, least)
+    return CheapestPaths(graph, layers, tuple(reversed(to_exit)))
 
 
 @dataclass(frozen=True)
@@ -188,24 +175,35 @@ def stage_paths(
     folded: Folded, price: NDArray[np.float64], feature_price: NDArray[np.float64]
 ) -> tuple[CheapestPaths, ...]:
     """Returns the cheapest ways through each stage's block at a price [D] and a price [F] of features."""
-    return _paths(folded, price, feature_price @ folded.kinds.feature, folded.kinds.of)
+    return _paths(folded, price, feature_price @ folded.kinds.feature, folded.kinds.in_a_row)
 
 
 def paths_of_choices(
     folded: Folded, price: NDArray[np.float64], choice_price: NDArray[np.float64]
 ) -> tuple[CheapestPaths, ...]:
     """Returns the cheapest ways through each stage's block at a price [D] and a surcharge [J] on kinds of one choice."""
-    return _paths(folded, price, choice_price, folded.kinds.apart)
+    return _paths(folded, price, choice_price, folded.kinds.apart_in_a_row)
 
 
 def _paths(
-    folded: Folded,
-    price: NDArray[np.float64],
-    surcharge: NDArray[np.float64],
-    numbers: Sequence[Sequence[NDArray[np.int64]]],
+    folded: Folded, price: NDArray[np.float64], surcharge: NDArray[np.float64], number: NDArray[np.int64]
 ) -> tuple[CheapestPaths, ...]:
-    """Returns the cheapest ways at a price and a surcharge on variants by their numbers, for each stage and choice [V]."""
-    return tuple(
-        cheapest_paths(stage.graph, price, [surcharge[of] for of in number])
-        for stage, number in zip(folded.stages, numbers, strict=True)
-    )
+    """Returns the cheapest ways at a price [D] and a surcharge on variants by their numbers, which are those of all layers."""
+    stacked = folded.stacked
+    variant = times(stacked.variant, price) + surcharge[number]
+    least = np.minimum.reduceat(variant[stacked.order], stacked.starts)
+    length = times(stacked.move, price[: stacked.move.shape[1]]) + least[stacked.way]
+    found: list[CheapestPaths] = []
+    pieces = iter(stacked.pieces)
+    for stage in folded.stages:
+        layers = tuple(
+            PricedLayer(
+                layer,
+                length[piece.arcs].reshape(layer.target.shape),
+                variant[piece.variants],
+                least[piece.ways],
+            )
+            for layer, piece in zip(stage.graph.layers, pieces, strict=False)
+        )
+        found.append(cheapest_paths(stage.graph, layers))
+    return tuple(found)

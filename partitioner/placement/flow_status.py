@@ -7,6 +7,7 @@ value on the host that was moved to the GPU is, for the rest of the block, like 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ class Step:
     paid_s: NDArray[np.float64]
 
     @classmethod
+    @functools.cache
     def idle(cls, num_statuses: int, num_tiers: int) -> Step:
         """Returns what a choice does that does not consume the value: nothing."""
         same = np.repeat(np.arange(num_statuses)[:, None], num_tiers + 1, axis=1)

@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 
 from partitioner.placement.components import first_tier_component
 from partitioner.placement.problem import Problem
+from partitioner.placement.stacked_layers import StackedLayers
 from partitioner.placement.states import BlockGraph, Boundary, block_graph, reachable_exits
 from partitioner.placement.tally import Kinds, kinds_of
 
@@ -92,6 +93,12 @@ class Folded:
     def num_arcs(self) -> int:
         """Returns the number of arcs in all graphs."""
         return sum(stage.graph.num_arcs for stage in self.stages)
+
+    @cached_property
+    def stacked(self) -> StackedLayers:
+        """Returns the layers of all stages in one."""
+        layers = [layer for stage in self.stages for layer in stage.graph.layers]
+        return StackedLayers.of(layers, self.kinds.tiers.shape[1])
 
     @cached_property
     def boundaries(self) -> Boundaries:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,17 +39,17 @@ class Goal:
     limit: NDArray[np.float64]
     num_groups: int
 
-    @property
+    @cached_property
     def asked(self) -> NDArray[np.int64]:
         """Returns the components that are soft or hard."""
         return np.flatnonzero(self.group != UNASKED)
 
-    @property
+    @cached_property
     def soft(self) -> NDArray[np.int64]:
         """Returns the soft components."""
         return np.flatnonzero(self.group >= 0)
 
-    @property
+    @cached_property
     def hard(self) -> NDArray[np.int64]:
         """Returns the hard components."""
         return np.flatnonzero(self.group == HARD)

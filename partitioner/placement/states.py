@@ -56,11 +56,6 @@ class Layer:
         return self.target.size + len(self.way)
 
     @cached_property
-    def has_one_each(self) -> bool:
-        """Tells whether each way has one variant, in the order of the ways."""
-        return bool(np.array_equal(self.way, np.arange(self.move.shape[1])))
-
-    @cached_property
     def by_way(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns the variants by way, and where each way begins among them."""
         order = np.argsort(self.way, kind="stable")

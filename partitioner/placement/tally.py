@@ -59,6 +59,16 @@ class Kinds:
         return tuple(found)
 
     @cached_property
+    def in_a_row(self) -> NDArray[np.int64]:
+        """Returns the kinds of all variants, stage by stage and choice by choice."""
+        return _in_a_row(self.of)
+
+    @cached_property
+    def apart_in_a_row(self) -> NDArray[np.int64]:
+        """Returns likewise the kinds that are told apart."""
+        return _in_a_row(self.apart)
+
+    @cached_property
     def together(self) -> NDArray[np.int64]:
         """Returns [J] the kind of each kind of one choice."""
         return np.concatenate([np.unique(of) for choices in self.of for of in choices])
@@ -123,6 +133,10 @@ def kinds_of(problem: Problem, costs: Sequence[Sequence[NDArray[np.float64]]]) -
     ways = [[-1 if tier is None else tier for tier in tiers] for _, tiers, _ in known]
     tiers = np.array(ways, np.int64).reshape(len(known), len(problem.phases))
     return Kinds(tuple(of), stacked, feature, feature @ np.array(most), tiers)
+
+
+def _in_a_row(numbers: Sequence[Sequence[NDArray[np.int64]]]) -> NDArray[np.int64]:
+    return np.concatenate([of for choices in numbers for of in choices])
 
 
 def _sums(
