@@ -6,12 +6,15 @@ from partitioner.placement.along import FEW_NODES, LARGE, best_along
 from partitioner.placement.arcs import Arcs
 from partitioner.placement.kept_ways import LITTLE, kept_ways
 from partitioner.placement.relaxation import Relaxation
+from partitioner.placement.routes import Routes
 from partitioner.placement.search_space import Found, Placed, SearchSpace
 
 FIRST_DISTANCES = (2e-4, 1e-3, 3e-3, 8e-3, 3e-2, 0.1, 0.2, 0.4, 1.0)
 """Relative distances from the bound within which placements are looked for among few of many variants."""
 FEW_VARIANTS = 150
 """So few variants need no choice among them."""
+FEW_ARCS = 10_000
+"""Problems with at most this many arcs may begin with the second distance."""
 COARSE = 0.02
 """Part of that distance to which it is enough to know the best of them."""
 
@@ -23,12 +26,19 @@ def first_placement(space: SearchSpace, root: Relaxation, known: Placed | None, 
     """
     best, num_arcs, lower, finished = known, 0, root.bound, True
     passed_over = 0
+    second: Arcs | Routes | None = None
+    if space.folded.num_arcs <= FEW_ARCS:
+        second = kept_ways(space, [root], _value(root, FIRST_DISTANCES[1], known, limit), little=LITTLE)
+        passed_over = int(isinstance(second, Routes) and len(second.variants.slot) <= FEW_VARIANTS)
     for distance in FIRST_DISTANCES:
         if passed_over:
             passed_over -= 1
             continue
-        value = min(root.bound * (1 + distance), limit if best is None else best.value)
-        arcs = kept_ways(space, [root], value, little=LITTLE)
+        value = _value(root, distance, best, limit)
+        if second is not None and distance == FIRST_DISTANCES[1] and best is known:
+            arcs = second
+        else:
+            arcs = kept_ways(space, [root], value, little=LITTLE)
         whole = len(arcs.variants.slot) <= FEW_VARIANTS
         if not whole:
             arcs = kept_ways(space, [root], value, thin=True, little=LITTLE)
@@ -44,3 +54,8 @@ def first_placement(space: SearchSpace, root: Relaxation, known: Placed | None, 
         if value >= limit or (best is not None and best.value <= root.bound * (1 + distance)):
             break
     return Found(best, lower, num_arcs, finished)
+
+
+def _value(root: Relaxation, distance: float, best: Placed | None, limit: float) -> float:
+    """Returns what placements at a relative distance from the bound are worth at most, and what is of interest."""
+    return min(root.bound * (1 + distance), limit if best is None else best.value)
