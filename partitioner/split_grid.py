@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class SplitGrid:
     num_units: int
 
     @classmethod
+    @functools.cache
     def of(cls, num_rows: int, num_kv_heads: int) -> SplitGrid:
         """Returns the finest grid with at most ``MAX_UNITS`` units."""
         heads, rows = (_largest_divisor(n) for n in (num_kv_heads, num_rows))

@@ -73,7 +73,10 @@ class ResourceClock:
         uses, latency_s, _, _, rates = demand
         if not uses:
             return start, num_parts
-        begin = max(start, *[free.get(use[0], 0.0) for use in uses])
+        begin = start
+        for resource, _, _, _ in uses:
+            since = free.get(resource, 0.0)
+            begin = since if since > begin else begin
         seconds = uses[0].size / min(rates)
         left = num_parts - part
         count = left if begin + left * seconds <= until else max(1, math.ceil((until - begin) / seconds))
