@@ -29,6 +29,9 @@ Boundary = tuple[int, ...]
 MAX_ARCS = 400_000
 """Blocks with more arcs in one layer than this (wide ones, with many values live at once) are not made into graphs."""
 
+DENSE = 8
+"""Rows are told apart by a table where there are at most so many codes for each, else by sorting them."""
+
 
 class TooManyStatesError(Exception):
     """Says that a block has too many states for the folded method."""
@@ -184,5 +187,11 @@ def _distinct(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
         if radix > 1 and int(code.max(initial=0)) > np.iinfo(np.int64).max // (2 * radix):
             code = np.unique(code, return_inverse=True)[1].reshape(-1)
         code = code * radix + column
-    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
-    return rows[first], inverse.reshape(-1)
+    num_codes = int(code.max(initial=-1)) + 1
+    if num_codes > DENSE * len(code):
+        _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+        return rows[first], inverse.reshape(-1)
+    first = np.full(num_codes, -1)
+    first[code[::-1]] = np.arange(len(code))[::-1]
+    used = first >= 0
+    return rows[first[used]], (used.cumsum() - 1)[code]

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array, vstack
+from scipy.sparse import csr_array
 
 from partitioner.placement.components import vector_size
 from partitioner.placement.distinct_rows import row_bytes
@@ -115,21 +115,19 @@ def kinds_of(problem: Problem, costs: Sequence[Sequence[NDArray[np.float64]]]) -
     for position, (stage, stage_costs) in enumerate(zip(problem.stages, costs, strict=True)):
         choices: list[NDArray[np.int64]] = []
         for choice, rows in zip(stage.block.choices, stage_costs, strict=True):
-            kinds = [
-                known.setdefault((position, tiers, row), len(known))
-                for tiers, row in zip(choice.ran, row_bytes(rows), strict=True)
-            ]
-            for row, kind in zip(rows, kinds, strict=True):
+            kinds: list[int] = []
+            for number, way in enumerate(zip(choice.ran, row_bytes(rows), strict=True)):
+                kind = known.setdefault((position, *way), len(known))
                 if kind == len(vectors):
-                    vectors.append(row)
+                    vectors.append(rows[number])
                     most.append(0.0)
+                kinds.append(kind)
             for kind in set(kinds):
                 most[kind] += stage.count
             choices.append(np.array(kinds, np.int64))
         of.append(tuple(choices))
     stacked = np.stack(vectors) if vectors else np.zeros((0, vector_size(problem)))
-    sums = _sums(problem, [(stage, tiers) for stage, tiers, _ in known], stacked)
-    feature = csr_array(vstack([eye_array(len(vectors), format="csr"), sums], format="csr"))
+    feature = _features(problem, [(stage, tiers) for stage, tiers, _ in known], stacked)
     ways = [[-1 if tier is None else tier for tier in tiers] for _, tiers, _ in known]
     tiers = np.array(ways, np.int64).reshape(len(known), len(problem.phases))
     return Kinds(tuple(of), stacked, feature, feature @ np.array(most), tiers)
@@ -139,17 +137,18 @@ def _in_a_row(numbers: Sequence[Sequence[NDArray[np.int64]]]) -> NDArray[np.int6
     return np.concatenate([of for choices in numbers for of in choices])
 
 
-def _sums(
+def _features(
     problem: Problem, ways: list[tuple[int, tuple[int | None, ...]]], vectors: NDArray[np.float64]
 ) -> csr_array:
-    """Returns the features that sum up several kinds: same stage and size, and same home or same tiers."""
+    """Returns the kinds, and what sums up several of them: same stage and size, and same home or same tiers."""
     memory = vectors[:, vector_size(problem) - len(problem.capacities) :]
     rows = zip(ways, row_bytes(memory), memory.sum(axis=1).tolist(), strict=True)
     together: dict[tuple[object, ...], list[int]] = {}
     for kind, ((stage, tiers), home, size) in enumerate(rows):
         together.setdefault(("home", stage, home), []).append(kind)
         together.setdefault(("runs", stage, size, tiers), []).append(kind)
-    several = [kinds for kinds in together.values() if len(kinds) > 1]
-    columns = np.array([kind for kinds in several for kind in kinds], np.int64)
-    ends = np.cumsum([0, *map(len, several)])
-    return csr_array((np.ones(len(columns)), columns, ends), shape=(len(several), len(ways)))
+    summed = [[kind] for kind in range(len(ways))]
+    summed += [kinds for kinds in together.values() if len(kinds) > 1]
+    columns = np.array([kind for kinds in summed for kind in kinds], np.int64)
+    ends = np.cumsum([0, *map(len, summed)])
+    return csr_array((np.ones(len(columns)), columns, ends), shape=(len(summed), len(ways)))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from partitioner.errors import PlanError
 from partitioner.plan.phase_plan import PhasePlan
 from partitioner.plan.plan import Plan
@@ -54,7 +57,8 @@ def _verify_shares(plan: Plan) -> None:
         shares, heads = plan.caches.get(op.name, ()), op.attention.num_kv_heads
         if (shares, heads) in complete:
             continue
-        if sorted(_cells(s for s in shares if not _is_newest(s))) != _cells([_whole(rows, heads)]):
+        held = _times_held([s for s in shares if not _is_newest(s)], rows, heads)
+        if held is None or (held != 1).any():
             raise PlanError(
                 f"the cache shares of {op.name!r} do not hold each of {rows} rows x {heads} KV heads exactly once"
             )
@@ -64,18 +68,20 @@ def _verify_shares(plan: Plan) -> None:
                 raise PlanError(
                     f"the cache share of {op.name!r} on {s.device} says {s.fraction:.6f} of it and holds {part:.6f}"
                 )
-        _verify_newest(op.name, shares)
+        _verify_newest(op.name, shares, rows, heads)
         complete.add((shares, heads))
 
 
-def _verify_newest(op: str, shares: tuple[Share, ...]) -> None:
+def _verify_newest(op: str, shares: tuple[Share, ...], rows: int, heads: int) -> None:
     """Checks that the newest tokens of what is cut along tokens live in one window, of whole pages."""
     cut = [s for s in shares if s.cut is not None]
     older = [s for s in cut if not _is_newest(s)]
     windows = [s for s in cut if _is_newest(s)]
     if not cut:
         return
-    if len(windows) != 1 or sorted(_cells(older)) != sorted(_cells(windows)):
+    if len(windows) != 1 or not np.array_equal(
+        *(_times_held(part, rows, heads) for part in (older, windows))
+    ):
         raise PlanError(
             f"the cache of {op!r} is cut along tokens, and the window of the newest ones does not have the rows and KV "
             "heads of the older ones exactly once"
@@ -93,13 +99,14 @@ def _is_newest(share: Share) -> bool:
     return share.cut is not None and share.cut.side == "newest"
 
 
-def _cells(shares: Iterable[Share]) -> list[tuple[int, int]]:
-    """Returns the pairs of a row and a KV head of shares, as often as one has them."""
-    return [(r, h) for s in shares for r in range(*s.rows) for h in range(*s.kv_heads)]
-
-
-def _whole(rows: int, heads: int) -> Share:
-    return Share("", (0, rows), (0, heads), 1.0)
+def _times_held(shares: Iterable[Share], rows: int, heads: int) -> NDArray[np.int64] | None:
+    """Returns [rows, KV heads] in how many shares each is; None where one has others."""
+    held = np.zeros((rows, heads), np.int64)
+    for s in shares:
+        if not (0 <= s.rows[0] <= s.rows[1] <= rows and 0 <= s.kv_heads[0] <= s.kv_heads[1] <= heads):
+            return None
+        held[slice(*s.rows), slice(*s.kv_heads)] += 1
+    return held
 
 
 def _verify_order(phase: PhasePlan) -> None:
