@@ -79,9 +79,8 @@ def _verify_newest(op: str, shares: tuple[Share, ...], rows: int, heads: int) ->
     windows = [s for s in cut if _is_newest(s)]
     if not cut:
         return
-    if len(windows) != 1 or not np.array_equal(
-        *(_times_held(part, rows, heads) for part in (older, windows))
-    ):
+    held, kept = (_times_held(part, rows, heads) for part in (older, windows))
+    if len(windows) != 1 or held is None or kept is None or (held != kept).any():
         raise PlanError(
             f"the cache of {op!r} is cut along tokens, and the window of the newest ones does not have the rows and KV "
             "heads of the older ones exactly once"

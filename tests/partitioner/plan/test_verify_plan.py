@@ -286,8 +286,20 @@ class TestShares:
             lambda shares: (shares[0], replace(shares[1], kv_heads=(4, 7))),
             lambda shares: (shares[0], replace(shares[1], rows=(0, 1))),
             lambda shares: (shares[0], replace(shares[1], kv_heads=(3, 7))),
+            lambda shares: (shares[0], replace(shares[1], kv_heads=(4, 9))),
+            lambda shares: (shares[0], replace(shares[1], rows=(0, 3))),
+            lambda shares: (replace(shares[0], rows=(-2, 2)), shares[1]),
         ],
-        ids=["missing", "twice", "too few heads", "too few rows", "overlapping"],
+        ids=[
+            "missing",
+            "twice",
+            "too few heads",
+            "too few rows",
+            "overlapping",
+            "head beyond",
+            "row beyond",
+            "before",
+        ],
     )
     def test_shares_hold_everything_once(
         self, spoil: Callable[[tuple[Share, ...]], tuple[Share, ...]]
