@@ -25,17 +25,14 @@ def first_placement(space: SearchSpace, root: Relaxation, known: Placed | None, 
     It has not finished where all variants were few, and the search tree among them came to its limit.
     """
     best, num_arcs, lower, finished = known, 0, root.bound, True
-    passed_over = 0
-    second: Arcs | Routes | None = None
-    if space.folded.num_arcs <= FEW_ARCS:
-        second = kept_ways(space, [root], _value(root, FIRST_DISTANCES[1], known, limit), little=LITTLE)
-        passed_over = int(isinstance(second, Routes) and len(second.variants.slot) <= FEW_VARIANTS)
+    second = _few_routes(space, root, _value(root, FIRST_DISTANCES[1], known, limit))
+    passed_over = 0 if second is None else 1
     for distance in FIRST_DISTANCES:
         if passed_over:
             passed_over -= 1
             continue
         value = _value(root, distance, best, limit)
-        if second is not None and distance == FIRST_DISTANCES[1] and best is known:
+        if second is not None and distance == FIRST_DISTANCES[1]:
             arcs = second
         else:
             arcs = kept_ways(space, [root], value, little=LITTLE)
@@ -59,3 +56,11 @@ def first_placement(space: SearchSpace, root: Relaxation, known: Placed | None, 
 def _value(root: Relaxation, distance: float, best: Placed | None, limit: float) -> float:
     """Returns what placements at a relative distance from the bound are worth at most, and what is of interest."""
     return min(root.bound * (1 + distance), limit if best is None else best.value)
+
+
+def _few_routes(space: SearchSpace, root: Relaxation, value: float) -> Routes | None:
+    """Returns the routes up to a value of a problem with few arcs, or None where they or their variants are many."""
+    if space.folded.num_arcs > FEW_ARCS:
+        return None
+    ways = kept_ways(space, [root], value, little=LITTLE)
+    return ways if isinstance(ways, Routes) and len(ways.variants.slot) <= FEW_VARIANTS else None
