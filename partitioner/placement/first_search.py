@@ -13,8 +13,9 @@ FIRST_DISTANCES = (2e-4, 1e-3, 3e-3, 8e-3, 3e-2, 0.1, 0.2, 0.4, 1.0)
 """Relative distances from the bound within which placements are looked for among few of many variants."""
 FEW_VARIANTS = 150
 """So few variants need no choice among them."""
-FEW_ARCS = 10_000
-"""Problems with at most this many arcs may begin with the second distance."""
+FEW_ARCS, FEW_INSTANCES = 10_000, 120
+"""Problems with at most this many arcs and instances of blocks may begin with the second distance: where there are more, a unit
+of one of them is a smaller share of all, and placements are nearer."""
 COARSE = 0.02
 """Part of that distance to which it is enough to know the best of them."""
 
@@ -59,8 +60,9 @@ def _value(root: Relaxation, distance: float, best: Placed | None, limit: float)
 
 
 def _few_routes(space: SearchSpace, root: Relaxation, value: float) -> Routes | None:
-    """Returns the routes up to a value of a problem with few arcs, or None where they or their variants are many."""
-    if space.folded.num_arcs > FEW_ARCS:
+    """Returns the routes up to a value of a problem with few arcs and instances, or None where routes or variants are many."""
+    num_instances = sum(stage.count for stage in space.folded.stages)
+    if space.folded.num_arcs > FEW_ARCS or num_instances > FEW_INSTANCES:
         return None
     ways = kept_ways(space, [root], value, little=LITTLE)
     return ways if isinstance(ways, Routes) and len(ways.variants.slot) <= FEW_VARIANTS else None
