@@ -27,8 +27,8 @@ def first_placement(space: SearchSpace, root: Relaxation, known: Placed | None, 
     """
     best, num_arcs, lower, finished = known, 0, root.bound, True
     second = _few_routes(space, root, _value(root, FIRST_DISTANCES[1], known, limit))
-    passed_over = 0 if second is None else 1
-    for distance in FIRST_DISTANCES:
+    passed_over = 0
+    for distance in FIRST_DISTANCES if second is None else FIRST_DISTANCES[1:]:
         if passed_over:
             passed_over -= 1
             continue
@@ -61,8 +61,7 @@ def _value(root: Relaxation, distance: float, best: Placed | None, limit: float)
 
 def _few_routes(space: SearchSpace, root: Relaxation, value: float) -> Routes | None:
     """Returns the routes up to a value of a problem with few arcs and instances, or None where routes or variants are many."""
-    num_instances = sum(stage.count for stage in space.folded.stages)
-    if space.folded.num_arcs > FEW_ARCS or num_instances > FEW_INSTANCES:
+    if space.folded.num_arcs > FEW_ARCS or space.folded.num_instances > FEW_INSTANCES:
         return None
     ways = kept_ways(space, [root], value, little=LITTLE)
     return ways if isinstance(ways, Routes) and len(ways.variants.slot) <= FEW_VARIANTS else None

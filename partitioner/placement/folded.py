@@ -94,6 +94,11 @@ class Folded:
         """Returns the number of arcs in all graphs."""
         return sum(stage.graph.num_arcs for stage in self.stages)
 
+    @property
+    def num_instances(self) -> int:
+        """Returns the number of blocks, repeated ones counted as often as they are."""
+        return sum(stage.count for stage in self.stages)
+
     @cached_property
     def stacked(self) -> StackedLayers:
         """Returns the layers of all stages in one."""

@@ -88,11 +88,10 @@ def kept_routes(
         along: Columns, if only arcs are to be followed that some of them take.
     """
     most, price = goal.most_on_one(value), proof.price
-    num_instances = sum(stage.count for stage in folded.stages)
     size = np.maximum(np.where(goal.group == HARD, np.abs(goal.limit), value), 1e-300)
     size[goal.group == UNASKED] = np.inf
     few = np.full(len(size), np.inf)
-    few[goal.asked] = little * size[goal.asked] / num_instances
+    few[goal.asked] = little * size[goal.asked] / folded.num_instances
     options: list[list[Options]] = []
     chosen: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
     num_slots = 0

@@ -125,7 +125,7 @@ def _on_demand(space: SearchSpace, root: Relaxation, pool: ColumnPool, found: Fo
     if found.is_enough(NEARLY, limit):
         return found
     search = DemandSearch(space, root, pool, found.placed, limit)
-    found = _both(search.found(FIRST_TURNS), found)
+    found = _both(search.found(FIRST_TURNS, closely=False), found)
     if found.is_enough(NEARLY, limit):
         return found
     found = settled(space, root, found, limit, BEFOREHAND)

@@ -12,7 +12,7 @@ from partitioner.placement.arcs import Arcs
 from partitioner.placement.columns import Column, ColumnPool
 from partitioner.placement.incumbent import Incumbent
 from partitioner.placement.kept_ways import LITTLE, kept_ways
-from partitioner.placement.priced_search import FIRST_TURNS, TURNS, PricedSearch, Turns
+from partitioner.placement.priced_search import TURNS, PricedSearch, Turns
 from partitioner.placement.relaxation import Relaxation
 from partitioner.placement.search_space import Found, Placed, SearchSpace
 
@@ -58,18 +58,26 @@ class DemandSearch:
         )
         self._search = PricedSearch(space.folded, space.goal, space.sums, pool, self._best)
 
-    def found(self, turns: Turns = TURNS, *, known: Placed | None = None, briefly: bool = False) -> Found:
+    def found(
+        self,
+        turns: Turns = TURNS,
+        *,
+        known: Placed | None = None,
+        briefly: bool = False,
+        closely: bool = True,
+    ) -> Found:
         """Returns what it finds, going on from what it has found before.
 
         Args:
             turns: Which trees are grown, and how far.
             known: A better placement that was found meanwhile, if any.
             briefly: Whether trees have few nodes.
+            closely: Whether placements that are a little better are looked for, too.
         """
         if known is not None and known.value < self._best.value:
             self._known = known
             self._best.take(list(known.stages), known.value)
-        self._best.closely = turns is not FIRST_TURNS
+        self._best.closely = closely
         found = self._search.search(turns, briefly=briefly)
         known = self._known
         if found.stages is not None and (known is None or found.stages != list(known.stages)):
